@@ -1,0 +1,48 @@
+"""The real sets that travel with the package, typed and with their licences."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError, unknown
+
+ATTRIBUTION = (
+    "Drawings: OpenMoji (openmoji.org), CC BY-SA 4.0, rasterised to 72×72 px. "
+    "Names: emojibase-data (MIT), from Unicode CLDR (Unicode License v3)."
+)
+CAVEAT = (
+    "Colour drawing and line sketch share one image encoder and nearly the same outlines: the gap between them is no "
+    "realistic modality gap. Text against drawing is."
+)
+
+
+def folder() -> Path:
+    """Where the shipped data lie: inside an installed wheel, or data/ of a checkout."""
+    package = Path(__file__).parent
+    for place in (package / "data", package.parent / "data"):
+        if place.is_dir():
+            return place
+    raise InputError(f"no data folder beside {package}; install workbench again")
+
+
+def emoji() -> EmbeddingSet:
+    """1,544 concepts: `color`, `sketch`, `text`, `text_de` as frozen features, drawings and names as columns.
+
+    `color` and `sketch` are EfficientNet-Lite0 features (1280-d), `text` (English name + tags) and `text_de` (German
+    name) multilingual Universal Sentence Encoder vectors (512-d), all float16. Split by family, so that the man, the
+    woman and the person of one concept fall on the same side. Licence: CC BY-SA 4.0, see `data/README.md`.
+    """
+    from workbench.formats import parquet
+
+    return parquet(folder() / "emoji.parquet")
+
+
+DATASETS = {"emoji": emoji}
+
+
+def dataset(name: str) -> EmbeddingSet:
+    """A shipped set by name."""
+    if name not in DATASETS:
+        raise unknown("data set", name, DATASETS)
+    return DATASETS[name]()

@@ -1,0 +1,1 @@
+"""Diagnostics, by the question they answer: retrieval, gap, matched, spread, spectrum, clusters."""

@@ -1,0 +1,21 @@
+"""The one exception that means: the input is at fault, not the program."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(ValueError):
+    """One clear sentence for the person at the keyboard: what is wrong, where, and how to mend it.
+
+    The command line prints it without a traceback and exits with 2.
+    """
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
+    """The error for a name that is not there, with the nearest one that is."""
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return InputError(f"no {what} named {name!r}: {hint}there are {', '.join(known) or 'none'}")

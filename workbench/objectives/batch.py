@@ -1,0 +1,87 @@
+"""Batch: what every term of every objective is a pure function of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from workbench.errors import InputError, unknown
+
+
+@dataclass
+class Batch:
+    """Vectors of B items in several modalities, and what a term may want to know beside them.
+
+    `modalities` {name: (B, d)}; the first is the anchor where one is needed. `keys` {name: (K, d)}: what a query may
+    meet, row-aligned across modalities (gathered rows, a queue); the batch itself if not given. `positive` (B,): the
+    key row of each query. `present` {name: (B,) bool}: rows that exist, where a modality may be missing.
+    `negatives` {name: (B, H, d)} mined, `labels` (B,), `teacher` {name: (B, d)} frozen vectors.
+    """
+
+    modalities: Mapping[str, Tensor]
+    keys: Mapping[str, Tensor] | None = None
+    positive: Tensor | None = None
+    present: Mapping[str, Tensor] | None = None
+    negatives: Mapping[str, Tensor] | None = None
+    labels: Tensor | None = None
+    teacher: Mapping[str, Tensor] | None = None
+    _unit: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if len(self.modalities) < 2:
+            raise InputError(f"a batch needs two modalities or more, not {', '.join(self.modalities) or 'none'}")
+        sizes = {m: len(x) for m, x in self.modalities.items()}
+        if len(set(sizes.values())) > 1:
+            raise InputError(f"the modalities of a batch need equal numbers of rows, not {sizes}")
+
+    def __len__(self) -> int:
+        return len(next(iter(self.modalities.values())))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(self.modalities)
+
+    @property
+    def anchor(self) -> str:
+        return self.names[0]
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        return list(combinations(self.names, 2))
+
+    def unit(self, name: str) -> Tensor:
+        """Query rows of a modality, scaled to length one in float32 or wider: (B, d)."""
+        return self._scaled("", name, self.modalities)
+
+    def unit_keys(self, name: str) -> Tensor:
+        """Key rows of a modality, scaled to length one: (K, d)."""
+        return self.unit(name) if self.keys is None else self._scaled("keys:", name, self.keys)
+
+    def _scaled(self, kind: str, name: str, source: Mapping[str, Tensor]) -> Tensor:
+        if name not in source:
+            raise unknown("modality", name, source)
+        if kind + name not in self._unit:
+            x = source[name]
+            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+            self._unit[kind + name] = torch.nn.functional.normalize(x, dim=-1)
+        return self._unit[kind + name]
+
+    @property
+    def target(self) -> Tensor:
+        """The key row of each query: (B,)."""
+        if self.positive is not None:
+            return self.positive
+        return torch.arange(len(self), device=self.modalities[self.anchor].device)
+
+    def has(self, *names: str) -> Tensor | None:
+        """Queries for which all these modalities exist, (B,); nothing where none is ever missing."""
+        masks = [self.present[n] for n in names if self.present and n in self.present]
+        return torch.stack(list(masks)).all(0) if masks else None
+
+    def keyed(self, *names: str) -> Tensor | None:
+        """Keys that may be met, (K,): with keys of its own, a batch has only rows that exist."""
+        return None if self.keys is not None else self.has(*names)

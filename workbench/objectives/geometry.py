@@ -1,0 +1,71 @@
+"""Geometry as plain functions of tensors: the losses and the diagnostics of the same name both call these."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+EPS = 1e-8  # inside roots of squared volumes: a zero volume is an ordinary case and must have a gradient
+
+
+def orthogonalised(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Gram-Schmidt over the tuple axis of x (..., M, d): the orthonormal directions and the residual lengths (..., M).
+
+    A vector inside the span of the earlier ones has length 0 and the zero direction.
+    """
+    directions, lengths = [], []
+    for m in range(x.shape[-2]):
+        r = x[..., m, :]
+        for q in directions:
+            r = r - (r * q).sum(-1, keepdim=True) * q
+        length = r.norm(dim=-1, keepdim=True)
+        # below rounding the residual's direction is noise, and the length is zero
+        real = length > 8 * torch.finfo(x.dtype).eps
+        directions.append(torch.where(real, r / torch.where(real, length, 1.0), 0.0))
+        lengths.append(torch.where(real, length, 0.0)[..., 0])
+    return torch.stack(directions, -2), torch.stack(lengths, -1)
+
+
+def volume(x: Tensor) -> Tensor:
+    r"""Gramian volume of each tuple, $\sqrt{\det XX^\top}$, as the product of Gram-Schmidt lengths: x (..., M, d) → (...).
+
+    0 where any vector lies in the span of the others, at most 1 for unit vectors; blind to sign (GRAM, eq. 3).
+
+    >>> volume(torch.tensor([[1.0, 0, 0], [0.5, 0.75**0.5, 0], [0, 0.6, 0.8]])).item()
+    0.692820...
+    """
+    return orthogonalised(x)[1].prod(-1)
+
+
+def gram_volume_of(anchor: Tensor, others: Tensor, *, eps: float = EPS) -> Tensor:
+    r"""Volumes of every anchor with every tuple: anchor (Q, d) unit rows, others (K, M−1, d) → (Q, K).
+
+    With an orthonormal basis of tuple j, $\mathrm{vol}^2_{ij} = (1 - \|Q_j a_i\|^2)\,\det G_j$: one matrix product
+    instead of Q·K determinants.
+    """
+    basis, lengths = orthogonalised(others)
+    k, m, d = basis.shape
+    inside = (anchor @ basis.reshape(k * m, d).T).square().view(len(anchor), k, m).sum(-1)
+    squared = (1 - inside).clamp_min(0) * lengths.prod(-1).square()
+    return (squared + eps).sqrt() if eps else squared.sqrt()
+
+
+def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0) -> Tensor:
+    r"""Mean distance of matched unit rows, $\mathbb{E}\,\|x_i-y_i\|^\alpha$ (Wang & Isola 2020, eq. 4): x, y (B, d).
+
+    >>> alignment(torch.eye(2), torch.eye(2)).item()
+    0.0
+    """
+    squared = (x - y).square().sum(-1)
+    return (squared if alpha == 2 else (squared + EPS).pow(alpha / 2)).mean()
+
+
+def uniformity(x: Tensor, *, t: float = 2.0) -> Tensor:
+    r"""Log mean Gaussian potential of distinct pairs, $\log\mathbb{E}_{i<j}\,e^{-t\|x_i-x_j\|^2}$ (Wang & Isola, eq. 5).
+
+    >>> round(uniformity(torch.eye(2)).item(), 6)
+    -4.0
+    """
+    i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
+    squared = 2 - 2 * (x @ x.T)[i, j]
+    return (-t * squared).logsumexp(0) - torch.tensor(float(len(i)), device=x.device).log()
