@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 from workbench.embeddings import EmbeddingSet
@@ -46,3 +48,13 @@ def dataset(name: str) -> EmbeddingSet:
     if name not in DATASETS:
         raise unknown("data set", name, DATASETS)
     return DATASETS[name]()
+
+
+def split_of(key: str, shares: Mapping[str, float]) -> str:
+    """The split of a family, by a hash of its name: the same on every machine and after every rebuild."""
+    u = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    for name, share in shares.items():
+        u -= share
+        if u < 0:
+            return name
+    return name

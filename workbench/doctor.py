@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 SEVERITIES = ("fault", "warning", "info")
 COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
 COLLAPSED_RANK = 2.0  # directions: less is a line
-FLAT = 0.75  # a tuple's volume, as a share of its shuffled null, below which it counts as flat
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling
 RETRIEVAL_FELL = 0.25  # share of the best retrieval lost since, while the loss went on falling
 
@@ -127,22 +126,28 @@ def collapse(report: Report) -> Iterable[Finding]:
 
 @rule
 def flat_tuples(report: Report) -> Iterable[Finding]:
-    """Small volumes beside pairs that do not find each other: volume is blind to which vectors agree."""
-    for row in _rows(report, "gramian_volume"):
-        if len(row["modalities"]) < 3 or not row["value"] < FLAT * row["null_low"]:
+    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
+    for row in _rows(report, "volume_recall_at_1"):
+        if len(row["modalities"]) < 3 or not row["low"] > row["null_high"]:
             continue
-        lost = [
-            r["modalities"] for r in _rows(report, "alignment") if at_chance(report, *r["modalities"])
-        ]
+        anchor, *others = row["modalities"]
+        yield Finding(
+            "volume_retrieval",
+            "info",
+            f"By volume, {anchor} finds its ({', '.join(others)}) for {row['value']:.0%} of items "
+            f"(gallery {row['n_gallery']:,}, chance {row['null']:.1%}).",
+            [_evidence(row)],
+        )
+        lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"]]
         if lost:
-            said = " and ".join(f"{a}–{b}" for a, b in lost)
+            said = ", ".join("→".join(r["modalities"]) for r in lost)
             yield Finding(
                 "flat_tuples",
                 "warning",
-                f"Tuples are flat (volume {row['value']:.2f}, shuffled {row['null']:.2f}) while {said} do not find each "
-                "other: the anchor lies in the span of the rest, which is all that a volume asks for.",
-                [_evidence(row, FLAT * row["null_low"])],
-                "add a pairwise term over all pairs (recipe infonce) beside the volume",
+                f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as soon "
+                "as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
+                [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
+                "add a pairwise term over all pairs (recipe infonce) beside the volume, if pairs are to be retrieved",
             )
 
 
@@ -171,8 +176,8 @@ def gap(report: Report) -> Iterable[Finding]:
             continue
         real = row["value"] > row["null_high"]
         said = (
-            f"{a} and {b} lie {row['value']:.2f} apart (no gap: up to {row['null_high']:.2f}); a gap alone is no fault, "
-            "read it with retrieval."
+            f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). A gap alone is no "
+            "fault: read it with retrieval."
             if real
             else f"No gap between {a} and {b}: {row['value']:.2f}, within {row['null_low']:.2f} to {row['null_high']:.2f}."
         )

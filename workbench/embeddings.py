@@ -348,11 +348,13 @@ def _tensor(name: str, x: Any, source: str) -> Tensor:
         raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
     if not isinstance(x, Tensor):
         x = np.asarray(x)
-        if x.dtype == object or x.dtype.kind not in "fiu":
-            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
         if x.dtype.byteorder == ">":
             x = x.astype(x.dtype.newbyteorder("="))
-        x = torch.from_numpy(np.ascontiguousarray(x)) if x.dtype.kind == "f" else torch.as_tensor(x.astype(np.int64))
+        if x.dtype.kind != "f":
+            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
+        if x.dtype.itemsize > 8:
+            x = x.astype(np.float64)
+        x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
     x = x.detach().cpu()
     if not x.dtype.is_floating_point:
         raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be floating point")

@@ -1,0 +1,167 @@
+"""Figures by noun: values against their nulls, similarities, spectra, the map, and metrics over steps."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from workbench.projection import Projection
+from workbench.report import Report
+from workbench.views.theme import BAND, FAINT, HUES, dressed, style
+
+SVG_POINTS = 5_000  # above this the map is drawn by WebGL
+
+
+def subject(row: Mapping[str, Any]) -> str:
+    """`text → color` for a direction, `text · color` else."""
+    directed = row["name"] in ("median_rank",) or str(row["name"]).startswith("recall")
+    return (" → " if directed else " · ").join(row["modalities"])
+
+
+def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go.Figure:
+    """A diagnostic on each subject: dot and interval per report, the null as a grey band behind it."""
+    fig = go.Figure()
+    first = next(iter(reports.values()))
+    shown = first.frame[(first.frame["name"] == name) & first.frame["reason"].isna()]
+    labels = [subject(r) for r in shown.to_dict("records")]
+    for i, row in enumerate(reversed(shown.to_dict("records"))):
+        if math.isfinite(row["null_low"]):
+            fig.add_shape(
+                type="rect", x0=row["null_low"], x1=row["null_high"], y0=i - 0.32, y1=i + 0.32,
+                fillcolor=BAND, line={"width": 0}, layer="below",
+            )
+    fig.add_trace(
+        go.Scatter(x=[None], y=[None], mode="markers", name="nothing to see (null, 95 %)",
+                   marker={"symbol": "square", "size": 12, "color": BAND})
+    )
+    for k, (label, report) in enumerate(reports.items()):
+        rows = [report.row(name, *m).to_dict() for m in shown["modalities"]][::-1]
+        x = np.array([r["value"] for r in rows])
+        offset = (k - (len(reports) - 1) / 2) * -0.22
+        low, high = np.array([r["low"] for r in rows]), np.array([r["high"] for r in rows])
+        fig.add_trace(
+            go.Scatter(
+                x=x, y=np.arange(len(rows)) + offset, mode="markers", name=label or name,
+                marker={"size": 10, "color": HUES[k], "symbol": style(reports)[label][1]},
+                error_x={"type": "data", "symmetric": False, "array": np.nan_to_num(high - x),
+                         "arrayminus": np.nan_to_num(x - low), "color": HUES[k], "thickness": 1.5, "width": 4},
+                hovertemplate="%{x:.4g}<extra>" + html.escape(label or name) + "</extra>",
+            )
+        )
+    fig.update_yaxes(tickvals=list(range(len(labels))), ticktext=[html.escape(x) for x in labels[::-1]], showgrid=False,
+                     range=[-0.6, max(len(labels) - 0.4, 0.6)])
+    unit = shown["unit"].iloc[0] if len(shown) else ""
+    gallery = f", gallery {int(shown['n_gallery'].iloc[0]):,}" if len(shown) and shown["better"].iloc[0] else ""
+    fig = dressed(fig, height=150 + 34 * len(labels), x=f"{name} ({unit}{gallery})")
+    fig.update_layout(margin={"l": 150})
+    if log:
+        fig.update_xaxes(type="log")
+    return fig
+
+
+def similarities(report: Report) -> go.Figure:
+    """Cosines of matched and mismatched pairs, a small panel a pair of modalities."""
+    found = {s: a for (n, s), a in report.arrays.items() if n == "similarity_histogram"}
+    if not found:
+        return dressed(go.Figure(), height=120)
+    fig = make_subplots(
+        1, len(found), subplot_titles=[html.escape(" · ".join(s)) for s in found], shared_yaxes=True, horizontal_spacing=0.04
+    )
+    for i, a in enumerate(found.values(), 1):
+        middle = (a["edges"][1:] + a["edges"][:-1]) / 2
+        for kind, hue, dash in (("mismatched", FAINT, "dot"), ("matched", HUES[0], "solid")):
+            fig.add_trace(
+                go.Scatter(x=middle, y=a[kind], mode="lines", name=kind, legendgroup=kind, showlegend=i == 1,
+                           line={"color": hue, "shape": "hvh", "width": 2, "dash": dash},
+                           fill="tozeroy", fillcolor="rgba(0,114,178,0.12)" if kind == "matched" else "rgba(0,0,0,0.05)",
+                           hovertemplate="cos %{x:.2f}: %{y:.1%}<extra>" + kind + "</extra>"),
+                1, i,
+            )
+    fig = dressed(fig, height=300)
+    fig.update_layout(legend={"y": 1.16})
+    fig.update_xaxes(title="cosine", range=[-1, 1])
+    fig.update_yaxes(tickformat=".0%")
+    fig.update_yaxes(title="share of pairs", col=1)
+    return fig
+
+
+def spectra(report: Report) -> go.Figure:
+    """Singular values of the centred rows, each relative to the largest, one line a modality."""
+    found = {s[0]: a["sigma"] for (n, s), a in report.arrays.items() if n == "singular_spectrum"}
+    looks = style(found)
+    fig = go.Figure()
+    for m, sigma in found.items():
+        sigma = sigma[sigma > 0]
+        if len(sigma):
+            fig.add_trace(
+                go.Scatter(x=np.arange(1, len(sigma) + 1), y=sigma / sigma[0], mode="lines", name=html.escape(m),
+                           line={"color": looks[m][0], "width": 2},
+                           hovertemplate="direction %{x}: %{y:.3f}<extra>" + html.escape(m) + "</extra>")
+            )
+    fig = dressed(fig, height=300, x="direction, largest first", y="singular value / largest")
+    fig.update_yaxes(type="log")
+    return fig
+
+
+def scatter(projection: Projection, text: Sequence[str], *, height: int = 460) -> go.Figure:
+    """The map: every row a mark, modality as hue and shape; `text` (one a item) shows on hover."""
+    looks = style(dict.fromkeys(projection.modality))
+    fig = go.Figure()
+    kind = go.Scattergl if len(projection.xy) > SVG_POINTS else go.Scatter
+    labels = np.array([html.escape(str(t)) for t in text], dtype=object)
+    for m, (hue, shape) in looks.items():
+        at = projection.modality == m
+        fig.add_trace(
+            kind(
+                x=projection.xy[at, 0], y=projection.xy[at, 1], mode="markers", name=html.escape(m),
+                customdata=projection.item[at], text=labels[projection.item[at]],
+                marker={"size": 7, "color": hue, "symbol": shape, "opacity": 0.75, "line": {"width": 0}},
+                hovertemplate="%{text}<extra>" + html.escape(m) + "</extra>",
+            )
+        )
+    fig = dressed(fig, height=height, x=projection.axes[0], y=projection.axes[1])
+    fig.add_annotation(
+        xref="paper", yref="paper", x=1, y=1.06, xanchor="right", showarrow=False,
+        text=f"neighbours kept {projection.faithfulness:.0%}", font={"size": 12, "color": FAINT},
+    )
+    return fig
+
+
+PANELS = (
+    ("loss", "loss"),
+    ("recall_at_1", "R@1"),
+    ("modality_gap", "modality gap"),
+    ("alignment", "alignment"),
+    ("uniformity", "uniformity"),
+    ("effective_rank", "effective rank"),
+)
+
+
+def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 420) -> go.Figure:
+    """What training did: six panels over steps; where a diagnostic has several subjects, their mean."""
+    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.07, vertical_spacing=0.16)
+    for k, (label, lines) in enumerate(runs.items()):
+        for i, (name, _) in enumerate(PANELS):
+            x, y = [], []
+            for line in lines:
+                found = [v for key, v in line.items() if key == name or key.startswith(f"{name} ")]
+                if found:
+                    x.append(line["step"])
+                    y.append(float(np.mean(found)))
+            fig.add_trace(
+                go.Scatter(x=x, y=y, mode="lines" if name == "loss" else "lines+markers", name=html.escape(label),
+                           legendgroup=label, showlegend=i == 0, line={"color": HUES[k % len(HUES)], "width": 2},
+                           marker={"size": 5, "symbol": style(runs)[label][1]},
+                           hovertemplate="step %{x}: %{y:.4g}<extra>" + html.escape(label) + "</extra>"),
+                i // 3 + 1, i % 3 + 1,
+            )
+    fig = dressed(fig, height=height, legend=len(runs) > 1)
+    fig.update_layout(legend={"y": 1.1})
+    fig.update_xaxes(title="step", row=2)
+    return fig
