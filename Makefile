@@ -1,0 +1,60 @@
+# Two commands for people: `make demo` and `make test`. Both make .venv first if it is missing.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# another build of torch: make TORCH_INDEX=https://… demo
+TORCH_INDEX ?=
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test test-all check serve lab bench clean env browser
+
+demo: $(VENV)/.installed
+	$(BIN)/workbench demo
+
+test: $(VENV)/.installed-dev browser
+	$(BIN)/python -m pytest
+
+test-all: $(VENV)/.installed-dev browser
+	$(BIN)/python -m pytest -m ""
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check workbench tests data benchmarks
+	$(BIN)/ruff check workbench tests data benchmarks
+	$(BIN)/mypy
+
+serve: $(VENV)/.installed
+	$(BIN)/workbench serve runs
+
+lab: $(VENV)/.installed
+	$(BIN)/jupyter lab notebooks
+
+bench: $(VENV)/.installed-dev
+	$(BIN)/python -m benchmarks
+
+env: $(VENV)/.installed
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+# torch first and alone: a package that asks for it by range would bring another build
+$(VENV)/.torch: | $(VENV)/bin/pip
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch
+	touch $@
+
+$(VENV)/.installed: pyproject.toml constraints.txt $(VENV)/.torch
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# the browser tests need Chromium; it is installed where it is missing and the user may
+browser:
+	@command -v chromium >/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq chromium >/dev/null; \
+	  else echo "no chromium here: browser tests will be skipped and counted as such"; fi; }
+
+clean:
+	rm -rf $(VENV) runs out
