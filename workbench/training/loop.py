@@ -64,7 +64,7 @@ def train(
     The set is split by its column `split`, or 70/15/15 by family; the probe is the validation split, test is not
     touched. The same seed gives the same run; `resume=True` goes on from the last checkpoint to the same result.
     """
-    es = _load(data)
+    es = load_data(data)
     train_settings, objective_settings = sort_settings(name, settings)
     chosen = tuple(modalities or es.modalities)
     config = {
@@ -210,7 +210,7 @@ def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
     found = run.checkpoint()
     if found is None:
         raise InputError(f"{run.path}: no checkpoint to embed with; train first")
-    es = with_splits(_load(run.config["data"] if data is None else data))
+    es = with_splits(load_data(run.config["data"] if data is None else data))
     if es.fingerprint != run.config["fingerprint"]:
         raise InputError(f"{run.path}: was trained on data {run.config['fingerprint']}, this is {es.fingerprint}")
     s = Settings(**run.config["train"])
@@ -291,7 +291,8 @@ def _kinds(spec: str, modalities: Sequence[str]) -> dict[str, str]:
     return {m: kind if m in chosen else "mlp" for m in modalities}
 
 
-def _load(data: Any) -> EmbeddingSet:
+def load_data(data: Any) -> EmbeddingSet:
+    """A shipped set by name, or whatever a path or a mapping holds."""
     from workbench.datasets import DATASETS, dataset
 
     if isinstance(data, str) and data in DATASETS and not Path(data).exists():

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 from torch import Tensor
 
@@ -133,6 +134,16 @@ class Run:
             # own memory: the file may be replaced while the run goes on
             return step, _nested({k: x.clone() for k, x in tensors.items()} | plain)
         return None
+
+    @property
+    def items(self) -> pd.DataFrame:
+        """The items the run was trained on, with their drawings; where the data have moved, the probe's without."""
+        from workbench.training.loop import load_data
+
+        try:
+            return load_data(self.config["data"]).items
+        except InputError:
+            return self.snapshot().items
 
     # -- reports ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,241 @@
+"""Pages: reports and comparisons as one HTML file each; plotly.js embedded once, no network, everything escaped."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from functools import cache
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+from jinja2 import Environment, FileSystemLoader
+
+from workbench.datasets import ATTRIBUTION, CAVEAT
+from workbench.embeddings import EmbeddingSet
+from workbench.report import Report
+from workbench.views import figures
+
+MARKS = {"fault": "●", "warning": "○", "info": "·"}
+QUESTIONS = {
+    "retrieval": "Do pairs find each other?",
+    "gap": "Is there a gap, and how large?",
+    "matched": "Are the vectors of an item near each other?",
+    "spread": "Is the sphere used?",
+    "spectrum": "In how many directions?",
+    "clusters": "Are the groups apart?",
+}
+SEE = {
+    "recall_at_1": "A dot to the right of its grey band finds more than a shuffled pairing would.",
+    "modality_gap": "Distance between the centroids; the band is what items whose modalities trade places would show.",
+    "alignment": "Left of the band: matched items lie nearer than shuffled ones. A collapsed space does so too.",
+    "gramian_volume": "Left of the band: tuples are flatter than shuffled ones, whichever of their vectors agree.",
+    "uniformity": "The nearer to the band, the more evenly the sphere is used; 0 is a single point.",
+    "effective_rank": "Directions in use, against as many random vectors; there is no interval for a spectrum.",
+}
+LEADING = {
+    "retrieval": ["recall_at_1"],
+    "gap": ["modality_gap"],
+    "matched": ["alignment", "gramian_volume"],
+    "spread": ["uniformity"],
+    "spectrum": ["effective_rank"],
+    "clusters": ["avqi_safe_vs_adversarial"],
+}
+WORST = 10  # items shown with their drawings
+
+
+@cache
+def plotly_js() -> str:
+    from plotly.offline import get_plotlyjs
+
+    return get_plotlyjs()
+
+
+def page(title: str, body: str, *, plotly: bool = True) -> str:
+    """The common shell around a body of HTML."""
+    env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
+    return env.get_template("page.html.j2").render(title=title, body=body, plotly=plotly_js() if plotly else "")
+
+
+def drawn(fig: go.Figure) -> str:
+    """A figure as a div and its data; the page holds plotly.js."""
+    data = fig.to_json().replace("</", "<\\/")
+    drawn.count += 1
+    name = f"figure-{drawn.count}"
+    height = fig.layout.height or 360
+    return (
+        f'<div class="figure"><div id="{name}" style="height:{height}px"></div><script>(function(){{const f={data};'
+        f'Plotly.newPlot("{name}",f.data,f.layout,{{displayModeBar:false,responsive:true}})}})()</script></div>'
+    )
+
+
+drawn.count = 0
+
+
+def number(x: Any) -> str:
+    """Three digits that matter, a dash for nothing."""
+    if x is None or not math.isfinite(x):
+        return "–"
+    if abs(x) >= 100:
+        return f"{x:,.0f}"
+    return f"{x:.1f}" if abs(x) >= 10 else f"{x:.2f}" if abs(x) >= 1 else f"{x:.3f}"
+
+
+def interval(row: Mapping[str, Any]) -> str:
+    return f"{number(row['low'])} … {number(row['high'])}" if math.isfinite(row["low"]) else "–"
+
+
+def null(row: Mapping[str, Any]) -> str:
+    return f"{number(row['null_low'])} … {number(row['null_high'])}" if math.isfinite(row["null_low"]) else "–"
+
+
+def findings(report: Report) -> str:
+    lines = []
+    for f in report.findings:
+        then = f' <span class="next">{escape(f.next)}.</span>' if f.next else ""
+        mark = f'<span class="mark" title="{f.severity}">{MARKS[f.severity]}</span>'
+        lines.append(f'<li class="{f.severity}">{mark}{escape(f.sentence)}{then}</li>')
+    return f'<ul class="findings">{"".join(lines)}</ul>'
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Values with interval, null, n; reasons where there is no value."""
+    body = []
+    for r in rows:
+        n = f"{r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " (sampled)")
+        if r["reason"] is not None and r["reason"] == r["reason"]:
+            cells = f'<td colspan="4" class="caption">{escape(r["reason"])}</td>'
+        else:
+            cells = (
+                f'<td class="n">{number(r["value"])}</td><td class="n">{interval(r)}</td><td class="n">{null(r)}</td>'
+                f'<td class="n">{n}</td>'
+            )
+        body.append(f"<tr><td><code>{escape(r['name'])}</code></td><td>{escape(figures.subject(r))}</td>{cells}</tr>")
+    head = "<tr><th>diagnostic</th><th>of</th><th class=n>value</th><th class=n>95 % interval</th><th class=n>null</th><th class=n>n</th></tr>"
+    return f'<div class="wide"><table>{head}{"".join(body)}</table></div>'
+
+
+def about(report: Report) -> str:
+    a = report.about
+    parts = [("data", a["source"]), ("fingerprint", a["fingerprint"]), ("items", f"{a['items']:,} in {a['families']:,} families")]
+    parts += [("modalities", ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items()))]
+    parts += [("paired by", a["pairing"])]
+    for key, said in (("run", "run"), ("recipe", "recipe"), ("steps", "steps"), ("seed", "seed"), ("split_read", "split")):
+        if a.get(key) is not None:
+            parts.append((said, str(a[key])))
+    if a.get("split_read") == "test":
+        parts.append(("test split read", f"{a['test_reads']} time(s)"))
+    parts += [("versions", ", ".join(f"{k} {v}" for k, v in a["versions"].items()))]
+    parts += [("machine", f"{a['machine']}, {a['device']}"), ("when", a["when"])]
+    rows = "".join(f"<tr><th>{escape(k)}</th><td><code>{escape(str(v))}</code></td></tr>" for k, v in parts)
+    return f"<table>{rows}</table>"
+
+
+def question(report: Report, family: str) -> str:
+    """One question: its leading figures with what to see, and every value."""
+    from workbench.diagnostics.registry import diagnostics
+
+    known = diagnostics()
+    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].family == family]
+    if not rows:
+        return ""
+    parts = [f"<h2>{QUESTIONS[family]}</h2>"]
+    for name in LEADING[family]:
+        if any(r["name"] == name and math.isfinite(r["value"]) for r in rows):
+            parts += [drawn(figures.values({"": report}, name)), f'<p class="caption">{SEE.get(name, "")}</p>']
+    if family == "matched" and any(n == "similarity_histogram" for n, _ in report.arrays):
+        parts += [drawn(figures.similarities(report))]
+        parts += ['<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from strangers.</p>']
+    if family == "spectrum" and any(n == "singular_spectrum" for n, _ in report.arrays):
+        parts += [drawn(figures.spectra(report))]
+        parts += ['<p class="caption">A line that falls off a cliff leaves the directions after it unused.</p>']
+    return "".join([*parts, table(rows)])
+
+
+def map_of(es: EmbeddingSet, method: str = "pca") -> str:
+    from workbench.projection import project
+
+    text = es.items["name"] if "name" in es.items else es.items["id"]
+    fig = figures.scatter(project(es, method), list(text))
+    return drawn(fig) + '<p class="caption">Shape and hue: modality. A map of two axes keeps only the share of neighbours printed in its corner: never read a gap off it.</p>'
+
+
+def worst(report: Report, items: Any = None, count: int = WORST) -> str:
+    """The items whose match ranks worst, in the first direction, with their drawing where there is one."""
+    columns = [c for c in report.items if c.startswith("median_rank ")]
+    if not columns:
+        return ""
+    column = columns[0]
+    ranked = report.items.dropna(subset=[column]).nlargest(count, column)
+    by_id = items.set_index(items["id"].astype(str)) if items is not None else None
+    cards, drawings = [], False
+    for row in ranked.to_dict("records"):
+        picture, name = "", row["id"]
+        if by_id is not None and row["id"] in by_id.index:
+            item = by_id.loc[row["id"]]
+            name = item.get("name", name)
+            if isinstance(item.get("color_png"), bytes):
+                drawings = True
+                data = base64.b64encode(item["color_png"]).decode()
+                picture = f'<img alt="" src="data:image/png;base64,{data}"><br>'
+        cards.append(f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span></div>')
+    credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if drawings else ""
+    direction = escape(column.removeprefix("median_rank "))
+    return f'<h2>Worst items</h2><p class="caption">{direction}: the items whose own match ranks last.</p><div class="cards">{"".join(cards)}</div>{credit}'
+
+
+def report_body(report: Report, items: Any = None) -> str:
+    parts = ["<h2>Findings</h2>", findings(report)]
+    parts += [question(report, family) for family in QUESTIONS]
+    parts += [worst(report, items), "<h2>What was run</h2>", about(report)]
+    return "".join(parts)
+
+
+def heading(report: Report, title: str = "") -> str:
+    """Title and the first sentence, as the verdict in one line."""
+    a = report.about
+    title = title or f"{a.get('run') or Path(str(a['source'])).name}: {a['items']:,} items, {', '.join(a['modalities'])}"
+    lead = report.findings[0].sentence if report.findings else ""
+    return f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
+
+
+def training(run: Any) -> str:
+    """What changed in training, where there was one."""
+    said = '<p class="caption">On the validation split at each look; where a diagnostic has several subjects, their mean.</p>'
+    return "<h2>What changed in training?</h2>" + drawn(figures.metrics({run.name: run.metrics})) + said
+
+
+def report_page(report: Report, items: Any = None) -> str:
+    a = report.about
+    return page(str(a.get("run") or a["source"]), heading(report) + report_body(report, items))
+
+
+def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Runs side by side: sentences, leading figures with both, metrics over steps, every value."""
+    title = " against ".join(reports)
+    parts = [f"<h1>{escape(title)}</h1>"]
+    first = next(iter(reports.values()))
+    parts += [
+        f'<p class="lead">The same {first.about["items"]:,} items of the {escape(str(first.about.get("split_read", "")))} '
+        "split, the same towers, data and steps; only the objective differs. One seed each: a difference between two "
+        "runs is a difference between two runs, no verdict on the recipes.</p>"
+    ]
+    for name, report in reports.items():
+        parts += [f"<h3>{escape(name)}</h3>", findings(report)]
+    parts += ["<h2>During training</h2>", drawn(figures.metrics(metrics))]
+    parts += ['<p class="caption">On the validation split; where a diagnostic has several subjects, their mean. The losses are of different kinds: compare their course, not their height.</p>']
+    for family, said in QUESTIONS.items():
+        for name in LEADING[family]:
+            if all(r.has(name) and r.frame.loc[r.frame["name"] == name, "reason"].isna().any() for r in reports.values()):
+                parts += [f"<h2>{said}</h2>", drawn(figures.values(reports, name)), f'<p class="caption">{SEE.get(name, "")}</p>']
+    parts += ["<h2>Every value</h2>"]
+    for name, report in reports.items():
+        shown = [r for r in report.frame.to_dict("records") if math.isfinite(r["value"])]
+        parts += [f"<h3>{escape(name)}</h3>", table(shown)]
+    parts += [f'<p class="caption">{escape(CAVEAT)}</p>', "<h2>What was run</h2>"]
+    parts += [f"<h3>{escape(n)}</h3>{about(r)}" for n, r in reports.items()]
+    return page(title, "".join(parts))
+
+
