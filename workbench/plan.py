@@ -162,9 +162,11 @@ class Rows:
             return es.unit(self.modality, self.index).to(self.x.device)
         return es.unit(modality, torch.searchsorted(es.rows(modality), self.item)).to(self.x.device)
 
-    def among(self, items: Tensor) -> Tensor:
-        """The positions of the rows whose item is among these; `items` ascend."""
-        return torch.isin(self.item, items).nonzero()[:, 0]
+    def first_of(self, items: Tensor) -> Tensor:
+        """The positions of the rows that are the first of their item, and whose item is among these."""
+        before = self.sweep.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
+        leads = (self.index == 0) | (before != self.item)
+        return (torch.isin(self.item, items) & leads).nonzero()[:, 0]
 
     def raw(self, label: int) -> Tensor:
         es = self.sweep.es

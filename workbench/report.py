@@ -46,6 +46,9 @@ class Report:
         about: Mapping[str, Any],
     ) -> None:
         self.frame = frame.reindex(columns=COLUMNS)
+        for column in ("reason", "better"):  # absent is None, not the NaN that pandas makes of it
+            x = self.frame[column].astype(object)
+            self.frame[column] = x.where(x.notna(), None)
         self.items, self.arrays, self.about = items, dict(arrays), dict(about)
 
     def __repr__(self) -> str:

@@ -169,6 +169,28 @@ class Matched(RowStatistic):
 
 
 @dataclass(frozen=True)
+class OwnVolume(RowStatistic):
+    """Per anchor row: its volume with the first row of each other modality of its item, and that item."""
+
+    anchor: str
+    others: tuple[str, ...]
+    per_row: ClassVar = {"volume": "sum", "item": "max"}
+
+    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+        t = chunk.tuples((self.anchor, *self.others))
+        row, place = torch.unique(t.rows[0], return_inverse=True)
+        # combinations come in order, so the first of a row holds the first rows of the others
+        first = torch.full((len(row),), len(place)).scatter_reduce(0, place, torch.arange(len(place)), "amin")
+        anchor = chunk.unit(self.anchor)[row][:, None]
+        others = torch.stack([chunk.unit(m)[i[first]] for m, i in zip(self.others, t.rows[1:], strict=True)], 1)
+        return {
+            "row": chunk.row_index(self.anchor)[row],
+            "volume": volume(torch.cat([others, anchor], 1)),
+            "item": t.item[first],
+        }
+
+
+@dataclass(frozen=True)
 class Kin(RowStatistic):
     """Per query row: Gaussian potentials to the key rows of its own family, which a left-out family takes away."""
 
@@ -356,15 +378,16 @@ class VolumeRanks(PairStatistic):
 
     @property
     def after(self) -> tuple[Statistic, ...]:
-        return (Matched((self.query, *self.others)),)
+        return (OwnVolume(self.query, self.others),)
 
     def look(self, scores: Tensor, q: Rows, k: Rows, earlier: Earlier) -> State:
-        matched = earlier[self.after[0]]
-        mine, theirs = q.among(matched["row"]), k.among(matched["row"])
+        own = earlier[self.after[0]]
+        mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
+        theirs = k.first_of(own["item"].unique())
         anchor = q.unit()[mine]
         basis = torch.stack([k.unit(m)[theirs] for m in self.others], 1)  # (K, M-1, d)
         v = gram_volume_of(anchor, basis, eps=0.0)  # (Q, K)
-        best = matched["volume"][torch.searchsorted(matched["row"], q.item[mine])].to(v.device)[:, None]
+        best = own["volume"][torch.searchsorted(own["row"], q.index[mine])].to(v.device)[:, None]
         other = q.item[mine].to(v.device)[:, None] != k.item[theirs].to(v.device)[None]
         tie = VOLUME_TIE
         above, tied = ((v < best - tie) & other).sum(1), (((v - best).abs() <= tie) & other).sum(1)

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import CHANCE_RANK, CHANCE_VOLUME, chance
 from workbench.diagnostics.registry import diagnostic
-from workbench.statistics import Matched, Ranks, State, VolumeRanks
+from workbench.statistics import Ranks, State, VolumeRanks
 
 
 def expected_hits(ranks: State, k: int) -> Tensor:
@@ -116,7 +116,7 @@ def median_rank(ranks: State) -> Tensor:
 def _volume_reads(*m: str, anchor: str) -> tuple:
     first = anchor or m[0]
     others = tuple(x for x in m if x != first)
-    return (VolumeRanks(first, others[0], others), Matched((first, *others)))
+    return (VolumeRanks(first, others[0], others),)
 
 
 @diagnostic(
@@ -129,14 +129,14 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
     bound=(0.0, 1.0),
     each="query",
 )
-def volume_recall_at_1(ranks: State, matched: State, *, anchor: str = "") -> Tensor:
+def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     r"""Share of anchors that span their smallest volume with the other modalities of their own item.
 
     $$\mathbb{E}_i\,[\operatorname{vol}(a_i, x_i^1, \dots) < \operatorname{vol}(a_i, x_j^1, \dots)\ \forall j \ne i]$$
 
     How GRAM retrieves: the query is the anchor (the first modality unless `anchor` names another), the keys are whole
     tuples. High here says nothing of pairs: see `recall_at_1` of each direction. Cost: (M − 1) products of all pairs
-    in float64. Ties by expected rank. Items with several rows of a modality: the first row counts.
+    in float64. Ties by expected rank. Where an item has several rows of another modality, the first counts.
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(4)

@@ -15,7 +15,9 @@ SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside
 def singular_values(moments: State) -> Tensor:
     """Singular values of the centred rows, descending; what rounding made of a zero is a zero."""
     eigen = torch.linalg.eigvalsh(moments["scatter"]).flip(0).clamp_min(0)
-    floor = len(eigen) * torch.finfo(eigen.dtype).eps * eigen[0]
+    eps = torch.finfo(eigen.dtype).eps
+    # relative to the largest, and, where all rows coincide, to what rounding unit rows leaves behind
+    floor = max(len(eigen) * eps * float(eigen[0]), float(moments["n"]) * (8 * eps) ** 2)
     # a centred matrix of n rows has at most n − 1 directions
     eigen = torch.where((eigen > floor) & (torch.arange(len(eigen)) < float(moments["n"]) - 1), eigen, 0.0)
     return eigen.sqrt()

@@ -229,7 +229,7 @@ def _evaluate(
     row: dict[str, Any] = _sizes(reads, known, context)
     kind, low, high = d.interval, math.nan, math.nan
     if d.each:
-        value, (low, high) = _over_each(d, subject, got, states[0], es, columns)
+        value, (low, high) = _over_each(d, subject, params, got, states[0], es, columns)
     else:
         value = float(got)
         if d.interval.startswith("jackknife") and tallies[0] is not None:
@@ -248,14 +248,18 @@ def _evaluate(
 
 
 def _over_each(
-    d: Diagnostic, subject: tuple[str, ...], got: Tensor, state: State, es: EmbeddingSet, columns: dict
+    d: Diagnostic,
+    subject: tuple[str, ...],
+    params: Mapping[str, Any],
+    got: Tensor,
+    state: State,
+    es: EmbeddingSet,
+    columns: dict[str, np.ndarray],
 ) -> tuple[float, tuple[float, float]]:
     """Value and interval of a diagnostic that has one value an item or a query; keeps them as a column."""
     if len(got) < 2:
         raise Reason("fewer than two matched items")
-    item = state["row"] if d.each == "item" else es.rows(subject[0])[state["row"]]
-    if d.name.startswith("volume"):
-        item = state["row"]
+    item = state["row"] if d.each == "item" else es.rows(params.get("anchor") or subject[0])[state["row"]]
     family = torch.as_tensor(es.families)[item]
     weight = state.get("count", torch.ones_like(got)) if d.each == "item" else torch.ones_like(got)
     column = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, got)

@@ -1,0 +1,66 @@
+import os
+
+os.environ.setdefault("WORKBENCH_QUIET", "1")
+os.environ.setdefault("MPLBACKEND", "agg")
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import workbench as wb
+
+
+def planted(n=61, d=12, seed=0, gap=0.4, noise=0.7, modalities=("image", "text", "audio"), families=None):
+    """A set with a shared signal, noise and an offset a modality; families of two where asked for."""
+    g = torch.Generator().manual_seed(seed)
+    base = torch.randn(n, d, generator=g)
+    vectors = {}
+    for k, m in enumerate(modalities):
+        offset = torch.randn(d, generator=g)
+        vectors[m] = base + noise * torch.randn(n, d, generator=g) + gap * k * offset
+    items = pd.DataFrame({"id": [f"i{i}" for i in range(n)]})
+    if families:
+        items["family"] = [f"f{i // families}" for i in range(n)]
+    return wb.EmbeddingSet(vectors, items)
+
+
+def ragged(seed=0):
+    """Items with several captions, with none, and with no image."""
+    rng = np.random.default_rng(seed)
+    n, d = 40, 8
+    base = rng.standard_normal((n, d))
+    image_rows = np.array([i for i in range(n) if i % 7])
+    text_rows = np.array([i for i in range(n) for _ in range(i % 3)])
+    image = base[image_rows] + 0.5 * rng.standard_normal((len(image_rows), d))
+    text = base[text_rows] + 0.5 * rng.standard_normal((len(text_rows), d))
+    items = pd.DataFrame({"id": [str(i) for i in range(n)], "family": [f"f{i // 3}" for i in range(n)]})
+    return wb.EmbeddingSet({"image": image, "text": text}, items, rows={"image": image_rows, "text": text_rows})
+
+
+def with_roles(seed=0):
+    """Three raw clusters of different size for the cluster indices."""
+    g = torch.Generator().manual_seed(seed)
+    sizes = (20, 15, 12)
+    x = torch.cat([torch.randn(n, 6, generator=g) + 2 * k for k, n in enumerate(sizes)])
+    role = np.repeat(["ok", "bad", "adv"], sizes)
+    order = torch.randperm(len(x), generator=g)
+    return wb.EmbeddingSet({"hidden": x[order]}, pd.DataFrame({"role": role[order.numpy()]}))
+
+
+ROLES = {"safe": ["ok"], "unsafe": ["bad"], "jailbreak": ["adv"]}
+
+
+@pytest.fixture(scope="session")
+def emoji():
+    return wb.dataset("emoji")
+
+
+@pytest.fixture(scope="session")
+def demo_runs(tmp_path_factory):
+    """Two short runs on the real set, shared by everything that looks at runs."""
+    out = tmp_path_factory.mktemp("runs")
+    return {
+        name: wb.train(name, out=out / name, modalities=["text", "color", "sketch"], steps=60, evaluate=20)
+        for name in ("infonce", "gram")
+    }

@@ -1,0 +1,185 @@
+"""Contracts over the registry: every diagnostic equals its naive twin, for any chunking, order and rotation."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tests.conftest import ROLES, planted, ragged, with_roles
+
+import workbench as wb
+from tests import reference
+from workbench.diagnostics.registry import diagnostics
+from workbench.plan import Sweep
+
+NAMES = list(diagnostics())
+PAIRED = [n for n in NAMES if not n.startswith("avqi")]
+
+
+def plain(es):
+    return {m: list(zip(es.rows(m).tolist(), es[m].double().numpy(), strict=True)) for m in es.modalities}
+
+
+def values(report):
+    return {(r["name"], r["modalities"]): r["value"] for r in report.frame.to_dict("records")}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_has_a_naive_twin(name):
+    assert callable(getattr(reference, name))
+
+
+@pytest.mark.parametrize("name", PAIRED)
+@pytest.mark.parametrize("make", [planted, ragged], ids=["aligned", "ragged"])
+def test_equals_its_twin(name, make):
+    es = make()
+    report = wb.diagnose(es, only=[name])
+    assert len(report.frame) > 0
+    for row in report.frame.to_dict("records"):
+        assert row["value"] == pytest.approx(getattr(reference, name)(plain(es), *row["modalities"]), abs=1e-6, rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["avqi_released", "avqi_safe_vs_adversarial"])
+def test_cluster_indices_equal_their_twins(name):
+    es = with_roles()
+    x = es["hidden"].double().numpy()
+    clusters = [x[(es.items["role"] == r).to_numpy()] for r in ("ok", "bad", "adv")]
+    got = wb.diagnose(es, label="role", roles=ROLES, only=[name]).value(name, "hidden")
+    assert got == pytest.approx(getattr(reference, name)(clusters), rel=1e-9)
+
+
+def test_avqi_oracle():
+    s = torch.tensor([[0.0, 0], [1, 0], [0, 1]]) + 1e-9
+    for shift, expected in (((2, 2), 0.89474736), ((0.5, 0.5), 3.08846026)):
+        x = torch.cat([s, s + torch.tensor([4.0, 0]), s + torch.tensor(shift)]).double()
+        es = wb.EmbeddingSet({"h": x}, pd.DataFrame({"role": ["ok"] * 3 + ["bad"] * 3 + ["adv"] * 3}))
+        report = wb.diagnose(es, label="role", roles=ROLES, only=["avqi_released"])
+        assert report.value("avqi_released", "h") == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("make", [planted, ragged], ids=["aligned", "ragged"])
+@pytest.mark.parametrize("tile", [1, 7, 16, 1000])
+def test_any_chunking_gives_the_same_answer(make, tile, monkeypatch):
+    es = make()
+    whole = values(wb.diagnose(es))
+    monkeypatch.setattr(Sweep.__init__, "__kwdefaults__", Sweep.__init__.__kwdefaults__ | {"tile": tile})
+    cut = values(wb.diagnose(es))
+    assert whole.keys() == cut.keys()
+    for key, value in whole.items():
+        assert cut[key] == pytest.approx(value, rel=1e-6, abs=1e-7, nan_ok=True), key
+
+
+def test_row_order_and_rotation_change_nothing():
+    es = planted()
+    before = values(wb.diagnose(es))
+    order = np.random.default_rng(1).permutation(len(es))
+    turn = torch.linalg.qr(torch.randn(12, 12, generator=torch.Generator().manual_seed(3), dtype=torch.float64))[0]
+    turned = wb.EmbeddingSet({m: es[m].double() @ turn for m in es.modalities}, es.items)
+    for other in (es.take(order), turned):
+        after = values(wb.diagnose(other))
+        for key, value in before.items():
+            assert after[key] == pytest.approx(value, rel=1e-5, abs=1e-6, nan_ok=True), key
+
+
+def test_a_collapsed_set_scores_chance_not_one():
+    x = torch.ones(50, 8) + 0.0
+    report = wb.diagnose({"image": x, "text": x})
+    assert report.value("recall_at_1", "image", "text") == pytest.approx(1 / 50)
+    assert report.value("median_rank", "image", "text") == pytest.approx(25.5)
+    assert math.isnan(report.value("effective_rank", "image"))
+    assert any(f.rule == "collapse" and f.severity == "fault" for f in report.findings)
+
+
+def test_near_duplicates_are_ranked_in_float64():
+    """Two keys nearer than float32 can tell: the rank must still be right."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.nn.functional.normalize(torch.randn(30, 16, generator=g, dtype=torch.float64), dim=1)
+    y = x.clone()
+    y[1] = x[0] + 1e-6 * torch.randn(16, generator=g, dtype=torch.float64)  # all but the partner of item 0
+    report = wb.diagnose({"a": x, "b": y}, only=["recall_at_1"])
+    assert report.value("recall_at_1", "a", "b") == pytest.approx(reference.recall_at_1(plain(wb.EmbeddingSet({"a": x, "b": y})), "a", "b"))
+
+
+def test_shuffled_pairs_are_said_to_be_unpaired():
+    es = planted(n=120, modalities=("image", "text"))
+    good = wb.diagnose(es)
+    assert not any(f.severity == "fault" for f in good.findings)
+    order = np.random.default_rng(0).permutation(120)
+    bad = wb.diagnose({"image": es["image"], "text": es["text"][order]})
+    assert [f.rule for f in bad.findings if f.severity == "fault"] == ["no_pairing_signal"]
+
+
+def test_every_row_has_what_makes_it_readable():
+    report = wb.diagnose(planted())
+    for row in report.frame.to_dict("records"):
+        if row["reason"] is not None:
+            assert math.isnan(row["value"])
+            continue
+        assert row["n_query"] > 0
+        assert row["n_gallery"] > 0
+        assert row["exact"]
+        assert row["null_low"] <= row["null"] <= row["null_high"]
+        low, high = row["bound"]
+        assert low - 1e-9 <= row["value"] <= high + 1e-9
+        if math.isfinite(row["low"]):
+            assert row["low"] <= row["value"] <= row["high"]
+        else:
+            assert row["interval_kind"].startswith("none")
+
+
+def test_nulls_hold_what_has_nothing_to_see():
+    """Independent random vectors: every value lies in or very near its own null."""
+    g = torch.Generator().manual_seed(5)
+    report = wb.diagnose({m: torch.randn(200, 32, generator=g) for m in ("a", "b")})
+    outside = [
+        r["name"]
+        for r in report.frame.to_dict("records")
+        if r["reason"] is None and not r["null_low"] - 1e-9 <= r["value"] <= r["null_high"] + 1e-9
+    ]
+    assert len(outside) <= 3, outside  # about 20 values at 95 %
+
+
+def test_jackknife_leaves_out_families_exactly():
+    """The tallies without a family equal a set without that family."""
+    from workbench.diagnostics.tallies import Centroids, Potential
+    from workbench.executors import execute
+
+    es = planted(n=24, families=3)
+    for tally, read in ((Potential(("image", "text"), 2.0), "sum"), (Centroids(("image", "text")), "gram")):
+        known = execute(Sweep(es, tally.statistics))
+        got = tally.tally(known, es).without[read]
+        for f in range(8):
+            rest = es.take(es.families != f)
+            expected = tally.tally(execute(Sweep(rest, tally.statistics)), rest).full[read]
+            torch.testing.assert_close(got[f], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_unequal_widths_are_nan_with_a_reason(emoji):
+    report = wb.diagnose(emoji.only(["color", "text"]).take(np.arange(40)), only=["modality_gap", "uniformity"])
+    row = report.row("modality_gap", "color", "text")
+    assert math.isnan(row["value"])
+    assert "1280-d" in row["reason"]
+    assert math.isfinite(report.value("uniformity", "color"))
+
+
+def test_above_the_limit_queries_are_sampled_and_said_so(monkeypatch):
+    import workbench.plan as plan
+
+    monkeypatch.setattr(plan, "EXACT_ROWS", 100)
+    es = planted(n=2_300, modalities=("image", "text"))
+    report = wb.diagnose(es, only=["recall_at_1", "uniformity"])
+    row = report.row("recall_at_1", "image", "text")
+    assert (row["exact"], row["n_query"], row["n_gallery"]) == (False, plan.SAMPLE_ROWS, 2_300)
+    full = wb.diagnose(es, only=["recall_at_1", "uniformity"], exact=True)
+    assert full.row("recall_at_1", "image", "text")["exact"]
+    for name, subject in (("recall_at_1", ("image", "text")), ("uniformity", ("image",))):
+        assert report.value(name, *subject) == pytest.approx(full.value(name, *subject), abs=0.03)
+
+
+def test_reports_survive_the_disk(tmp_path):
+    report = wb.diagnose(planted(), only=["recall_at_1", "avqi_released", "effective_rank"])
+    report.save(tmp_path / "r")
+    back = wb.Report.load(tmp_path / "r")
+    pd.testing.assert_frame_equal(back.frame, report.frame, check_dtype=False)
+    assert back.to_dict()["results"] == report.to_dict()["results"]
