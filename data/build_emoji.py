@@ -22,9 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SIZE = 72  # px: OpenMoji's own raster size; larger adds bytes, not shape, at EfficientNet's 128 px input
-LOCALES = (
-    "en de fr es it pt nl sv da nb pl ru uk hu fi et lt ja ko zh zh-hant th vi ms hi bn".split()
-)
+LOCALES = ["en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "nb", "pl", "ru", "uk", "hu", "fi", "et", "lt", "ja", "ko", "zh", "zh-hant", "th", "vi", "ms", "hi", "bn"]
 VARIANT = re.compile(
     r"\b(man|woman|person|men|women|people|boy|girl|child|older person|old man|old woman)\b"
     r"|facing right|[:,]|[’']s\b"
@@ -53,9 +51,7 @@ def png(svg: Path, mode: str) -> bytes:
     from PIL import Image
 
     # dpi: resvg's default of 0 fails on sizes given in pt or mm
-    raster = resvg_py.svg_to_bytes(
-        svg_path=str(svg), width=SIZE, height=SIZE, dpi=96, skip_system_fonts=True
-    )
+    raster = resvg_py.svg_to_bytes(svg_path=str(svg), width=SIZE, height=SIZE, dpi=96, skip_system_fonts=True)
     drawing = Image.open(io.BytesIO(bytes(raster))).convert("RGBA")
     page = Image.new("RGBA", drawing.size, "white")
     page.alpha_composite(drawing)
@@ -117,9 +113,7 @@ def image_features(pngs: pd.Series) -> np.ndarray:
     with torch.inference_mode():
         for start in range(0, len(pngs), 32):
             batch = [
-                torch.from_numpy(
-                    np.array(Image.open(io.BytesIO(b)).convert("RGB").resize((128, 128)))
-                )
+                torch.from_numpy(np.array(Image.open(io.BytesIO(b)).convert("RGB").resize((128, 128))))
                 for b in pngs[start : start + 32]
             ]
             x = ((torch.stack(batch).float() / 255 - mean) / std).permute(0, 3, 1, 2)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from tests.conftest import ROLES, planted, ragged, with_roles
 
 import workbench as wb
 from tests import reference
+from tests.conftest import ROLES, planted, ragged, with_roles
 from workbench.diagnostics.registry import diagnostics
 from workbench.plan import Sweep
 
@@ -37,7 +37,9 @@ def test_equals_its_twin(name, make):
     report = wb.diagnose(es, only=[name])
     assert len(report.frame) > 0
     for row in report.frame.to_dict("records"):
-        assert row["value"] == pytest.approx(getattr(reference, name)(plain(es), *row["modalities"]), abs=1e-6, rel=1e-6)
+        assert row["value"] == pytest.approx(
+            getattr(reference, name)(plain(es), *row["modalities"]), abs=1e-6, rel=1e-6
+        )
 
 
 @pytest.mark.parametrize("name", ["avqi_released", "avqi_safe_vs_adversarial"])
@@ -98,7 +100,9 @@ def test_near_duplicates_are_ranked_in_float64():
     y = x.clone()
     y[1] = x[0] + 1e-6 * torch.randn(16, generator=g, dtype=torch.float64)  # all but the partner of item 0
     report = wb.diagnose({"a": x, "b": y}, only=["recall_at_1"])
-    assert report.value("recall_at_1", "a", "b") == pytest.approx(reference.recall_at_1(plain(wb.EmbeddingSet({"a": x, "b": y})), "a", "b"))
+    assert report.value("recall_at_1", "a", "b") == pytest.approx(
+        reference.recall_at_1(plain(wb.EmbeddingSet({"a": x, "b": y})), "a", "b")
+    )
 
 
 def test_shuffled_pairs_are_said_to_be_unpaired():

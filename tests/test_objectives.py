@@ -80,7 +80,9 @@ def test_gram_costs_log_b_at_perfect_alignment_and_has_a_finite_gradient():
 
 def test_volumes_are_the_published_ones():
     expected = [[0.314270, 0.314270, 0.178885], [0.314270, 0.078567, 0.149071], [0.471405, 0.329983, 0.125220]]
-    torch.testing.assert_close(gram_volume(X, Y, Z, eps=0.0), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        gram_volume(X, Y, Z, eps=0.0), torch.tensor(expected, dtype=torch.float64), atol=1e-6, rtol=0
+    )
     torch.testing.assert_close(gram_volume(X, -Y, Z, eps=0.0), gram_volume(X, Y, Z, eps=0.0))
 
 

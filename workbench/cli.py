@@ -20,7 +20,13 @@ app = typer.Typer(
 )
 MARKS = {"fault": "●", "warning": "○", "info": "·"}
 MATTER = (
-    "recall_at_1", "median_rank", "volume_recall_at_1", "modality_gap", "alignment", "gramian_volume", "uniformity",
+    "recall_at_1",
+    "median_rank",
+    "volume_recall_at_1",
+    "modality_gap",
+    "alignment",
+    "gramian_volume",
+    "uniformity",
     "effective_rank",
 )
 
@@ -32,7 +38,9 @@ def say(text: str = "") -> None:
 @app.command()
 def diagnose(
     data: Annotated[Path, typer.Argument(help="a set: folder, .parquet, .npz, .safetensors, folder of .npy, or a run")],
-    json_file: Annotated[Path | None, typer.Option("--json", help="write every result and finding to this file")] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="write every result and finding to this file")
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="write a self-contained report page to this file")] = None,
     only: Annotated[list[str] | None, typer.Option(help="a diagnostic by name; repeat for several")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--param", help="such as uniformity.t=3")] = None,
@@ -54,7 +62,13 @@ def diagnose(
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     report = run_diagnose(
-        es, only=only or None, label=label or None, roles=roles, params=_params(parameter), layer=layer, exact=exact,
+        es,
+        only=only or None,
+        label=label or None,
+        roles=roles,
+        params=_params(parameter),
+        layer=layer,
+        exact=exact,
         device=device,
     )
     _print(report)
@@ -120,7 +134,9 @@ def train(
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the run")],
     data: Annotated[str, typer.Option(help="a set, or the name of a shipped one")] = "emoji",
     modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
-    setting: Annotated[list[str] | None, typer.Option("--set", help="such as temperature=0.05 or train.steps=500")] = None,
+    setting: Annotated[
+        list[str] | None, typer.Option("--set", help="such as temperature=0.05 or train.steps=500")
+    ] = None,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
@@ -134,8 +150,13 @@ def train(
             raise InputError(f"--set {text}: say it as name=value, such as temperature=0.05")
         settings[key] = value
     run = run_train(
-        recipe, data=data, out=out, modalities=modalities.split(",") if modalities else None, resume=resume,
-        device=device, **settings,
+        recipe,
+        data=data,
+        out=out,
+        modalities=modalities.split(",") if modalities else None,
+        resume=resume,
+        device=device,
+        **settings,
     )
     last = next(m for m in reversed(run.metrics) if "probe_recall_at_1" in m)
     say(f"{run.path}   step {last['step']}   loss {last['loss']:.3f}   probe R@1 {last['probe_recall_at_1']:.3f}")
@@ -145,7 +166,9 @@ def train(
 @app.command()
 def report(
     data: Annotated[Path, typer.Argument(help="a set or a run")],
-    out: Annotated[Path | None, typer.Option("-o", "--out", help="the executed notebook (default: beside the data)")] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="the executed notebook (default: beside the data)")
+    ] = None,
     split: Annotated[str, typer.Option(help="of a run: validation or test; of a set: only these items")] = "",
     title: Annotated[str, typer.Option(help="heading of the report")] = "",
 ) -> None:
@@ -180,7 +203,8 @@ def catalog(
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
 ) -> None:
     """List what there is: every diagnostic with its null and cost, every recipe with its paper."""
-    from workbench.catalog import CATALOGS, catalog as rows
+    from workbench.catalog import CATALOGS
+    from workbench.catalog import catalog as rows
     from workbench.errors import unknown
 
     if what not in CATALOGS:

@@ -55,7 +55,15 @@ def _table(reports: dict) -> None:
     from workbench.views.page import number
 
     first = next(iter(reports.values()))
-    wanted = ("recall_at_1", "volume_recall_at_1", "modality_gap", "alignment", "gramian_volume", "uniformity", "effective_rank")
+    wanted = (
+        "recall_at_1",
+        "volume_recall_at_1",
+        "modality_gap",
+        "alignment",
+        "gramian_volume",
+        "uniformity",
+        "effective_rank",
+    )
     width = max(len(n) for n in reports) + 16
     print(f"{'test split':<20}{'':<24}" + "".join(f"{n:<{width}}" for n in reports) + "null (of the first)")
     for row in first.frame[first.frame["name"].isin(wanted)].to_dict("records"):

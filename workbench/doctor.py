@@ -89,13 +89,18 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
         if report.about["items"] < 20 or not (at_chance(report, a, b) and at_chance(report, b, a)):
             continue
         hits = [report.row("recall_at_10", *d).to_dict() for d in ((a, b), (b, a))]
+        ranks = [report.row("median_rank", *d) for d in ((a, b), (b, a))]
+        away = all(r["value"] > r["null_high"] for r in ranks)
         yield Finding(
             "no_pairing_signal",
             "fault",
             f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} and {hits[1]['value']:.3f} "
-            f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}.",
+            f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}"
+            + (", and matches rank worse than strangers: they point away from each other." if away else "."),
             [_evidence(h, h["null_high"]) for h in hits],
-            "check the pairing (is row i the same item in both?); then whether the objective contrasts this pair at all",
+            "use an objective that sees the sign of this pair (a volume does not)"
+            if away
+            else "check the pairing (is row i the same item in both?); then whether the objective contrasts this pair",
         )
 
 
@@ -163,7 +168,9 @@ def retrieval(report: Report) -> Iterable[Finding]:
         f"(gallery {best['n_gallery']:,}, chance {best['null']:.1%})"
     )
     if worst is not best:
-        said += f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
+        said += (
+            f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
+        )
     yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
 
 

@@ -394,7 +394,9 @@ def _items(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFrame:
     items["id"] = items["id"].astype(str)
     if items["id"].duplicated().any():
         row = int(np.flatnonzero(items["id"].duplicated())[0])
-        raise InputError(f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique")
+        raise InputError(
+            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique"
+        )
     if "split" in items:
         odd = ~items["split"].isin(SPLITS) & items["split"].notna()
         if odd.any():

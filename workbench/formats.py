@@ -72,9 +72,14 @@ def npz(file: Path) -> EmbeddingSet:
     arrays = {}
     key = ""
     try:
-        with np.load(file, allow_pickle=False) as f:
+        # opened here: numpy forgets to close what turns out to be cut short
+        with file.open("rb") as raw, np.load(raw, allow_pickle=False) as f:
+            if not isinstance(f, np.lib.npyio.NpzFile):
+                raise InputError(f"{file}: not an .npz file but a single array; name it .npy and put it in a folder")
             for key in f.files:
                 arrays[key] = f[key]
+    except InputError:
+        raise
     except ValueError as e:
         if "pickle" in str(e).lower() or "object" in str(e).lower():
             where = f"array {key!r} holds Python objects" if key else "is a pickle"
@@ -114,7 +119,9 @@ def parquet(file: Path) -> EmbeddingSet:
                 if not present.all():
                     rows[name] = np.flatnonzero(present)
         elif listed and pa.types.is_integer(kind.value_type):
-            raise InputError(f"{file}: column {name!r} holds lists of {kind.value_type}; vectors must be floating point")
+            raise InputError(
+                f"{file}: column {name!r} holds lists of {kind.value_type}; vectors must be floating point"
+            )
         else:
             columns[name] = column.to_pandas()
     if not vectors:
@@ -173,5 +180,3 @@ def as_set(data: object) -> EmbeddingSet:
     if hasattr(data, "items"):
         return EmbeddingSet({str(k): x for k, x in data.items()})
     raise InputError(f"cannot read {type(data).__name__} as embeddings; give a path or {{'image': x, 'text': y}}")
-
-

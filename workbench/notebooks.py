@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from html import escape
@@ -31,11 +32,18 @@ def execute(notebook: Path, out: Path, parameters: Mapping[str, Any]) -> Path:
 
     out.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
+    # the kernel talks to this process over the loopback only; its warning about that would drown the demo's table
+    logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             papermill.execute_notebook(
-                str(notebook), str(out), parameters=dict(parameters), kernel_name=KERNEL, progress_bar=False,
+                str(notebook),
+                str(out),
+                parameters=dict(parameters),
+                kernel_name=KERNEL,
+                progress_bar=False,
+                log_output=False,
                 cwd=str(out.parent.absolute()),
             )
     except papermill.PapermillExecutionError as e:

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
     from workbench.doctor import Finding
 
 FORMAT, VERSION = "workbench.report", 1
-COLUMNS = (
-    "name modalities value low high interval_kind null_low null null_high null_kind better n_query n_gallery exact "
-    "params unit bound reason"
-).split()
+COLUMNS = ["name", "modalities", "value", "low", "high", "interval_kind", "null_low", "null", "null_high", "null_kind", "better", "n_query", "n_gallery", "exact", "params", "unit", "bound", "reason"]
 
 
 class Report:
@@ -47,8 +44,8 @@ class Report:
     ) -> None:
         self.frame = frame.reindex(columns=COLUMNS)
         for column in ("reason", "better"):  # absent is None, not the NaN that pandas makes of it
-            x = self.frame[column].astype(object)
-            self.frame[column] = x.where(x.notna(), None)
+            known = [None if pd.isna(x) else x for x in self.frame[column]]
+            self.frame[column] = pd.Series(known, index=self.frame.index, dtype=object)
         self.items, self.arrays, self.about = items, dict(arrays), dict(about)
 
     def __repr__(self) -> str:
@@ -224,9 +221,7 @@ def compare(*reports: Report | Any, names: Sequence[str] | None = None) -> pd.Da
     frames = []
     for name, report in zip(names, made, strict=True):
         f = report.frame.set_index(["name", "modalities"])
-        frames.append(
-            pd.concat({name: f[["value", "low", "high", "null_low", "null_high", "n_gallery"]]}, axis=1)
-        )
+        frames.append(pd.concat({name: f[["value", "low", "high", "null_low", "null_high", "n_gallery"]]}, axis=1))
     table = pd.concat(frames, axis=1)
     galleries = table.xs("n_gallery", axis=1, level=1)
     unequal = galleries.nunique(axis=1) > 1

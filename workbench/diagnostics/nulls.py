@@ -95,7 +95,7 @@ def _swapped(context, states, subject) -> np.ndarray:
     second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(delta, delta)
     eigen = torch.linalg.eigvalsh(second).clamp_min(0).numpy()
     z = np.random.default_rng(0).standard_normal((DRAWS, len(eigen)))
-    return np.sqrt((z**2 @ eigen)) / n
+    return np.sqrt(z**2 @ eigen) / n
 
 
 def swapped_gap(context, states, subject) -> Band:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.clusters import ROLES
-from workbench.diagnostics.registry import CURVES, NAN_BAND, Diagnostic, Reason, choose
+from workbench.diagnostics.registry import CURVES, Diagnostic, Reason, choose
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
 from workbench.executors import execute
@@ -287,5 +287,3 @@ def _sizes(reads: tuple, known: Earlier, context: Context) -> dict[str, Any]:
     state = known[statistics[0]]
     n = int(state["n"].sum()) if "n" in state else len(state["row"])
     return {"n_query": n, "n_gallery": n}
-
-

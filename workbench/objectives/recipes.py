@@ -154,9 +154,7 @@ def gram(smoothing: float = 0.1) -> list[Term]:
         else:  # tuples of the batch against the anchors among the keys
             back = scores.gram_volume(batch.unit_keys(batch.anchor), *(batch.unit(m) for m in others))
             back = -back.T / temperature
-        columns = heads.softmax(
-            back, batch.target, smoothing=smoothing, queries=exists, keys=batch.keyed(*batch.names)
-        )
+        columns = heads.softmax(back, batch.target, smoothing=smoothing, queries=exists, keys=batch.keyed(*batch.names))
         return (rows + columns) / 2
 
     return [Term("volume_contrast", 1.0, volume_contrast)]

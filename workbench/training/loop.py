@@ -201,7 +201,12 @@ def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device
     count, out = len(next(iter(inputs.values()))), []
     with torch.inference_mode(), autocast:
         for a in range(0, count, 1024):
-            out.append({m: x.float().cpu() for m, x in model({m: x[a : a + 1024].to(device) for m, x in inputs.items()}).items()})
+            out.append(
+                {
+                    m: x.float().cpu()
+                    for m, x in model({m: x[a : a + 1024].to(device) for m, x in inputs.items()}).items()
+                }
+            )
     return {m: torch.cat([o[m] for o in out]).clone() for m in inputs}
 
 
@@ -252,7 +257,9 @@ def sort_settings(name: str, settings: Mapping[str, Any]) -> tuple[Settings, dic
             raise InputError(f"setting {key!r} is not unique: say {' or '.join(full)}")
         if not full or full[0] not in allowed:
             bare = key.split(".", 1)[-1]
-            raise unknown("setting", bare if not full else key, [k.split(".", 1)[1] for k in allowed] if not full else allowed)
+            raise unknown(
+                "setting", bare if not full else key, [k.split(".", 1)[1] for k in allowed] if not full else allowed
+            )
         out[full[0]] = _cast(full[0], value, allowed[full[0]])
     picked = {p: {k.split(".", 1)[1]: v for k, v in out.items() if k.startswith(p)} for p in ("train.", "objective.")}
     return Settings(**picked["train."]), recipe(name).entry.settings | picked["objective."]

@@ -208,5 +208,3 @@ def runs(paths: list[Path]) -> list[Run]:
     if not found:
         raise InputError(f"no run in {', '.join(map(str, paths))}; make one with 'workbench demo' or 'workbench train'")
     return found
-
-

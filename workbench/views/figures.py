@@ -33,12 +33,23 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
     for i, row in enumerate(reversed(shown.to_dict("records"))):
         if math.isfinite(row["null_low"]):
             fig.add_shape(
-                type="rect", x0=row["null_low"], x1=row["null_high"], y0=i - 0.32, y1=i + 0.32,
-                fillcolor=BAND, line={"width": 0}, layer="below",
+                type="rect",
+                x0=row["null_low"],
+                x1=row["null_high"],
+                y0=i - 0.32,
+                y1=i + 0.32,
+                fillcolor=BAND,
+                line={"width": 0},
+                layer="below",
             )
     fig.add_trace(
-        go.Scatter(x=[None], y=[None], mode="markers", name="nothing to see (null, 95 %)",
-                   marker={"symbol": "square", "size": 12, "color": BAND})
+        go.Scatter(
+            x=[None],
+            y=[None],
+            mode="markers",
+            name="nothing to see (null, 95 %)",
+            marker={"symbol": "square", "size": 12, "color": BAND},
+        )
     )
     for k, (label, report) in enumerate(reports.items()):
         rows = [report.row(name, *m).to_dict() for m in shown["modalities"]][::-1]
@@ -47,15 +58,29 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
         low, high = np.array([r["low"] for r in rows]), np.array([r["high"] for r in rows])
         fig.add_trace(
             go.Scatter(
-                x=x, y=np.arange(len(rows)) + offset, mode="markers", name=label or name,
+                x=x,
+                y=np.arange(len(rows)) + offset,
+                mode="markers",
+                name=label or name,
                 marker={"size": 10, "color": HUES[k], "symbol": style(reports)[label][1]},
-                error_x={"type": "data", "symmetric": False, "array": np.nan_to_num(high - x),
-                         "arrayminus": np.nan_to_num(x - low), "color": HUES[k], "thickness": 1.5, "width": 4},
+                error_x={
+                    "type": "data",
+                    "symmetric": False,
+                    "array": np.nan_to_num(high - x),
+                    "arrayminus": np.nan_to_num(x - low),
+                    "color": HUES[k],
+                    "thickness": 1.5,
+                    "width": 4,
+                },
                 hovertemplate="%{x:.4g}<extra>" + html.escape(label or name) + "</extra>",
             )
         )
-    fig.update_yaxes(tickvals=list(range(len(labels))), ticktext=[html.escape(x) for x in labels[::-1]], showgrid=False,
-                     range=[-0.6, max(len(labels) - 0.4, 0.6)])
+    fig.update_yaxes(
+        tickvals=list(range(len(labels))),
+        ticktext=[html.escape(x) for x in labels[::-1]],
+        showgrid=False,
+        range=[-0.6, max(len(labels) - 0.4, 0.6)],
+    )
     unit = shown["unit"].iloc[0] if len(shown) else ""
     gallery = f", gallery {int(shown['n_gallery'].iloc[0]):,}" if len(shown) and shown["better"].iloc[0] else ""
     fig = dressed(fig, height=150 + 34 * len(labels), x=f"{name} ({unit}{gallery})")
@@ -65,29 +90,38 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
     return fig
 
 
-def similarities(report: Report) -> go.Figure:
-    """Cosines of matched and mismatched pairs, a small panel a pair of modalities."""
+def similarities(report: Report, *, stacked: bool = False) -> go.Figure:
+    """Cosines of matched and mismatched pairs, a small panel a pair of modalities, side by side or stacked."""
     found = {s: a for (n, s), a in report.arrays.items() if n == "similarity_histogram"}
     if not found:
         return dressed(go.Figure(), height=120)
-    fig = make_subplots(
-        1, len(found), subplot_titles=[html.escape(" · ".join(s)) for s in found], shared_yaxes=True, horizontal_spacing=0.04
-    )
+    shape = (len(found), 1) if stacked else (1, len(found))
+    titles = [html.escape(" · ".join(s)) for s in found]
+    fig = make_subplots(*shape, subplot_titles=titles, shared_xaxes=stacked, shared_yaxes=not stacked)
     for i, a in enumerate(found.values(), 1):
         middle = (a["edges"][1:] + a["edges"][:-1]) / 2
         for kind, hue, dash in (("mismatched", FAINT, "dot"), ("matched", HUES[0], "solid")):
             fig.add_trace(
-                go.Scatter(x=middle, y=a[kind], mode="lines", name=kind, legendgroup=kind, showlegend=i == 1,
-                           line={"color": hue, "shape": "hvh", "width": 2, "dash": dash},
-                           fill="tozeroy", fillcolor="rgba(0,114,178,0.12)" if kind == "matched" else "rgba(0,0,0,0.05)",
-                           hovertemplate="cos %{x:.2f}: %{y:.1%}<extra>" + kind + "</extra>"),
-                1, i,
+                go.Scatter(
+                    x=middle,
+                    y=a[kind],
+                    mode="lines",
+                    name=kind,
+                    legendgroup=kind,
+                    showlegend=i == 1,
+                    line={"color": hue, "shape": "hvh", "width": 2, "dash": dash},
+                    fill="tozeroy",
+                    fillcolor="rgba(0,114,178,0.12)" if kind == "matched" else "rgba(0,0,0,0.05)",
+                    hovertemplate="cos %{x:.2f}: %{y:.1%}<extra>" + kind + "</extra>",
+                ),
+                *((i, 1) if stacked else (1, i)),
             )
-    fig = dressed(fig, height=300)
-    fig.update_layout(legend={"y": 1.16})
-    fig.update_xaxes(title="cosine", range=[-1, 1])
+    fig = dressed(fig, height=130 * len(found) + 90 if stacked else 300)
+    fig.update_layout(legend={"y": 1.08 if stacked else 1.16})
+    fig.update_xaxes(range=[-1, 1], tickvals=[-1, -0.5, 0, 0.5, 1])
+    fig.update_xaxes(title="cosine", row=shape[0])
     fig.update_yaxes(tickformat=".0%")
-    fig.update_yaxes(title="share of pairs", col=1)
+    fig.update_yaxes(title=None if stacked else "share of pairs", col=1)
     return fig
 
 
@@ -100,9 +134,14 @@ def spectra(report: Report) -> go.Figure:
         sigma = sigma[sigma > 0]
         if len(sigma):
             fig.add_trace(
-                go.Scatter(x=np.arange(1, len(sigma) + 1), y=sigma / sigma[0], mode="lines", name=html.escape(m),
-                           line={"color": looks[m][0], "width": 2},
-                           hovertemplate="direction %{x}: %{y:.3f}<extra>" + html.escape(m) + "</extra>")
+                go.Scatter(
+                    x=np.arange(1, len(sigma) + 1),
+                    y=sigma / sigma[0],
+                    mode="lines",
+                    name=html.escape(m),
+                    line={"color": looks[m][0], "width": 2},
+                    hovertemplate="direction %{x}: %{y:.3f}<extra>" + html.escape(m) + "</extra>",
+                )
             )
     fig = dressed(fig, height=300, x="direction, largest first", y="singular value / largest")
     fig.update_yaxes(type="log")
@@ -119,16 +158,26 @@ def scatter(projection: Projection, text: Sequence[str], *, height: int = 460) -
         at = projection.modality == m
         fig.add_trace(
             kind(
-                x=projection.xy[at, 0], y=projection.xy[at, 1], mode="markers", name=html.escape(m),
-                customdata=projection.item[at], text=labels[projection.item[at]],
+                x=projection.xy[at, 0],
+                y=projection.xy[at, 1],
+                mode="markers",
+                name=html.escape(m),
+                customdata=projection.item[at],
+                text=labels[projection.item[at]],
                 marker={"size": 7, "color": hue, "symbol": shape, "opacity": 0.75, "line": {"width": 0}},
                 hovertemplate="%{text}<extra>" + html.escape(m) + "</extra>",
             )
         )
     fig = dressed(fig, height=height, x=projection.axes[0], y=projection.axes[1])
     fig.add_annotation(
-        xref="paper", yref="paper", x=1, y=1.06, xanchor="right", showarrow=False,
-        text=f"neighbours kept {projection.faithfulness:.0%}", font={"size": 12, "color": FAINT},
+        xref="paper",
+        yref="paper",
+        x=1,
+        y=1.06,
+        xanchor="right",
+        showarrow=False,
+        text=f"neighbours kept {projection.faithfulness:.0%}",
+        font={"size": 12, "color": FAINT},
     )
     return fig
 
@@ -145,7 +194,7 @@ PANELS = (
 
 def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 420) -> go.Figure:
     """What training did: six panels over steps; where a diagnostic has several subjects, their mean."""
-    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.07, vertical_spacing=0.16)
+    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.07, vertical_spacing=0.2)
     for k, (label, lines) in enumerate(runs.items()):
         for i, (name, _) in enumerate(PANELS):
             x, y = [], []
@@ -155,11 +204,19 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
                     x.append(line["step"])
                     y.append(float(np.mean(found)))
             fig.add_trace(
-                go.Scatter(x=x, y=y, mode="lines" if name == "loss" else "lines+markers", name=html.escape(label),
-                           legendgroup=label, showlegend=i == 0, line={"color": HUES[k % len(HUES)], "width": 2},
-                           marker={"size": 5, "symbol": style(runs)[label][1]},
-                           hovertemplate="step %{x}: %{y:.4g}<extra>" + html.escape(label) + "</extra>"),
-                i // 3 + 1, i % 3 + 1,
+                go.Scatter(
+                    x=x,
+                    y=y,
+                    mode="lines" if name == "loss" else "lines+markers",
+                    name=html.escape(label),
+                    legendgroup=label,
+                    showlegend=i == 0,
+                    line={"color": HUES[k % len(HUES)], "width": 2},
+                    marker={"size": 5, "symbol": style(runs)[label][1]},
+                    hovertemplate="step %{x}: %{y:.4g}<extra>" + html.escape(label) + "</extra>",
+                ),
+                i // 3 + 1,
+                i % 3 + 1,
             )
     fig = dressed(fig, height=height, legend=len(runs) > 1)
     fig.update_layout(legend={"y": 1.1})

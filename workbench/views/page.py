@@ -119,10 +119,20 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def about(report: Report) -> str:
     a = report.about
-    parts = [("data", a["source"]), ("fingerprint", a["fingerprint"]), ("items", f"{a['items']:,} in {a['families']:,} families")]
+    parts = [
+        ("data", a["source"]),
+        ("fingerprint", a["fingerprint"]),
+        ("items", f"{a['items']:,} in {a['families']:,} families"),
+    ]
     parts += [("modalities", ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items()))]
     parts += [("paired by", a["pairing"])]
-    for key, said in (("run", "run"), ("recipe", "recipe"), ("steps", "steps"), ("seed", "seed"), ("split_read", "split")):
+    for key, said in (
+        ("run", "run"),
+        ("recipe", "recipe"),
+        ("steps", "steps"),
+        ("seed", "seed"),
+        ("split_read", "split"),
+    ):
         if a.get(key) is not None:
             parts.append((said, str(a[key])))
     if a.get("split_read") == "test":
@@ -147,7 +157,9 @@ def question(report: Report, family: str) -> str:
             parts += [drawn(figures.values({"": report}, name)), f'<p class="caption">{SEE.get(name, "")}</p>']
     if family == "matched" and any(n == "similarity_histogram" for n, _ in report.arrays):
         parts += [drawn(figures.similarities(report))]
-        parts += ['<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from strangers.</p>']
+        parts += [
+            '<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from strangers.</p>'
+        ]
     if family == "spectrum" and any(n == "singular_spectrum" for n, _ in report.arrays):
         parts += [drawn(figures.spectra(report))]
         parts += ['<p class="caption">A line that falls off a cliff leaves the directions after it unused.</p>']
@@ -159,7 +171,10 @@ def map_of(es: EmbeddingSet, method: str = "pca") -> str:
 
     text = es.items["name"] if "name" in es.items else es.items["id"]
     fig = figures.scatter(project(es, method), list(text))
-    return drawn(fig) + '<p class="caption">Shape and hue: modality. A map of two axes keeps only the share of neighbours printed in its corner: never read a gap off it.</p>'
+    return (
+        drawn(fig)
+        + '<p class="caption">Shape and hue: modality. A map of two axes keeps only the share of neighbours printed in its corner: never read a gap off it.</p>'
+    )
 
 
 def worst(report: Report, items: Any = None, count: int = WORST) -> str:
@@ -180,7 +195,9 @@ def worst(report: Report, items: Any = None, count: int = WORST) -> str:
                 drawings = True
                 data = base64.b64encode(item["color_png"]).decode()
                 picture = f'<img alt="" src="data:image/png;base64,{data}"><br>'
-        cards.append(f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span></div>')
+        cards.append(
+            f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span></div>'
+        )
     credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if drawings else ""
     direction = escape(column.removeprefix("median_rank "))
     return f'<h2>Worst items</h2><p class="caption">{direction}: the items whose own match ranks last.</p><div class="cards">{"".join(cards)}</div>{credit}'
@@ -196,7 +213,9 @@ def report_body(report: Report, items: Any = None) -> str:
 def heading(report: Report, title: str = "") -> str:
     """Title and the first sentence, as the verdict in one line."""
     a = report.about
-    title = title or f"{a.get('run') or Path(str(a['source'])).name}: {a['items']:,} items, {', '.join(a['modalities'])}"
+    title = (
+        title or f"{a.get('run') or Path(str(a['source'])).name}: {a['items']:,} items, {', '.join(a['modalities'])}"
+    )
     lead = report.findings[0].sentence if report.findings else ""
     return f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
 
@@ -225,11 +244,19 @@ def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[M
     for name, report in reports.items():
         parts += [f"<h3>{escape(name)}</h3>", findings(report)]
     parts += ["<h2>During training</h2>", drawn(figures.metrics(metrics))]
-    parts += ['<p class="caption">On the validation split; where a diagnostic has several subjects, their mean. The losses are of different kinds: compare their course, not their height.</p>']
+    parts += [
+        '<p class="caption">On the validation split; where a diagnostic has several subjects, their mean. The losses are of different kinds: compare their course, not their height.</p>'
+    ]
     for family, said in QUESTIONS.items():
         for name in LEADING[family]:
-            if all(r.has(name) and r.frame.loc[r.frame["name"] == name, "reason"].isna().any() for r in reports.values()):
-                parts += [f"<h2>{said}</h2>", drawn(figures.values(reports, name)), f'<p class="caption">{SEE.get(name, "")}</p>']
+            if all(
+                r.has(name) and r.frame.loc[r.frame["name"] == name, "reason"].isna().any() for r in reports.values()
+            ):
+                parts += [
+                    f"<h2>{said}</h2>",
+                    drawn(figures.values(reports, name)),
+                    f'<p class="caption">{SEE.get(name, "")}</p>',
+                ]
     parts += ["<h2>Every value</h2>"]
     for name, report in reports.items():
         shown = [r for r in report.frame.to_dict("records") if math.isfinite(r["value"])]
@@ -237,5 +264,3 @@ def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[M
     parts += [f'<p class="caption">{escape(CAVEAT)}</p>', "<h2>What was run</h2>"]
     parts += [f"<h3>{escape(n)}</h3>{about(r)}" for n, r in reports.items()]
     return page(title, "".join(parts))
-
-

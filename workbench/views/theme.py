@@ -32,7 +32,13 @@ def dressed(fig: go.Figure, *, height: int = 360, x: str = "", y: str = "", lege
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "title": None},
         modebar={"remove": ["lasso2d", "select2d", "autoScale2d"]},
     )
-    axis = {"gridcolor": "#e8ebee", "zeroline": False, "linecolor": "#c5ccd3", "ticks": "outside", "tickcolor": "#c5ccd3"}
+    axis = {
+        "gridcolor": "#e8ebee",
+        "zeroline": False,
+        "linecolor": "#c5ccd3",
+        "ticks": "outside",
+        "tickcolor": "#c5ccd3",
+    }
     fig.update_xaxes(**axis, tickfont={"family": MONO, "size": 12})
     fig.update_yaxes(**axis, tickfont={"family": MONO, "size": 12})
     if x:

@@ -1,0 +1,5 @@
+"""Print every benchmark's table."""
+
+from benchmarks import sweep
+
+sweep.main()
