@@ -22,7 +22,34 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 SIZE = 72  # px: OpenMoji's own raster size; larger adds bytes, not shape, at EfficientNet's 128 px input
-LOCALES = ["en", "de", "fr", "es", "it", "pt", "nl", "sv", "da", "nb", "pl", "ru", "uk", "hu", "fi", "et", "lt", "ja", "ko", "zh", "zh-hant", "th", "vi", "ms", "hi", "bn"]
+LOCALES = [
+    "en",
+    "de",
+    "fr",
+    "es",
+    "it",
+    "pt",
+    "nl",
+    "sv",
+    "da",
+    "nb",
+    "pl",
+    "ru",
+    "uk",
+    "hu",
+    "fi",
+    "et",
+    "lt",
+    "ja",
+    "ko",
+    "zh",
+    "zh-hant",
+    "th",
+    "vi",
+    "ms",
+    "hi",
+    "bn",
+]
 VARIANT = re.compile(
     r"\b(man|woman|person|men|women|people|boy|girl|child|older person|old man|old woman)\b"
     r"|facing right|[:,]|[’']s\b"

@@ -20,7 +20,26 @@ def run(*args, cwd=None):
     )
 
 
-KEYS = ["name", "modalities", "value", "low", "high", "interval_kind", "null_low", "null", "null_high", "null_kind", "better", "n_query", "n_gallery", "exact", "params", "unit", "bound", "reason"]
+KEYS = [
+    "name",
+    "modalities",
+    "value",
+    "low",
+    "high",
+    "interval_kind",
+    "null_low",
+    "null",
+    "null_high",
+    "null_kind",
+    "better",
+    "n_query",
+    "n_gallery",
+    "exact",
+    "params",
+    "unit",
+    "bound",
+    "reason",
+]
 
 
 def test_diagnose_writes_what_python_says(tmp_path):
@@ -94,6 +113,7 @@ def test_report_notebook_and_python_show_the_same_numbers(demo_runs, tmp_path):
     rest = page.replace(re.search(r"<script>.*?</script>", page, re.S).group(0), "")
     assert not re.findall(r'(?:src|href)="(?!data:|#)[^"]*"', rest)
     assert "What changed in training?" in page
+    assert "<math" in page
 
 
 def test_labels_cannot_inject_html(tmp_path):

@@ -1,5 +1,6 @@
 """Contracts over the registry: every diagnostic equals its naive twin, for any chunking, order and rotation."""
 
+import functools
 import math
 
 import numpy as np
@@ -70,6 +71,33 @@ def test_any_chunking_gives_the_same_answer(make, tile, monkeypatch):
     assert whole.keys() == cut.keys()
     for key, value in whole.items():
         assert cut[key] == pytest.approx(value, rel=1e-6, abs=1e-7, nan_ok=True), key
+
+
+@pytest.mark.parametrize("make", [planted, ragged], ids=["aligned", "ragged"])
+def test_states_merge_in_any_order_and_keep_their_inputs(make):
+    """Groups done in any order, merged in any order, give the same state; merging changes no input."""
+    from workbench.statistics import Kernel, Matched, Moments, Ranks, Sample
+
+    es = make()
+    chosen = [Moments(("image",)), Matched(("image", "text")), Kernel("image", "image"), Ranks("text", "image")]
+    sweep = Sweep(es, [*chosen, Sample("text", 5)], tile=7)
+    known = {}
+    rng = np.random.default_rng(0)
+    for wave in sweep.waves:
+        done = [sweep.run(g, wave, known) for g in sweep.groups(sweep.tasks(wave, known))]
+        for statistic in wave:
+            states = [d[statistic] for d in done if statistic in d]
+            before = [{k: x.clone() for k, x in s.items()} for s in states]
+            forward, mixed = (
+                functools.reduce(statistic.merge, order)
+                for order in (states, [states[i] for i in rng.permutation(len(states))])
+            )
+            assert len(states) > 1
+            for k in forward:
+                torch.testing.assert_close(mixed[k], forward[k], rtol=1e-12, atol=1e-12)
+            for s, b in zip(states, before, strict=True):
+                assert all(torch.equal(s[k], b[k]) for k in b)
+            known[statistic] = forward
 
 
 def test_row_order_and_rotation_change_nothing():

@@ -28,7 +28,8 @@ def test_the_same_seed_gives_the_same_run(tmp_path):
 def test_a_killed_run_resumes_to_the_same_result(tmp_path):
     settings = SHORT | {"steps": 60}
     whole = wb.train("gram", out=tmp_path / "whole", modalities=MODALITIES, **settings)
-    script = f"import workbench as wb; wb.train('gram', out={str(tmp_path / 'cut')!r}, modalities={MODALITIES}, **{settings})"
+    cut = str(tmp_path / "cut")
+    script = f"import workbench as wb; wb.train('gram', out={cut!r}, modalities={MODALITIES}, **{settings})"
     process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"WORKBENCH_QUIET": "1"})
     deadline = time.time() + 60
     while time.time() < deadline and not list((tmp_path / "cut").glob("checkpoints/step-000020.*")):

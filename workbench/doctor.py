@@ -130,6 +130,24 @@ def collapse(report: Report) -> Iterable[Finding]:
 
 
 @rule
+def retrieval(report: Report) -> Iterable[Finding]:
+    """What retrieval amounts to, best direction and worst."""
+    rows = _rows(report, "recall_at_1")
+    if not rows:
+        return
+    best, worst = max(rows, key=lambda r: r["value"]), min(rows, key=lambda r: r["value"])
+    said = (
+        f"{best['modalities'][0]} finds its {best['modalities'][1]} for {best['value']:.0%} of items "
+        f"(gallery {best['n_gallery']:,}, chance {best['null']:.1%})"
+    )
+    if worst is not best:
+        said += (
+            f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
+        )
+    yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
+
+
+@rule
 def flat_tuples(report: Report) -> Iterable[Finding]:
     """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
     for row in _rows(report, "volume_recall_at_1"):
@@ -149,29 +167,11 @@ def flat_tuples(report: Report) -> Iterable[Finding]:
             yield Finding(
                 "flat_tuples",
                 "warning",
-                f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as soon "
-                "as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
+                f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as "
+                "soon as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
                 [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
                 "add a pairwise term over all pairs (recipe infonce) beside the volume, if pairs are to be retrieved",
             )
-
-
-@rule
-def retrieval(report: Report) -> Iterable[Finding]:
-    """What retrieval amounts to, best direction and worst."""
-    rows = _rows(report, "recall_at_1")
-    if not rows:
-        return
-    best, worst = max(rows, key=lambda r: r["value"]), min(rows, key=lambda r: r["value"])
-    said = (
-        f"{best['modalities'][0]} finds its {best['modalities'][1]} for {best['value']:.0%} of items "
-        f"(gallery {best['n_gallery']:,}, chance {best['null']:.1%})"
-    )
-    if worst is not best:
-        said += (
-            f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
-        )
-    yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
 
 
 @rule
@@ -183,10 +183,10 @@ def gap(report: Report) -> Iterable[Finding]:
             continue
         real = row["value"] > row["null_high"]
         said = (
-            f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). A gap alone is no "
-            "fault: read it with retrieval."
+            f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). A gap alone is "
+            "no fault: read it with retrieval."
             if real
-            else f"No gap between {a} and {b}: {row['value']:.2f}, within {row['null_low']:.2f} to {row['null_high']:.2f}."
+            else f"No gap between {a} and {b}: {row['value']:.2f}, as without one up to {row['null_high']:.2f}."
         )
         yield Finding("gap", "info", said, [_evidence(row, row["null_high"])])
 

@@ -214,9 +214,9 @@ class EmbeddingSet:
             for name, x in self._vectors.items():
                 h.update(f"{name}:{x.dtype}:{tuple(x.shape)};".encode())
                 for start in range(0, len(x), CHECK_ROWS):
-                    h.update(x[start : start + CHECK_ROWS].contiguous().view(torch.uint8).numpy())
+                    h.update(x[start : start + CHECK_ROWS].contiguous().view(torch.uint8).numpy().data)
                 if name in self._rows:
-                    h.update(self._rows[name].numpy())
+                    h.update(self._rows[name].numpy().data)
             for column in self.items:
                 h.update(f"{column};".encode())
                 for value in self.items[column].tolist():

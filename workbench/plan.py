@@ -312,7 +312,7 @@ def waves(statistics: Iterable[Statistic]) -> Iterable[list[Statistic]]:
     known: set[Statistic] = set()
     while todo:
         ready = [s for s in todo if set(s.after) <= known]
-        first = [s for s in ready if isinstance(s, RowStatistic)]
+        first: list[Statistic] = [s for s in ready if isinstance(s, RowStatistic)]
         ready = first or ready  # pairs wait for all rows that can go first: one sweep over the pairs, not two
         yield ready
         known |= set(ready)

@@ -43,7 +43,8 @@ def pca(x: Tensor, modality: np.ndarray) -> tuple[Tensor, tuple[str, str]]:
     y = x - x.mean(0)
     value, vector = torch.linalg.eigh(y.T @ y)
     share = (value / value.sum()).flip(0)[:2]
-    return y @ _signed(vector.flip(1)[:, :2]), tuple(f"component {i + 1} ({s:.0%})" for i, s in enumerate(share))
+    axes = (f"component 1 ({share[0]:.0%})", f"component 2 ({share[1]:.0%})")
+    return y @ _signed(vector.flip(1)[:, :2]), axes
 
 
 @method

@@ -25,7 +25,26 @@ if TYPE_CHECKING:
     from workbench.doctor import Finding
 
 FORMAT, VERSION = "workbench.report", 1
-COLUMNS = ["name", "modalities", "value", "low", "high", "interval_kind", "null_low", "null", "null_high", "null_kind", "better", "n_query", "n_gallery", "exact", "params", "unit", "bound", "reason"]
+COLUMNS = [
+    "name",
+    "modalities",
+    "value",
+    "low",
+    "high",
+    "interval_kind",
+    "null_low",
+    "null",
+    "null_high",
+    "null_kind",
+    "better",
+    "n_query",
+    "n_gallery",
+    "exact",
+    "params",
+    "unit",
+    "bound",
+    "reason",
+]
 
 
 class Report:

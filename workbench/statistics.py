@@ -10,6 +10,7 @@ Letters: N items, n rows, d dimensions, Q queries, K keys, C classes, M modaliti
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -26,7 +27,7 @@ Earlier = dict["Statistic", State]
 TIE = 1e-12  # cosines nearer than this are equal: far above float64 rounding, far below any real difference
 BINS = 100  # of a histogram of cosines
 VOLUME_TIE = 1e-7  # a volume is the root of a difference of squares, which keeps half of float64's digits
-MERGE = {"sum": torch.add, "max": torch.maximum, "min": torch.minimum}
+MERGE: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"sum": torch.add, "max": torch.maximum, "min": torch.minimum}
 
 
 class Statistic:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from workbench.views.page import number
-from workbench.views.theme import MONO
+from workbench.doctor import Finding
+from workbench.views.page import MARKS, number
+from workbench.views.theme import MONO, style
 
 CSS = f"""<style>
 .wb table {{ border-collapse:collapse; width:100%; }} .wb th {{ text-align:left; color:#616b75; font-weight:600; }}
@@ -31,16 +32,45 @@ def measured(row: Mapping[str, Any]) -> str:
     return f'<span class="num">{number(row["value"])}{ends}{null}</span>'
 
 
+GLYPHS = {
+    "circle": "●",
+    "diamond": "◆",
+    "square": "■",
+    "triangle-up": "▲",
+    "x": "✕",
+    "cross": "✚",
+    "star": "★",
+    "hexagon": "⬢",
+}
+
+
+def legend(names: Iterable[str]) -> str:
+    """Shape and hue of each modality in words: the page's theme takes the legend of a plot out of our hands."""
+    marks = [
+        f'<span style="color:{hue}">{GLYPHS[shape]}</span> {escape(m)}' for m, (hue, shape) in style(names).items()
+    ]
+    return f'<span class="caption">{" &nbsp; ".join(marks)}</span>'
+
+
 def picture(png: Any) -> str:
     if not isinstance(png, bytes):
         return ""
     return f'<img alt="" src="data:image/png;base64,{base64.b64encode(png).decode()}">'
 
 
-def five(items: Sequence[Mapping[str, Any]]) -> str:
-    """A row of small cards: drawing, name, cosine."""
+def said(findings: Sequence[Finding]) -> str:
+    """The doctor's sentences, worst first."""
+    lines = [
+        f'<li class="{f.severity}"><span class="mark">{MARKS[f.severity]}</span>{escape(f.sentence)}</li>'
+        for f in findings
+    ]
+    return f"<ul>{''.join(lines)}</ul>"
+
+
+def five(items: Sequence[Mapping[str, Any]], modality: str) -> str:
+    """A row of small cards: drawing (of this modality, where it has one), name, cosine."""
     cells = [
-        f'<div>{picture(i.get("color_png"))}<br>{escape(str(i["name"]))}<br><span class="num">{i["cosine"]:.2f}</span></div>'
+        f'<div>{picture(i.get(f"{modality}_png", i.get("color_png")))}<br>{escape(str(i["name"]))}<br><span class="num">{i["cosine"]:.2f}</span></div>'
         for i in items
     ]
     return f'<div class="five">{"".join(cells)}</div>'

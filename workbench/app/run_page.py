@@ -10,12 +10,11 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.cards import five, framed, measured, picture
+from workbench.app.cards import five, framed, legend, measured, picture, said
 from workbench.app.data import Study, study
 from workbench.datasets import ATTRIBUTION
 from workbench.training.run import Run
 from workbench.views import figures
-from workbench.views.page import MARKS
 from workbench.views.theme import style
 
 VIEWS = {"PCA": "pca", "gap axis": "gap_axis", "centred PCA": "centred_pca", "UMAP": "umap"}
@@ -28,6 +27,7 @@ NUMBERS = (
     "uniformity",
     "effective_rank",
 )
+SHARES = '<span class="caption">solid: matched, dotted: mismatched; share of pairs by cosine</span>'
 PLOT = {"displayModeBar": False, "responsive": True}
 
 
@@ -45,11 +45,10 @@ class _Screen:
 
     def __init__(self, s: Study, alone: bool) -> None:
         self.s, self.alone = s, alone
-        self.view_picker = pmui.RadioButtonGroup(
-            options=list(VIEWS), value="PCA", size="small", sizing_mode="fixed", width=420
-        )
+        self.view_picker = pmui.RadioButtonGroup(options=list(VIEWS), value="PCA", size="small")
         self.map = pn.pane.Plotly(self._map("pca"), config=PLOT, height=480)
-        self.status = pn.pane.HTML("", height=22)
+        self.legend = framed(legend(s.es.modalities))
+        self.status = pn.pane.HTML(self.legend, height=22)
         self.card = pn.pane.HTML(self._hint())
         self.view_picker.param.watch(self._choose, "value")
         self.map.param.watch(self._point, "click_data")
@@ -63,31 +62,27 @@ class _Screen:
             f"{a['items']:,} items of the {s.split} split · data <span class='num'>{escape(a['fingerprint'])}</span>"
         )
         credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if "color_png" in s.items else ""
-        left = pn.Column(pn.pane.HTML(framed("<h4>Findings</h4>" + self._findings() + self._numbers())), width=400)
-        middle = pn.Column(pn.Row(self.view_picker), self.status, self.map, min_width=460)
+        left = pn.Column(
+            pn.pane.HTML(framed("<h4>Findings</h4>" + said(s.report.findings) + self._numbers())), width=400
+        )
+        metrics = pn.pane.Plotly(figures.metrics({s.run.name: s.run.metrics}), config=PLOT, height=420)
+        middle = pn.Column(
+            self.view_picker,
+            self.status,
+            self.map,
+            pn.pane.HTML(framed("<h4>During training, on the validation split</h4>" + said(s.run.findings))),
+            metrics,
+            min_width=460,
+        )
         right = pn.Column(
             self.card,
-            pn.pane.HTML(framed("<h4>Matched and mismatched pairs</h4>")),
+            pn.pane.HTML(framed("<h4>Matched and mismatched pairs</h4>" + SHARES)),
             pn.pane.Plotly(self._histogram(), config=PLOT, height=480),
             width=420,
         )
-        below = pn.pane.Plotly(figures.metrics({s.run.name: s.run.metrics}), config=PLOT, height=420)
-        return pn.Column(
-            pn.pane.HTML(framed(head)),
-            pn.Row(left, middle, right),
-            pn.pane.HTML(framed("<h4>During training, on the validation split</h4>")),
-            below,
-            pn.pane.HTML(framed(credit)),
-        )
+        return pn.Column(pn.pane.HTML(framed(head)), pn.Row(left, middle, right), pn.pane.HTML(framed(credit)))
 
     # -- parts -----------------------------------------------------------------------------------------------------
-
-    def _findings(self) -> str:
-        lines = [
-            f'<li class="{f.severity}"><span class="mark">{MARKS[f.severity]}</span>{escape(f.sentence)}</li>'
-            for f in self.s.report.findings
-        ]
-        return f"<ul>{''.join(lines)}</ul>"
 
     def _numbers(self) -> str:
         rows = []
@@ -100,11 +95,11 @@ class _Screen:
 
     def _histogram(self) -> Any:
         fig = figures.similarities(self.s.report, stacked=True)
-        return fig.update_layout(margin={"l": 50, "r": 8})
+        return fig.update_layout(showlegend=False)
 
     def _map(self, method: str) -> Any:
         fig = figures.scatter(self.s.map(method), list(self.s.items["name"]), height=480)
-        return fig.update_layout(margin={"t": 60})
+        return fig.update_layout(showlegend=False)
 
     def _hint(self) -> str:
         return framed(
@@ -116,7 +111,7 @@ class _Screen:
     def _choose(self, event: Any) -> None:
         method = VIEWS[event.new]
         if method in self.s.maps or method != "umap":
-            self.status.object = ""
+            self.status.object = self.legend
             self.map.object = self._map(method)
             return
         self.status.object = framed(
@@ -133,7 +128,7 @@ class _Screen:
 
     def _ready(self, name: str) -> None:
         if self.view_picker.value == name:
-            self.status.object = ""
+            self.status.object = self.legend
             self.map.object = self._map(VIEWS[name])
 
     def _point(self, event: Any) -> None:
@@ -162,6 +157,6 @@ class _Screen:
                 continue
             parts.append(
                 f"<h4>{escape(modality)} ⇄ {escape(other)}: rank <span class='num'>{there[item]:,.0f} ⇄ {here[item]:,.0f}</span> "
-                f"of {len(self.s.es):,}</h4>" + five(self.s.nearest(item, modality, other).to_dict("records"))
+                f"of {len(self.s.es):,}</h4>" + five(self.s.nearest(item, modality, other).to_dict("records"), other)
             )
         return "".join(parts)

@@ -25,7 +25,7 @@ def _normal(mean: float, sd: float) -> Band:
 
 
 def gaussian_potential(t: float, d: int) -> float:
-    r"""$\mathbb{E}\,e^{-t\|x-y\|^2}$ for independent x, y uniform on the sphere in d dimensions, by its power series."""
+    r"""$\mathbb{E}\,e^{-t\|x-y\|^2}$ for independent x, y even on the sphere in d dimensions, by its power series."""
     term = total = 1.0
     for k in range(1, 200):
         term *= t * t / (k * (d / 2 + k - 1))
@@ -44,7 +44,8 @@ def sphere(context, states, subject, *, t: float) -> Band:
     mean = gaussian_potential(t, d)
     # t twice as wide: E of the squared potential
     variance = max(gaussian_potential(2 * t, d) - mean**2, 0.0) * 2 / (n * (n - 1))
-    return tuple(math.log(max(x, 1e-300)) for x in _normal(mean, math.sqrt(variance)))
+    low, mid, high = (math.log(max(x, 1e-300)) for x in _normal(mean, math.sqrt(variance)))
+    return low, mid, high
 
 
 def shuffled_distance(context, states, subject, *, alpha: float) -> Band:
@@ -105,7 +106,8 @@ def swapped_gap(context, states, subject) -> Band:
 def swapped_relative_gap(context, states, subject) -> Band:
     (joint,) = states
     spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
-    return tuple(x / spread if spread else math.nan for x in swapped_gap(context, states, subject))
+    low, mid, high = swapped_gap(context, states, subject)
+    return (low / spread, mid / spread, high / spread) if spread else NAN_BAND
 
 
 def isotropic_rank(context, states, subject) -> Band:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,7 +135,7 @@ def diagnostics() -> dict[str, Diagnostic]:
     return dict(sorted(REGISTRY.items(), key=lambda kv: FAMILIES.index(kv[1].family)))
 
 
-def choose(only: list[str] | tuple[str, ...] | None) -> list[Diagnostic]:
+def choose(only: Sequence[str] | None) -> list[Diagnostic]:
     """The diagnostics of these names, or all; an unknown name is an error with the nearest one that exists."""
     known = diagnostics()
     if only is None:

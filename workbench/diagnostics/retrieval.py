@@ -32,7 +32,7 @@ def expected_ranks(ranks: State) -> Tensor:
 def recall_at_1(ranks: State) -> Tensor:
     r"""Share of queries whose nearest key, by cosine, belongs to the same item.
 
-    $$\mathbb{E}_q \operatorname{clip}\Big(\frac{k - g_q}{t_q + 1}, 0, 1\Big)$$ with g keys above the best match, t tied.
+    $$\mathbb{E}_q \operatorname{clip}\Big(\frac{k - g_q}{t_q + 1}, 0, 1\Big)$$ with g keys above the match, t tied.
 
     Depends on the gallery: the same model scores less among more keys, so the report says how many. A collapsed set
     scores chance, not 1. Invariant to rotation and row order. Cost: all pairs; exact, near ties are scored again in

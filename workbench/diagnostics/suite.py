@@ -96,7 +96,8 @@ def diagnose(
     sweep = Sweep(es, wanted, label=None if codes is None else codes.numpy(), device=device, exact=exact)
     known = execute(sweep, executor)
     context = Context(es, codes, sweep, known)
-    rows, columns = [], {}
+    rows: list[dict[str, Any]] = []
+    columns: dict[str, np.ndarray] = {}
     for d, s in jobs:
         key, settings_here = (d.name, s), settings[d.name]
         row = _blank(d, s, settings_here)
@@ -232,8 +233,9 @@ def _evaluate(
         value, (low, high) = _over_each(d, subject, params, got, states[0], es, columns)
     else:
         value = float(got)
-        if d.interval.startswith("jackknife") and tallies[0] is not None:
-            without = d.function(*(t.without for t in tallies), **params)
+        exact = [t for t in tallies if t is not None]
+        if d.interval.startswith("jackknife") and exact:
+            without = d.function(*(t.without for t in exact), **params)
             interval = intervals.jackknife if d.interval == "jackknife" else intervals.jackknife_of_the_square
             low, high = interval(value, without)
     if not math.isfinite(value):

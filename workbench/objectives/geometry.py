@@ -13,7 +13,8 @@ def orthogonalised(x: Tensor) -> tuple[Tensor, Tensor]:
 
     A vector inside the span of the earlier ones has length 0 and the zero direction.
     """
-    directions, lengths = [], []
+    directions: list[Tensor] = []
+    lengths: list[Tensor] = []
     for m in range(x.shape[-2]):
         r = x[..., m, :]
         for q in directions:
@@ -27,7 +28,7 @@ def orthogonalised(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def volume(x: Tensor) -> Tensor:
-    r"""Gramian volume of each tuple, $\sqrt{\det XX^\top}$, as the product of Gram-Schmidt lengths: x (..., M, d) → (...).
+    r"""Gramian volume of each tuple, $\sqrt{\det XX^\top}$, by Gram-Schmidt lengths: x (..., M, d) → (...).
 
     0 where any vector lies in the span of the others, at most 1 for unit vectors; blind to sign (GRAM, eq. 3).
 
@@ -61,7 +62,7 @@ def alignment(x: Tensor, y: Tensor, *, alpha: float = 2.0) -> Tensor:
 
 
 def uniformity(x: Tensor, *, t: float = 2.0) -> Tensor:
-    r"""Log mean Gaussian potential of distinct pairs, $\log\mathbb{E}_{i<j}\,e^{-t\|x_i-x_j\|^2}$ (Wang & Isola, eq. 5).
+    r"""Log mean Gaussian potential of pairs, $\log\mathbb{E}_{i<j}\,e^{-t\|x_i-x_j\|^2}$ (Wang & Isola, eq. 5).
 
     >>> round(uniformity(torch.eye(2)).item(), 6)
     -4.0

@@ -79,7 +79,7 @@ class Objective(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         parts = {t.name: t.function(batch, self.temperature) for t in self.terms}
-        total = sum(t.weight * parts[t.name] for t in self.terms)
+        total = torch.stack([t.weight * parts[t.name] for t in self.terms]).sum()
         return {"loss": total} | {k: x.detach() for k, x in parts.items()}
 
     def uninformed(self, batch_size: int) -> float:

@@ -13,6 +13,7 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
+from workbench.doctor import Finding, examine_run
 from workbench.embeddings import EmbeddingSet, read_safetensors
 from workbench.errors import InputError
 from workbench.report import Report, write_text
@@ -73,6 +74,14 @@ class Run:
         """Drop what was logged after a checkpoint: the resumed run logs it again, and the same."""
         kept = [json.dumps(m) for m in self.metrics if m["step"] <= step]
         write_text(self.path / "metrics.jsonl", "\n".join(kept) + "\n" if kept else "")
+
+    @property
+    def findings(self) -> list[Finding]:
+        """What the doctor says of the metrics so far."""
+        from workbench.objectives.recipes import recipe
+
+        objective = recipe(self.config["recipe"], **self.config["objective"])
+        return examine_run(self.metrics, objective.uninformed(self.config["train"]["batch"]))
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 

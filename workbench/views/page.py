@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from html import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 
 from workbench.datasets import ATTRIBUTION, CAVEAT
+from workbench.doctor import Finding
 from workbench.embeddings import EmbeddingSet
 from workbench.report import Report
 from workbench.views import figures
@@ -59,19 +62,18 @@ def page(title: str, body: str, *, plotly: bool = True) -> str:
     return env.get_template("page.html.j2").render(title=title, body=body, plotly=plotly_js() if plotly else "")
 
 
+_numbers = count()  # figures of one page need names that differ
+
+
 def drawn(fig: go.Figure) -> str:
     """A figure as a div and its data; the page holds plotly.js."""
     data = fig.to_json().replace("</", "<\\/")
-    drawn.count += 1
-    name = f"figure-{drawn.count}"
+    name = f"figure-{next(_numbers)}"
     height = fig.layout.height or 360
     return (
         f'<div class="figure"><div id="{name}" style="height:{height}px"></div><script>(function(){{const f={data};'
         f'Plotly.newPlot("{name}",f.data,f.layout,{{displayModeBar:false,responsive:true}})}})()</script></div>'
     )
-
-
-drawn.count = 0
 
 
 def number(x: Any) -> str:
@@ -92,8 +94,13 @@ def null(row: Mapping[str, Any]) -> str:
 
 
 def findings(report: Report) -> str:
+    return sentences(report.findings)
+
+
+def sentences(found: Sequence[Finding]) -> str:
+    """The doctor's sentences, each with what to try next."""
     lines = []
-    for f in report.findings:
+    for f in found:
         then = f' <span class="next">{escape(f.next)}.</span>' if f.next else ""
         mark = f'<span class="mark" title="{f.severity}">{MARKS[f.severity]}</span>'
         lines.append(f'<li class="{f.severity}">{mark}{escape(f.sentence)}{then}</li>')
@@ -177,13 +184,13 @@ def map_of(es: EmbeddingSet, method: str = "pca") -> str:
     )
 
 
-def worst(report: Report, items: Any = None, count: int = WORST) -> str:
+def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
     """The items whose match ranks worst, in the first direction, with their drawing where there is one."""
     columns = [c for c in report.items if c.startswith("median_rank ")]
     if not columns:
         return ""
     column = columns[0]
-    ranked = report.items.dropna(subset=[column]).nlargest(count, column)
+    ranked = report.items.dropna(subset=[column]).nlargest(shown, column)
     by_id = items.set_index(items["id"].astype(str)) if items is not None else None
     cards, drawings = [], False
     for row in ranked.to_dict("records"):
@@ -206,7 +213,7 @@ def worst(report: Report, items: Any = None, count: int = WORST) -> str:
 def report_body(report: Report, items: Any = None) -> str:
     parts = ["<h2>Findings</h2>", findings(report)]
     parts += [question(report, family) for family in QUESTIONS]
-    parts += [worst(report, items), "<h2>What was run</h2>", about(report)]
+    parts += [worst(report, items), "<h2>What was run</h2>", about(report), definitions(report)]
     return "".join(parts)
 
 
@@ -223,7 +230,36 @@ def heading(report: Report, title: str = "") -> str:
 def training(run: Any) -> str:
     """What changed in training, where there was one."""
     said = '<p class="caption">On the validation split at each look; where a diagnostic has several subjects, their mean.</p>'
-    return "<h2>What changed in training?</h2>" + drawn(figures.metrics({run.name: run.metrics})) + said
+    figure = drawn(figures.metrics({run.name: run.metrics}))
+    return f"<h2>What changed in training?</h2>{sentences(run.findings)}{figure}{said}"
+
+
+def definitions(report: Report) -> str:
+    """What each diagnostic of the report measures, its formulas as MathML."""
+    import inspect
+
+    from workbench.diagnostics.registry import diagnostics
+
+    known = diagnostics()
+    parts = ["<h2>Definitions</h2>"]
+    for name in dict.fromkeys(report.frame["name"]):
+        text = (inspect.getdoc(known[name].function) or "").split(">>>")[0].strip()
+        paragraphs = "".join(f"<p>{mathml(p)}</p>" for p in text.split("\n\n"))
+        parts.append(f"<details><summary><code>{escape(name)}</code></summary>{paragraphs}</details>")
+    return "".join(parts)
+
+
+def mathml(text: str) -> str:
+    """Escaped prose with its $…$ and $$…$$ turned into MathML, which browsers draw without help."""
+    from latex2mathml.converter import convert
+
+    parts = re.split(r"(\$\$.+?\$\$|\$.+?\$)", text, flags=re.S)
+    return "".join(
+        convert(p.strip("$").strip(), display="block" if p.startswith("$$") else "inline")
+        if p.startswith("$") and len(p) > 2
+        else escape(p)
+        for p in parts
+    )
 
 
 def report_page(report: Report, items: Any = None) -> str:
