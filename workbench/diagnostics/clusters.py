@@ -105,7 +105,7 @@ def avqi_released(moments: State, spread: State, diameter: State) -> Tensor:
     >>> es = wb.EmbeddingSet({"h": torch.cat([s, s + 4, s + 2])}, pd.DataFrame({"role": list("aaabbbccc")}))
     >>> roles = {"safe": ["a"], "unsafe": ["b"], "jailbreak": ["c"]}
     >>> float(wb.diagnose(es, label="role", roles=roles, only=["avqi_released"]).value("avqi_released", "h"))
-    0.79...
+    0.836...
     """
     return avqi(parts(moments, spread, diameter), RELEASED)
 
