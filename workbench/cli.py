@@ -18,17 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="See what training did to a multimodal embedding space.\n\nStart with: workbench diagnose pairs.parquet",
 )
-MARKS = {"fault": "●", "warning": "○", "info": "·"}
-MATTER = (
-    "recall_at_1",
-    "median_rank",
-    "volume_recall_at_1",
-    "modality_gap",
-    "alignment",
-    "gramian_volume",
-    "uniformity",
-    "effective_rank",
-)
 
 
 def say(text: str = "") -> None:
@@ -97,6 +86,8 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
 
 
 def _print(report: Any) -> None:
+    from workbench.doctor import MARKS
+    from workbench.report import HEADLINES
     from workbench.views.figures import subject
     from workbench.views.page import number
 
@@ -108,7 +99,8 @@ def _print(report: Any) -> None:
         if f.next and f.severity != "info":
             say(f"     → {f.next}")
     say()
-    shown = report.frame[report.frame["name"].isin(MATTER)] if len(report.frame) > len(MATTER) else report.frame
+    matter = (*HEADLINES, "median_rank")
+    shown = report.frame[report.frame["name"].isin(matter)] if len(report.frame) > len(matter) else report.frame
     last, silent = "", []
     for r in shown.to_dict("records"):
         if not math.isfinite(r["value"]):

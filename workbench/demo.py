@@ -5,7 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from workbench.report import write_text
+from workbench.doctor import MARKS
+from workbench.report import HEADLINES, write_text
 
 MODALITIES = ("text", "color", "sketch")  # the first is GRAM's anchor
 RECIPES = ("infonce", "gram")
@@ -42,7 +43,7 @@ def demo(out: Path, *, steps: int) -> None:
     for name, report in reports.items():
         print(f"\n{name}")
         for f in report.findings:
-            print(f"  {'●' if f.severity == 'fault' else '○' if f.severity == 'warning' else '·'}  {f.sentence}")
+            print(f"  {MARKS[f.severity]}  {f.sentence}")
     print("\nreports")
     for page in [*pages, comparison]:
         print(f"  {page}")
@@ -55,18 +56,9 @@ def _table(reports: dict) -> None:
     from workbench.views.page import number
 
     first = next(iter(reports.values()))
-    wanted = (
-        "recall_at_1",
-        "volume_recall_at_1",
-        "modality_gap",
-        "alignment",
-        "gramian_volume",
-        "uniformity",
-        "effective_rank",
-    )
     width = max(len(n) for n in reports) + 16
     print(f"{'test split':<20}{'':<24}" + "".join(f"{n:<{width}}" for n in reports) + "null (of the first)")
-    for row in first.frame[first.frame["name"].isin(wanted)].to_dict("records"):
+    for row in first.frame[first.frame["name"].isin(HEADLINES)].to_dict("records"):
         cells = ""
         for report in reports.values():
             r = report.row(row["name"], *row["modalities"])

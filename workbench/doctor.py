@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from workbench.report import Report
 
 SEVERITIES = ("fault", "warning", "info")
+MARKS = {"fault": "●", "warning": "○", "info": "·"}
 COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
 COLLAPSED_RANK = 2.0  # directions: less is a line
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling

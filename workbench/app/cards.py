@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
-from workbench.doctor import Finding
-from workbench.views.page import MARKS, number
+from workbench.doctor import MARKS, Finding
+from workbench.views.page import number
 from workbench.views.theme import MONO, style
 
 CSS = f"""<style>

@@ -13,20 +13,12 @@ import panel_material_ui as pmui
 from workbench.app.cards import five, framed, legend, measured, picture, said
 from workbench.app.data import Study, study
 from workbench.datasets import ATTRIBUTION
+from workbench.report import HEADLINES
 from workbench.training.run import Run
 from workbench.views import figures
 from workbench.views.theme import style
 
 VIEWS = {"PCA": "pca", "gap axis": "gap_axis", "centred PCA": "centred_pca", "UMAP": "umap"}
-NUMBERS = (
-    "recall_at_1",
-    "volume_recall_at_1",
-    "modality_gap",
-    "alignment",
-    "gramian_volume",
-    "uniformity",
-    "effective_rank",
-)
 SHARES = '<span class="caption">solid: matched, dotted: mismatched; share of pairs by cosine</span>'
 PLOT = {"displayModeBar": False, "responsive": True}
 
@@ -87,7 +79,7 @@ class _Screen:
     def _numbers(self) -> str:
         rows = []
         f = self.s.report.frame
-        for row in f[f["name"].isin(NUMBERS) & f["reason"].isna()].to_dict("records"):
+        for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
             rows.append(
                 f"<tr><td>{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span></td><td>{measured(row)}</td></tr>"
             )

@@ -11,8 +11,9 @@ import panel as pn
 
 from workbench.app.cards import framed
 from workbench.app.data import study
+from workbench.doctor import MARKS
 from workbench.training.run import Run
-from workbench.views.page import MARKS, number
+from workbench.views.page import number
 
 HEAD = (
     "run",

@@ -16,12 +16,11 @@ import plotly.graph_objects as go
 from jinja2 import Environment, FileSystemLoader
 
 from workbench.datasets import ATTRIBUTION, CAVEAT
-from workbench.doctor import Finding
+from workbench.doctor import MARKS, Finding
 from workbench.embeddings import EmbeddingSet
 from workbench.report import Report
 from workbench.views import figures
 
-MARKS = {"fault": "●", "warning": "○", "info": "·"}
 QUESTIONS = {
     "retrieval": "Do pairs find each other?",
     "gap": "Is there a gap, and how large?",
