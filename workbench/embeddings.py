@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,13 @@ class EmbeddingSet:
         if "family" not in self.items:
             return np.arange(len(self))
         return pd.factorize(self.items["family"])[0]
+
+    @property
+    def halves(self) -> np.ndarray:
+        """0 or 1 for each item, (N,), by a hash of its family's name: no family is on both sides, in any order."""
+        names = self.items["family" if "family" in self.items else "id"].astype(str)
+        code, name = pd.factorize(names)
+        return np.array([zlib.crc32(n.encode()) >> 3 & 1 for n in name], dtype=np.int64)[code]
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

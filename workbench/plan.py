@@ -4,200 +4,51 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.chunk import Chunk
 from workbench.embeddings import EmbeddingSet
-from workbench.statistics import Earlier, PairStatistic, RowStatistic, Sample, State, Statistic
+from workbench.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
+from workbench.tile import PAIRS, Rows, Tile
 
 EXACT_ROWS = 20_000  # above this many rows in a modality, pair statistics sample their queries …
 SAMPLE_ROWS = 2_000  # … down to this many, against the whole gallery: R@k depends on the gallery, never sample that
-TILE = 2_048  # rows a side: the product of a tile is then far dearer than everything read off it
+TILE = 1_024  # rows a side: large enough that the product dwarfs the rest, small enough to stay in the cache
+SMALLEST_TILE = 64  # a device that cannot hold even this is too small
 GROUPS = 64  # tasks fold into this many groups whatever the workers, so the sums are the same bits on any number
-CACHE_BYTES = 256 << 20  # unit rows kept between tiles
-
-
-class Tuples(NamedTuple):
-    """Every combination of rows of the same item, one row from each modality: positions inside the chunk."""
-
-    item: Tensor  # (n,)
-    rows: tuple[Tensor, ...]  # M × (n,)
-
-
-@dataclass
-class Chunk:
-    """A span of items with the rows that belong to them, as row statistics see it."""
-
-    sweep: Sweep
-    start: int
-    stop: int
-    _unit: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def items(self) -> Tensor:
-        return torch.arange(self.start, self.stop)
-
-    def unit(self, m: str) -> Tensor:
-        if m not in self._unit:
-            es = self.sweep.es
-            self._unit[m] = es.unit(m, es.span(m, self.start, self.stop))
-        return self._unit[m]
-
-    def row_index(self, m: str) -> Tensor:
-        s = self.sweep.es.span(m, self.start, self.stop)
-        return torch.arange(s.start, s.stop)
-
-    def tuples(self, modalities: tuple[str, ...]) -> Tuples:
-        es = self.sweep.es
-        if all(es.aligned(m) for m in modalities):
-            i = torch.arange(self.stop - self.start)
-            return Tuples(i + self.start, (i,) * len(modalities))
-        item = self.items
-        rows: tuple[Tensor, ...] = ()
-        for m in modalities:
-            owner = es.rows(m)[es.span(m, self.start, self.stop)].contiguous()
-            first = torch.searchsorted(owner, item)
-            count = torch.searchsorted(owner, item, right=True) - first
-            offset = torch.arange(int(count.sum())) - (count.cumsum(0) - count).repeat_interleave(count)
-            rows = (*(r.repeat_interleave(count) for r in rows), first.repeat_interleave(count) + offset)
-            item = item.repeat_interleave(count)
-        return Tuples(item, rows)
-
-    def item_sums(self, modalities: tuple[str, ...]) -> tuple[Tensor, Tensor]:
-        """Unit rows summed by item (N, M, d), and how many there were (N, M)."""
-        es, n = self.sweep.es, self.stop - self.start
-        sums, counts = [], []
-        for m in modalities:
-            x = self.unit(m)
-            owner = es.rows(m)[es.span(m, self.start, self.stop)] - self.start
-            sums.append(torch.zeros(n, x.shape[1], dtype=x.dtype).index_add(0, owner, x))
-            counts.append(torch.bincount(owner, minlength=n).double())
-        return torch.stack(sums, 1), torch.stack(counts, 1)
-
-    def family_sums(self, modalities: tuple[str, ...]) -> Tensor:
-        """As `item_sums`, but over all items of the item's family, wherever they stand in the set: (N, M, d)."""
-        mine = self.item_sums(modalities)[0].clone()
-        es, members = self.sweep.es, self.sweep.members
-        for k, i in enumerate(range(self.start, self.stop)):
-            for j in members.get(int(self.sweep.family[i]), ()):
-                if j != i:
-                    for m, name in enumerate(modalities):
-                        mine[k, m] += es.unit(name, es.span(name, j, j + 1)).sum(0)
-        return mine
-
-    def kin(self, query: str, key: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pairs of a query row here and a key row of its family anywhere, without the row itself.
-
-        The position of the query row in the chunk, that of the key row in the set, and their unit rows.
-        """
-        es, family, members = self.sweep.es, self.sweep.family, self.sweep.members
-        own = es.span(query, self.start, self.stop)
-        left: list[int] = []
-        right: list[int] = []
-        # an item alone in its family has kin only among its own rows: none where the modality is the same and aligned
-        lonely = query == key and es.aligned(query)
-        for i in range(self.start, self.stop):
-            group = members.get(int(family[i]), (i,))
-            if lonely and len(group) == 1:
-                continue
-            keys = [r for j in group for r in _range(es.span(key, j, j + 1))]
-            for q in _range(es.span(query, i, i + 1)):
-                others = [r for r in keys if not (query == key and r == q)]
-                left += [q - own.start] * len(others)
-                right += others
-        at, other = torch.tensor(left, dtype=torch.long), torch.tensor(right, dtype=torch.long)
-        return at, other, self.unit(query)[at], es.unit(key, other)
-
-    def labelled(self, m: str) -> tuple[Tensor, Tensor]:
-        """Raw rows that carry a label, and their class."""
-        es = self.sweep.es
-        s = es.span(m, self.start, self.stop)
-        label = self.sweep.label_of(es.rows(m)[s])
-        return es[m][s][label >= 0].double(), label[label >= 0]
-
-
-def _range(s: slice) -> range:
-    return range(s.start, s.stop)
-
-
-@dataclass
-class Rows:
-    """Some rows of one modality, as a pair statistic sees one side of a tile."""
-
-    sweep: Sweep
-    modality: str
-    index: Tensor  # (n,) ascending positions in the modality
-    x: Tensor  # (n, d) float32 unit rows, on the device
-
-    @property
-    def item(self) -> Tensor:
-        es = self.sweep.es
-        return self.index if es.aligned(self.modality) else es.rows(self.modality)[self.index]
-
-    @property
-    def rounding(self) -> float:
-        """How far a float32 cosine of these rows may be from the true one, for any order of summation."""
-        return (self.x.shape[1] + 4) * 2.0**-24
-
-    def overlaps(self, k: Rows) -> bool:
-        """Whether any item stands on both sides; rows ascend, so two comparisons tell."""
-        a, b = self.item, k.item
-        return int(a[0]) <= int(b[-1]) and int(b[0]) <= int(a[-1])
-
-    def same_item(self, k: Rows) -> Tensor:
-        return (self.item[:, None] == k.item[None]).to(self.x.device)
-
-    def same_row(self, k: Rows) -> Tensor:
-        return (self.index[:, None] == k.index[None]).to(self.x.device)
-
-    def unit(self, modality: str | None = None) -> Tensor:
-        """Float64 unit rows, of this modality or of another one's rows for the same items."""
-        es = self.sweep.es
-        if modality in (None, self.modality):
-            return es.unit(self.modality, self.index).to(self.x.device)
-        return es.unit(modality, torch.searchsorted(es.rows(modality), self.item)).to(self.x.device)
-
-    def first_of(self, items: Tensor) -> Tensor:
-        """The positions of the rows that are the first of their item, and whose item is among these."""
-        before = self.sweep.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
-        leads = (self.index == 0) | (before != self.item)
-        return (torch.isin(self.item, items) & leads).nonzero()[:, 0]
-
-    def raw(self, label: int) -> Tensor:
-        es = self.sweep.es
-        return es[self.modality][self.index[self.sweep.label_of(self.item) == label]].double()
-
-    def dot(self, k: Rows, i: Tensor, j: Tensor) -> Tensor:
-        """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
-        es, step = self.sweep.es, 1 << 16
-        i, j = i.cpu(), j.cpu()
-        out = [
-            (es.unit(self.modality, self.index[a]) * es.unit(k.modality, k.index[b])).sum(1)
-            for a, b in zip(i.split(step), j.split(step), strict=True)
-        ]
-        return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+STRIP = 8  # tiles of rows that stay at hand while the keys pass by
+CACHE_BYTES = 96 << 20  # float32 unit rows kept between tiles; their float64 and bfloat16 forms come on top
 
 
 class Task(NamedTuple):
-    """A span of items, or a tile: spans of query rows and of key rows; `both` lets the keys look back."""
+    """A span of items, or a tile: spans of query rows and of key rows.
+
+    `both` lets the keys look back; `sample` says that the query span counts rows of the modality's sample.
+    """
 
     query: str
     key: str
     rows: tuple[int, int]
     keys: tuple[int, int] = (0, 0)
     both: bool = False
+    sample: bool = False
+
+
+Place = tuple[int, int]  # the first row of a state and how many it has; all totals share one
+Parts = dict[Statistic, dict[Place, State]]
 
 
 class Sweep:
     """One pass over a set for many statistics: the waves, their tasks, and how a task is done.
 
-    `label` gives the class of each item (−1: none). The same sweep, built anywhere from the same set, has the same
-    tasks in the same groups: executors only choose who does which group.
+    `labels` gives, by the name of a labelling, the class of each item (−1: none). The same sweep, built anywhere from
+    the same set, has the same tasks in the same groups: executors only choose who does which group.
     """
 
     def __init__(
@@ -205,7 +56,7 @@ class Sweep:
         es: EmbeddingSet,
         statistics: Iterable[Statistic],
         *,
-        label: np.ndarray | None = None,
+        labels: Mapping[str, np.ndarray] | None = None,
         device: str = "auto",
         exact: bool = False,
         tile: int = TILE,
@@ -213,46 +64,87 @@ class Sweep:
         self.es, self.tile = es, tile
         self.device = resolve_device(device)
         self.family = es.families
-        order = np.argsort(self.family, kind="stable")
-        codes, first, count = np.unique(self.family[order], return_index=True, return_counts=True)
-        # families of one are left out: nearly all are, and nothing needs to look them up
-        self.members = {
-            int(c): tuple(order[f : f + n].tolist())
-            for c, f, n in zip(codes[count > 1], first[count > 1], count[count > 1], strict=True)
-        }
-        self._label = None if label is None else torch.as_tensor(label, dtype=torch.long)
-        self.sampled = {m: not exact and len(es[m]) > EXACT_ROWS for m in es.modalities}
-        wanted = list(dict.fromkeys(statistics))
-        asked = {s.query for s in wanted if isinstance(s, PairStatistic)}
-        wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked and self.sampled[m]]
-        self.waves = list(waves(wanted))
-        self._cache: OrderedDict[tuple[str, int, int], Tensor] = OrderedDict()
+        self._labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
+        self._exact = exact
+        self.wanted = list(dict.fromkeys(statistics))
+        asked = {s.query for s in self.wanted if isinstance(s, PairStatistic) and self.sampled(s)}
+        self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
+        self.waves = list(waves(self.wanted))
+        self._screen = has_bfloat16(self.device)
+        self._cache: OrderedDict[tuple[str, int, int], Rows] = OrderedDict()
         self._cached = 0
 
-    def label_of(self, item: Tensor) -> Tensor:
-        if self._label is None:
-            return torch.full((len(item),), -1)
-        return self._label[item]
+    # -- what statistics ask ---------------------------------------------------------------------------------------
+
+    def sampled(self, s: PairStatistic) -> bool:
+        """Whether this statistic sees a sample of the queries only."""
+        n = len(self.es[s.query])
+        if s.sampled:
+            return n > SAMPLE_ROWS and not self._exact
+        return not self._exact and n > EXACT_ROWS
+
+    def label_of(self, by: str, item: Tensor) -> Tensor:
+        return self._labels[by][item] if by in self._labels else torch.full((len(item),), -1)
+
+    def classes(self, by: str) -> int:
+        return int(self._labels[by].max()) + 1 if by in self._labels else 0
+
+    def most(self, m: str) -> int:
+        """The most rows that an item has in a modality."""
+        return 1 if self.es.aligned(m) else int(torch.bincount(self.es.rows(m)).max())
+
+    @cached_property
+    def half(self) -> Tensor:
+        """0 or 1 for each item, by the name of its family: whatever is fitted on one is judged on the other."""
+        return torch.from_numpy(self.es.halves)
+
+    @cached_property
+    def families_are_items(self) -> bool:
+        return len(np.unique(self.family)) == len(self.family)
+
+    def by_family(self, m: str) -> tuple[Tensor, Tensor]:
+        """The families of a modality's rows, ascending, and which rows those are."""
+        if m not in self._by_family:
+            family = torch.as_tensor(self.family)[self.es.rows(m)]
+            order = torch.argsort(family, stable=True)
+            self._by_family[m] = (family[order], order)
+        return self._by_family[m]
+
+    @cached_property
+    def _by_family(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {}
+
+    def cosines(self, query: str, rows: Tensor, key: str, keys: Tensor) -> Tensor:
+        """Float64 cosines of chosen pairs, a bounded number at a time."""
+        out = [
+            (self.es.unit(query, i) * self.es.unit(key, j)).sum(1)
+            for i, j in zip(rows.split(PAIRS), keys.split(PAIRS), strict=True)
+        ]
+        return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+
+    # -- the plan --------------------------------------------------------------------------------------------------
 
     def tasks(self, wave: list[Statistic], earlier: Earlier) -> list[Task]:
         out: list[Task] = []
         if any(isinstance(s, RowStatistic) for s in wave):
             out += [Task("", "", s) for s in spans(len(self.es), self.tile)]
-        directions = {(s.query, s.key): None for s in wave if isinstance(s, PairStatistic)}
+        pairs = [s for s in wave if isinstance(s, PairStatistic)]
+        for a, b in dict.fromkeys((s.query, s.key) for s in pairs if self.sampled(s)):
+            n = len(earlier[Sample(a, SAMPLE_ROWS)]["row"])
+            keys = spans(len(self.es[b]), self.tile)
+            out += [Task(a, b, s, k, sample=True) for s in spans(n, self.tile) for k in keys]
+        directions = dict.fromkeys((s.query, s.key) for s in pairs if not self.sampled(s))
         done = set()
         for a, b in directions:
             if (a, b) in done:
                 continue
-            na, nb = len(self.es[a]), len(self.es[b])
-            if self.sampled[a] or self.sampled[b]:
-                n = len(earlier[Sample(a, SAMPLE_ROWS)]["row"]) if self.sampled[a] else na
-                out += [Task(a, b, s, k) for s in spans(n, self.tile) for k in spans(nb, self.tile)]
-                done.add((a, b))
-                continue
             back = a != b and (b, a) in directions
-            for s, k in itertools.product(spans(na, self.tile), spans(nb, self.tile)):
-                if a != b or s[0] <= k[0]:
-                    out.append(Task(a, b, s, k, both=back or (a == b and s != k)))
+            rows, keys = spans(len(self.es[a]), self.tile), spans(len(self.es[b]), self.tile)
+            # a strip of rows meets each tile of keys before the next: keys are read once a strip
+            for strip in (rows[i : i + STRIP] for i in range(0, len(rows), STRIP)):
+                for k, s in itertools.product(keys, strip):
+                    if a != b or s[0] <= k[0]:
+                        out.append(Task(a, b, s, k, both=back or (a == b and s != k)))
             done |= {(a, b), (b, a)} if back else {(a, b)}
         return out
 
@@ -262,41 +154,94 @@ class Sweep:
         edge = [len(tasks) * g // n for g in range(n + 1)] if n else [0]
         return [tasks[a:b] for a, b in itertools.pairwise(edge)]
 
-    def run(self, tasks: list[Task], wave: list[Statistic], earlier: Earlier) -> dict[Statistic, State]:
-        """Do one group of tasks and fold their states in order."""
-        out: dict[Statistic, State] = {}
+    def prepare(self, wave: list[Statistic], earlier: Earlier) -> Earlier:
+        """What the statistics of a wave make of the earlier ones before any of them looks."""
+        made = {Prepared(s): s.prepare(self, earlier) for s in wave}
+        return {s: state for s, state in made.items() if state}
+
+    def needs(self, wave: list[Statistic]) -> set[Statistic]:
+        """The earlier states that a task of this wave may read."""
+        samples = {Sample(s.query, SAMPLE_ROWS) for s in wave if isinstance(s, PairStatistic) and self.sampled(s)}
+        return samples.union(*(s.after for s in wave), (Prepared(s) for s in wave))
+
+    # -- doing a task ----------------------------------------------------------------------------------------------
+
+    def run(self, tasks: list[Task], wave: list[Statistic], earlier: Earlier) -> Parts:
+        """Do one group of tasks and fold their states in order, those of the same rows together."""
+        out: Parts = {}
         for task in tasks:
-            for statistic, state in self._do(task, wave, earlier):
-                out[statistic] = statistic.merge(out[statistic], state) if statistic in out else state
+            for statistic, state in self._fitting(task, wave, earlier):
+                gather(out, statistic, place(state), state)
         return out
 
-    def _do(self, task: Task, wave: list[Statistic], earlier: Earlier) -> Iterable[tuple[Statistic, State]]:
+    def _fitting(self, task: Task, wave: list[Statistic], earlier: Earlier) -> Iterable[tuple[Statistic, State]]:
+        """A task, or its quarters where the device runs out of memory."""
+        try:
+            return self._do(task, wave, earlier)
+        except torch.OutOfMemoryError:
+            if task.rows[1] - task.rows[0] <= SMALLEST_TILE:
+                raise
+            self._cache.clear()
+            self._cached = 0
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+        # outside of the handler: while the exception lives, so do the tensors of its frames
+        return [x for part in quarters(task) for x in self._fitting(part, wave, earlier)]
+
+    def _do(self, task: Task, wave: list[Statistic], earlier: Earlier) -> list[tuple[Statistic, State]]:
         if not task.query:
             chunk = Chunk(self, *task.rows)
             return [(s, s.look(chunk, earlier)) for s in wave if isinstance(s, RowStatistic)]
-        pairs = [s for s in wave if isinstance(s, PairStatistic)]
-        q, k = self._side(task.query, task.rows, earlier), self._side(task.key, task.keys, None)
-        scores = q.x @ k.x.T
-        out = [(s, s.look(scores, q, k, earlier)) for s in pairs if (s.query, s.key) == (task.query, task.key)]
-        if task.both:
-            back = scores.T
-            out += [(s, s.look(back, k, q, earlier)) for s in pairs if (s.query, s.key) == (task.key, task.query)]
-        return out
+        pairs = [s for s in wave if isinstance(s, PairStatistic) and self.sampled(s) == task.sample]
+        front = [s for s in pairs if (s.query, s.key) == (task.query, task.key)]
+        back = [s for s in pairs if (s.query, s.key) == (task.key, task.query)] if task.both else []
+        q = self._sampled(task, earlier) if task.sample else self._side(task.query, task.rows)
+        screen = self._screen and all(s.screens for s in front + back)
+        tile = Tile(q, self._side(task.key, task.keys), screen)
+        seen_back = tile.back()
+        return [(s, s.look(tile, earlier)) for s in front] + [(s, s.look(seen_back, earlier)) for s in back]
 
-    def _side(self, m: str, span: tuple[int, int], earlier: Earlier | None) -> Rows:
-        if earlier is not None and self.sampled[m]:
-            index = earlier[Sample(m, SAMPLE_ROWS)]["row"][slice(*span)]
-            return Rows(self, m, index, self.es.unit(m, index, torch.float32).to(self.device))
+    def _sampled(self, task: Task, earlier: Earlier) -> Rows:
+        index = earlier[Sample(task.query, SAMPLE_ROWS)]["row"][slice(*task.rows)]
+        return Rows(self, task.query, index, self.es.unit(task.query, index, torch.float32).to(self.device))
+
+    def _side(self, m: str, span: tuple[int, int]) -> Rows:
         key = (m, *span)
         if key in self._cache:
             self._cache.move_to_end(key)
         else:
             x = self.es.unit(m, slice(*span), torch.float32).to(self.device)
-            self._cache[key] = x
+            self._cache[key] = Rows(self, m, torch.arange(*span), x)
             self._cached += x.nbytes
             while self._cached > CACHE_BYTES and len(self._cache) > 2:
-                self._cached -= self._cache.popitem(last=False)[1].nbytes
-        return Rows(self, m, torch.arange(*span), self._cache[key])
+                self._cached -= self._cache.popitem(last=False)[1].x.nbytes
+        return self._cache[key]
+
+
+def place(state: State) -> Place:
+    return (int(state["row"][0]), len(state["row"])) if "row" in state and len(state["row"]) else (0, 0)
+
+
+def gather(parts: Parts, statistic: Statistic, at: Place, state: State) -> None:
+    """Add a state to those of the same rows."""
+    mine = parts.setdefault(statistic, {})
+    mine[at] = statistic.merge(mine[at], state) if at in mine else state
+
+
+def quarters(task: Task) -> list[Task]:
+    """The same work in smaller pieces."""
+
+    def halves(span: tuple[int, int]) -> list[tuple[int, int]]:
+        middle = (span[0] + span[1]) // 2
+        return [s for s in ((span[0], middle), (middle, span[1])) if s[0] < s[1]]
+
+    if not task.query:
+        return [task._replace(rows=r) for r in halves(task.rows)]
+    parts = [task._replace(rows=r, keys=k) for r in halves(task.rows) for k in halves(task.keys)]
+    if task.query != task.key or task.sample or task.rows != task.keys:
+        return parts
+    # a tile on the diagonal looks at each pair once: keep the upper half of its quarters
+    return [p._replace(both=p.rows != p.keys) for p in parts if p.rows[0] <= p.keys[0]]
 
 
 def waves(statistics: Iterable[Statistic]) -> Iterable[list[Statistic]]:
@@ -308,7 +253,6 @@ def waves(statistics: Iterable[Statistic]) -> Iterable[list[Statistic]]:
         if s not in todo:
             todo[s] = None
             stack += s.after
-    # a sample is wanted by every pair statistic, so it comes with the first wave
     known: set[Statistic] = set()
     while todo:
         ready = [s for s in todo if set(s.after) <= known]
@@ -328,3 +272,11 @@ def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     return torch.device(device)
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster here than float32's."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from workbench.diagnostics.nulls import SWAP_GAP, SWAP_RELATIVE_GAP
-from workbench.diagnostics.registry import curve, diagnostic
-from workbench.diagnostics.tallies import Centroids
-from workbench.statistics import Moments, State
+from workbench.diagnostics import nulls
+from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.tallies import Centroids, Potential
+from workbench.statistics import (
+    ClassMoments,
+    Differences,
+    Matched,
+    Moments,
+    Separated,
+    Shifted,
+    State,
+    centroids,
+)
+
+DELTAS = tuple(d / 4 for d in range(-8, 9))  # steps along the gap; 0 is the space as it is
+ROWS_PER_DIMENSION = 10  # a covariance of fewer rows makes any two sets look apart
 
 
 def squared_gap(centroids: State) -> Tensor:
@@ -21,7 +34,7 @@ def squared_gap(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=SWAP_GAP,
+    null=nulls.SWAP_GAP,
     interval="jackknife of the square",
     unit="unit length",
     bound=(0.0, 2.0),
@@ -46,8 +59,31 @@ def modality_gap(centroids: State) -> Tensor:
 
 @diagnostic(
     on="pair",
+    reads=lambda a, b: (Centroids((a, b), raw=True),),
+    null=nulls.SWAP_RAW_GAP,
+    interval="jackknife of the square",
+    unit="raw length",
+    bound=(0.0, float("inf")),
+)
+def raw_gap(centroids: State) -> Tensor:
+    r"""Distance between the mean vectors of two modalities as stored, lengths and all.
+
+    $$\Big\|\tfrac{1}{n_A}\sum_i a_i - \tfrac{1}{n_B}\sum_i b_i\Big\|$$
+
+    Differs from `modality_gap` where lengths differ, and can move the other way: compare runs by the unit one. No
+    direction is better. Cost: two passes over rows. Source: the un-normalised variant of Liang et al. 2022.
+
+    >>> import torch, workbench as wb
+    >>> float(wb.diagnose({"a": torch.eye(2), "b": torch.eye(2) * 3}, only=["raw_gap"]).value("raw_gap", "a", "b"))
+    1.414...
+    """
+    return squared_gap(centroids).sqrt()
+
+
+@diagnostic(
+    on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=SWAP_RELATIVE_GAP,
+    null=nulls.SWAP_RELATIVE_GAP,
     interval="jackknife of the square",
     unit="spreads",
     bound=(0.0, float("inf")),
@@ -70,7 +106,285 @@ def relative_gap(centroids: State) -> Tensor:
     return (squared_gap(centroids) / (1 - resultant).mean(-1).clamp_min(0)).sqrt()
 
 
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Centroids((a, b)),),
+    null=nulls.SWAP_COSINE,
+    interval="jackknife",
+    unit="cosine",
+    bound=(-1.0, 1.0),
+)
+def centroid_cosine(centroids: State) -> Tensor:
+    r"""Cosine between the mean unit vectors of two modalities, $\langle\bar a, \bar b\rangle / (\|\bar a\|\,\|\bar b\|)$.
+
+    1: both cones point the same way; near 0 or below: two cones apart. Means nothing where `resultant_length` is near
+    0, for then there is no direction to speak of. No direction is better. Cost: two passes over rows.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> round(float(wb.diagnose({"a": x, "b": -x}, only=["centroid_cosine"]).value("centroid_cosine", "a", "b")), 6)
+    -1.0
+    """
+    g = centroids["gram"]
+    return g[..., 0, 1] / (g[..., 0, 0] * g[..., 1, 1]).sqrt()
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Matched((a, b), 1.0),),
+    null=nulls.PAIRING_LENGTH,
+    interval="jackknife",
+    unit="unit length",
+    bound=(0.0, 2.0),
+    each="item",
+)
+def matched_distance(matched: State) -> Tensor:
+    r"""Mean distance of matched unit rows, $\mathbb{E}_i\|a_i-b_i\|$: the gap that single items see.
+
+    At least `modality_gap`, and may grow while that one shrinks: centroids can coincide with no pair near. No
+    direction is better: read it against shuffled pairs. Cost: one pass over rows. Equals `alignment` with alpha = 1.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> float(wb.diagnose({"a": x, "b": -x}, only=["matched_distance"]).value("matched_distance", "a", "b"))
+    2.0
+    """
+    return matched["distance"]
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Separated(a, b), Separated(b, a)),
+    null=nulls.COIN,
+    interval="bootstrap",
+    unit="share of rows",
+    bound=(0.0, 1.0),
+    each="row",
+)
+def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
+    r"""Share of rows whose modality a linear discriminant knows, fitted on the other half of the families.
+
+    $$w = (S_w + \lambda I)^{-1}(\bar a - \bar b), \quad \lambda = 10^{-3}\,\mathrm{tr}(S_w)/d$$
+
+    0.5: the modalities cannot be told apart along any one direction; 1: they can, as in nearly every trained model:
+    a fact, not a fault. Both modalities weigh alike. Cost: two passes over rows, d³. Source: Fisher 1936; the use as a
+    gap measure as in Shi et al. 2023 ("Towards understanding the modality gap in CLIP").
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(8) + 0.1
+    >>> report = wb.diagnose({"a": x, "b": -x}, only=["modality_separability"])
+    >>> float(report.value("modality_separability", "a", "b"))
+    1.0
+    """
+    return torch.cat([a["correct"], b["correct"]]), torch.cat([a["item"], b["item"]])
+
+
+def root(scatter: Tensor) -> Tensor:
+    """The symmetric square root of a positive matrix."""
+    values, vectors = torch.linalg.eigh(scatter)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
+    half = root(cov_a)
+    shared = torch.linalg.eigvalsh(half @ cov_b @ half).clamp_min(0).sqrt().sum()
+    squared = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared
+    return squared.clamp_min(0)
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Moments((a,)), Moments((b,))),
+    null=nulls.SAME_GAUSSIAN,
+    interval="none: a difference of sample covariances is biased by n; read it beside its null of the same size",
+    unit="squared length",
+    bound=(0.0, 4.0),
+)
+def frechet_distance(a: State, b: State) -> Tensor:
+    r"""Fréchet distance between Gaussians fitted to the unit rows of two modalities: gap and shape together.
+
+    $$\|\mu_A-\mu_B\|^2 + \mathrm{tr}\big(\Sigma_A+\Sigma_B-2(\Sigma_A\Sigma_B)^{1/2}\big)$$
+
+    0: same mean and covariance. Grows as n falls, so it is only given where both have at least 10 d rows. No direction
+    is better. Invariant to rotation and pairing. Cost: one pass over rows, d³. Source: Dowson & Landau 1982; as FID.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    >>> round(float(wb.diagnose({"a": x, "b": x}, only=["frechet_distance"]).value("frechet_distance", "a", "b")), 6)
+    0.0
+    """
+    d = len(a["mean"])
+    n = int(min(float(a["n"]), float(b["n"])))
+    if n < ROWS_PER_DIMENSION * d:
+        raise Reason(f"needs at least {ROWS_PER_DIMENSION} rows a dimension: {n:,} rows for {d} dimensions")
+    return frechet(a["mean"], a["scatter"] / a["n"], b["mean"], b["scatter"] / b["n"])
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b, t: (Potential((a,), t), Potential((b,), t), Potential((a, b), t, across=True)),
+    null=nulls.SWAP_MMD,
+    interval="jackknife",
+    unit="squared kernel length",
+    bound=(-1.0, 2.0),
+)
+def mmd_squared(a: State, b: State, across: State, *, t: float = 2.0) -> Tensor:
+    r"""Squared maximum mean discrepancy of two modalities with the kernel $e^{-t\|x-y\|^2}$, unbiased.
+
+    $$\mathbb{E}_{i\ne j}k(a_i,a_j) + \mathbb{E}_{i\ne j}k(b_i,b_j) - 2\,\mathbb{E}_{i\ne j}k(a_i,b_j)$$
+
+    About 0, and below it by chance: the clouds are alike; sees any difference of shape that t can resolve, not only of
+    means. No direction is better. Shares the sums of `uniformity`, so it is exact where that is. Cost: all pairs.
+    Source: Gretton et al. 2012, eq. 3, without matched pairs in the cross term as these are dependent (their eq. 4).
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> round(float(wb.diagnose({"a": x, "b": -x}, only=["mmd_squared"]).value("mmd_squared", "a", "b")), 6)
+    0.0
+    """
+    return a["sum"] / a["count"] + b["sum"] / b["count"] - 2 * across["sum"] / across["count"]
+
+
+def shape_of_differences(m: State) -> tuple[Tensor, Tensor, Tensor]:
+    """Variance, skewness and excess kurtosis of each dimension of the matched differences."""
+    n = m["n"]
+    variance = m["second"] / n
+    safe = variance.clamp_min(1e-300)
+    return variance, m["third"] / n / safe.pow(1.5), m["fourth"] / n / safe.square() - 3
+
+
+def _varying(m: State) -> Tensor:
+    """Dimensions in which the differences vary at all, beyond rounding."""
+    variance = m["second"] / m["n"]
+    varies = variance > 1e-20
+    if float(m["n"]) < 4 or not bool(varies.any()):
+        raise Reason("the differences of matched rows do not vary")
+    return varies
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Differences(a, b),),
+    null=nulls.GAUSSIAN_SKEW,
+    interval="none: an effect size over the dimensions, which are not independent",
+    unit="mean |skewness|",
+    bound=(0.0, float("inf")),
+    axes=True,
+)
+def gap_skewness(differences: State) -> Tensor:
+    r"""Mean absolute skewness of the dimensions of matched differences $a_i - b_i$: is the gap Gaussian?
+
+    0 for a Gaussian of any mean and covariance. An effect size, not a test: with many items any p-value is small. Noise
+    injection (MacCap, CLOSE) builds on a gap that is roughly Gaussian around a *non-zero* mean. Depends on the axes.
+    Cost: two passes over rows. Source: the observation is MacCap's (Qiu et al. 2024); the effect size is ours.
+
+    >>> import torch, workbench as wb
+    >>> x, y = torch.eye(4), torch.eye(4).roll(1, 0)
+    >>> round(float(wb.diagnose({"a": x, "b": y}, only=["gap_skewness"]).value("gap_skewness", "a", "b")), 6)
+    0.0
+    """
+    return shape_of_differences(differences)[1][_varying(differences)].abs().mean()
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b: (Differences(a, b),),
+    null=nulls.GAUSSIAN_KURTOSIS,
+    interval="none: an effect size over the dimensions, which are not independent",
+    unit="mean excess kurtosis",
+    bound=(-2.0, float("inf")),
+    axes=True,
+)
+def gap_kurtosis(differences: State) -> Tensor:
+    r"""Mean excess kurtosis of the dimensions of matched differences: above 0, the gap has heavier tails than noise.
+
+    0 for a Gaussian, −2 for two points. See `gap_skewness`; mean, variance, skewness and kurtosis of each dimension
+    are the curve `gap_moments`. Depends on the axes. Cost: two passes over rows.
+
+    >>> import torch, workbench as wb
+    >>> x, y = torch.eye(4), torch.eye(4).roll(1, 0)
+    >>> round(float(wb.diagnose({"a": x, "b": y}, only=["gap_kurtosis"]).value("gap_kurtosis", "a", "b")), 6)
+    -1.0
+    """
+    return shape_of_differences(differences)[2][_varying(differences)].mean()
+
+
+@diagnostic(
+    on="pair",
+    reads=lambda a, b, share: (Moments((a,)), Moments((b,))),
+    null=nulls.GAUSSIAN_DIMENSIONS,
+    interval="none: a count of sorted dimensions",
+    unit="dimensions",
+    bound=(0.0, float("inf")),
+    axes=True,
+)
+def gap_dimensions(a: State, b: State, *, share: float = 0.5) -> Tensor:
+    r"""Fewest coordinates that hold a share of the squared gap: do a few dimensions carry it?
+
+    $$\min\{k : \textstyle\sum_{j \le k} \Delta_{(j)}^2 \ge s\,\|\Delta\|^2\}$$
+
+    1 or 2 of hundreds: a few outlier coordinates are the gap; which ones is in the curve `gap_vector`. Depends on the
+    axes, so a rotation changes it. No direction is better. Cost: one pass over rows.
+    Source: as Schrodi et al. 2024 ("Two effects, one trigger") look at CLIP's coordinates.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(4)
+    >>> float(wb.diagnose({"a": x, "b": -x}, only=["gap_dimensions"]).value("gap_dimensions", "a", "b"))
+    2.0
+    """
+    return dimensions_of((a["mean"] - b["mean"]).square(), share)
+
+
+def dimensions_of(squares: Tensor, share: float) -> Tensor:
+    part = squares.sort(descending=True).values.cumsum(0) / squares.sum()
+    return (part < share - 1e-12).sum().double() + 1
+
+
 @curve(on="pair", reads=lambda a, b: (Moments((a,)), Moments((b,))))
 def gap_vector(a: State, b: State) -> State:
-    """Mean unit vector of the first modality minus that of the second."""
-    return {"delta": a["mean"] - b["mean"]}
+    """Mean unit vector of the first modality minus that of the second, and its dimensions by the share they carry."""
+    delta = a["mean"] - b["mean"]
+    share = delta.square() / delta.square().sum().clamp_min(1e-300)
+    order = share.argsort(descending=True)
+    return {"delta": delta, "dimension": order, "share": share[order]}
+
+
+@curve(on="pair", reads=lambda a, b: (Moments((a, b)), Differences(a, b)))
+def gap_moments(joint: State, differences: State) -> State:
+    """Mean, variance, skewness and excess kurtosis of each dimension of the matched differences."""
+    variance, skewness, kurtosis = shape_of_differences(differences)
+    d = len(variance)
+    return {
+        "mean": joint["mean"][:d] - joint["mean"][d:],
+        "variance": variance,
+        "skewness": skewness,
+        "kurtosis": kurtosis,
+    }
+
+
+@curve(on="pair", reads=lambda a, b: (ClassMoments(a, "label"), ClassMoments(b, "label")))
+def label_gap(a: State, b: State) -> State:
+    """The modality gap within each class, and how many rows each has; classes in the order of the report's labels."""
+    gap = (centroids(a) - centroids(b)).norm(dim=1)
+    empty = (a["n"] == 0) | (b["n"] == 0)
+    return {"gap": gap.masked_fill(empty, torch.nan), "first": a["n"], "second": b["n"]}
+
+
+@curve(on="pair", reads=lambda a, b: (Shifted(a, b, DELTAS), Moments((a,)), Moments((b,))))
+def shift_curve(shifted: State, a: State, b: State) -> State:
+    """Loss (InfoNCE, temperature 0.01) and recall at 1 of sampled queries against all keys, as the modalities move
+    along the gap by δ/2 each.
+
+    δ > 0 moves them towards each other; `distance` is what is left of the gap before renormalising, negative once
+    they have passed each other. Liang et al. 2022, sec. 4.
+    """
+    delta = torch.tensor(DELTAS, dtype=torch.float64)
+    own = (shifted["own"] - 1) / 0.01
+    loss = torch.logaddexp(shifted["others"].clamp_min(1e-300).log(), own) - own
+    return {
+        "delta": delta,
+        "distance": (a["mean"] - b["mean"]).norm() - delta,
+        "loss": loss.mean(0),
+        "recall_at_1": (shifted["above"] == 0).double().mean(0),
+        "queries": torch.tensor(float(len(own))),
+    }

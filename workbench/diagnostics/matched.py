@@ -5,23 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.nulls import PAIRING_DISTANCE, PAIRING_VOLUME
-from workbench.diagnostics.registry import Null, curve, diagnostic
-from workbench.statistics import BINS, Histogram, Matched, Moments, State
-
-
-def _shuffled_cosine(context, states, subject) -> tuple[float, float, float]:
-    low, mid, high = PAIRING_DISTANCE.band(context, states, subject, alpha=2.0)
-    return 1 - high / 2, 1 - mid / 2, 1 - low / 2
-
-
-PAIRING_COSINE = Null("pairing shuffle", _shuffled_cosine, lambda a, b: (Moments((a, b)),))
+from workbench.diagnostics import nulls
+from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.tallies import Centroids
+from workbench.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
 
 
 @diagnostic(
     on="pair",
     reads=lambda a, b, alpha: (Matched((a, b), alpha),),
-    null=PAIRING_DISTANCE,
+    null=nulls.PAIRING_DISTANCE,
     interval="jackknife",
     unit="squared length",
     bound=(0.0, 4.0),
@@ -47,7 +40,7 @@ def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Matched((a, b)),),
-    null=PAIRING_COSINE,
+    null=nulls.PAIRING_COSINE,
     interval="jackknife",
     unit="cosine",
     bound=(-1.0, 1.0),
@@ -69,9 +62,36 @@ def matched_cosine(matched: State) -> Tensor:
 
 
 @diagnostic(
-    on="tuple",
+    on="pair",
+    reads=lambda a, b: (Centroids((a, b)),),
+    null=nulls.PAIRING_MARGIN,
+    interval="jackknife",
+    unit="cosine",
+    bound=(-2.0, 2.0),
+)
+def cosine_margin(centroids: State) -> Tensor:
+    r"""Mean cosine of matched rows minus that of rows of different items.
+
+    $$\mathbb{E}_i\langle a_i,b_i\rangle - \mathbb{E}_{i\ne j}\langle a_i,b_j\rangle$$
+
+    0: a match is no nearer than a stranger. What is left of `matched_cosine` once the cone is taken off; both
+    histograms are the curve `similarity_histogram`. Small values can still rank well in a narrow cone, so no direction
+    is better. Invariant to rotation. Cost: two passes over rows. Source: positive and negative similarity, as usual.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> float(wb.diagnose({"a": x, "b": x}, only=["cosine_margin"]).value("cosine_margin", "a", "b"))
+    1.0
+    """
+    c = centroids
+    count = c["n"][..., 0] * c["n"][..., 1]
+    return c["matched"] / c["pairs"] - (c["gram"][..., 0, 1] - c["matched"]) / (count - c["pairs"])
+
+
+@diagnostic(
+    on="subset",
     reads=lambda *m: (Matched(m),),
-    null=PAIRING_VOLUME,
+    null=nulls.PAIRING_VOLUME,
     interval="jackknife",
     unit="volume",
     bound=(0.0, 1.0),
@@ -93,6 +113,102 @@ def gramian_volume(matched: State) -> Tensor:
     1.0
     """
     return matched["volume"]
+
+
+@diagnostic(
+    on="triple",
+    reads=lambda *m: (PerTuple(m, "area"),),
+    null=nulls.PAIRING_AREA,
+    interval="jackknife",
+    unit="area",
+    bound=(0.0, 1.3),
+    each="item",
+)
+def triangle_area(tuples: State) -> Tensor:
+    r"""Mean area of the triangle between the unit vectors of three modalities.
+
+    $$\tfrac12\sqrt{\|u\|^2\|w\|^2 - \langle u,w\rangle^2},\quad u = x_1-x_2,\ w = x_1-x_3$$
+
+    0: the three ends lie on a line, as where two coincide and the third is anywhere. Sees sign, unlike the volume; at
+    most 3√3/4. No direction is better: read it against shuffled triples. Invariant to rotation and order. Cost: one
+    pass over rows. Source: TRIANGLE (Grassucci et al. 2025); its code returns twice the squared area.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> es = {"a": x, "b": x.roll(1, 0), "c": x.roll(2, 0)}
+    >>> float(wb.diagnose(es, only=["triangle_area"]).value("triangle_area", "a", "b", "c"))
+    0.866...
+    """
+    return tuples["value"]
+
+
+@diagnostic(
+    on="subset",
+    reads=lambda *m: (PerTuple(m, "leading"),),
+    null=nulls.PAIRING_LEADING,
+    interval="jackknife",
+    unit="share",
+    bound=(0.0, 1.0),
+    each="item",
+)
+def singular_concentration(tuples: State) -> Tensor:
+    r"""Mean share of a tuple's squared singular values in the largest, $\sigma_1^2 / \sum_k \sigma_k^2$.
+
+    1: all vectors of an item are parallel, whatever their signs; 1/M: all orthogonal. Blind to sign: read
+    `matched_cosine` beside it. No direction is better: read it against shuffled tuples. Cost: one pass over rows.
+    Source: PMRL (Liu et al. 2025), whose loss pushes the largest singular value towards √M.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(3)
+    >>> report = wb.diagnose({"a": x, "b": x.roll(1, 0)}, only=["singular_concentration"])
+    >>> round(float(report.value("singular_concentration", "a", "b")), 6)
+    0.5
+    """
+    return tuples["value"]
+
+
+def _joint_reads(*m: str) -> tuple:
+    return (VolumeRanks(m[0], m[1], m[1:]), *(Ranks(m[0], x) for x in m[1:]))
+
+
+@diagnostic(
+    on="tuple",
+    reads=_joint_reads,
+    null=nulls.INDEPENDENT_VERDICTS,
+    interval="bootstrap",
+    unit="share of queries",
+    bound=(0.0, 1.0),
+    each="row",
+)
+def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Tensor]:
+    r"""Share of anchors on which the volume's verdict and that of the pairs differ.
+
+    $$\mathbb{E}_i\,\big|[\text{volume ranks tuple } i \text{ first}] - [\text{every pair ranks } i \text{ first}]\big|$$
+
+    0: looking at all modalities together says what looking at pairs says. High with good `volume_recall_at_1`: tuples
+    are found although their pairs are not. Three modalities and more. Ties count as misses. The first modality is the
+    anchor. Cost: (M − 1) products of all pairs, in float64 for the volume. Source: this package.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(4)
+    >>> report = wb.diagnose({"a": x, "b": x, "c": x}, only=["pairwise_joint_disagreement"])
+    >>> float(report.value("pairwise_joint_disagreement", "a", "b", "c"))
+    0.0
+    """
+    if len(pairs) < 2:
+        raise Reason("needs three modalities: of two, the pair is the tuple")
+    first, every, row = verdicts(joint, *pairs)
+    return (first != every).double(), row
+
+
+def verdicts(joint: State, *pairs: State) -> tuple[Tensor, Tensor, Tensor]:
+    """Per anchor row that has both: whether the volume, and whether every pair, ranks its own first; and the row."""
+    row = joint["row"]
+    every = torch.ones(len(row), dtype=torch.bool)
+    for p in pairs:
+        at = torch.searchsorted(p["row"], row)
+        every &= (p["above"][at, 0] + p["tied"][at, 0]) == 0
+    return (joint["above"][:, 0] + joint["tied"][:, 0]) == 0, every, row
 
 
 @curve(on="pair", reads=lambda a, b: (Matched((a, b)), Histogram(a, b)))

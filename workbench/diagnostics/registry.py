@@ -13,9 +13,8 @@ from torch import Tensor
 
 from workbench.errors import unknown
 
-FAMILIES = ("retrieval", "gap", "matched", "spread", "spectrum", "clusters")
-SUBJECTS = ("modality", "pair", "direction", "tuple")
-LENGTHS = {"modality": 1, "pair": 2, "direction": 2}
+FAMILIES = ("retrieval", "neighbours", "gap", "matched", "spread", "spectrum", "clusters", "labels")
+LENGTHS = {"modality": 1, "pair": 2, "direction": 2, "subset": 3, "triple": 3, "tuple": 3}
 
 
 class Reason(Exception):  # noqa: N818 - no error: the sentence that stands where a number cannot
@@ -39,8 +38,10 @@ class Diagnostic:
     """One definition: `function` of what `reads` asks for, on each subject of kind `on`.
 
     `reads(*subject, **params)` gives tallies or statistics; the function sees their states in that order. `each` says
-    that it returns one value an item, or a query, whose mean (or median) is the value. `interval` is `jackknife`,
-    `jackknife of the square`, `bootstrap`, or the reason why there is none.
+    that it returns one value an item, or a query, whose mean (or median) is the value; with `row` it returns the values
+    and the item of each. `interval` is `jackknife`, `jackknife of the square`, `bootstrap`, or the reason why there is
+    none. `fused`: also asked of fused queries. `axes`: depends on the coordinate axes. `any_width`: looks at each
+    modality in its own space.
     """
 
     name: str
@@ -54,6 +55,9 @@ class Diagnostic:
     bound: tuple[float, float] | None = None
     each: str | None = None
     reduce: str = "mean"
+    fused: bool = False
+    axes: bool = False
+    any_width: bool = False
     params: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,9 +73,13 @@ class Diagnostic:
     def cost(self) -> str:
         from workbench.statistics import PairStatistic
 
-        size = LENGTHS.get(self.on, 3)
-        stats = [s for r in self.reads(*"abc"[:size], **self.params) for s in getattr(r, "statistics", (r,))]
-        return "pairs" if any(isinstance(s, PairStatistic) for s in stats) else "rows"
+        read = statistics_of(self.reads(*"abc"[: LENGTHS[self.on]], **self.params))
+        return "pairs" if any(isinstance(s, PairStatistic) for s in read) else "rows"
+
+
+def statistics_of(reads: Sequence[Any]) -> list[Any]:
+    """What tallies and statistics come down to."""
+    return [s for r in reads for s in getattr(r, "statistics", (r,))]
 
 
 REGISTRY: dict[str, Diagnostic] = {}
@@ -88,6 +96,9 @@ def diagnostic(
     bound: tuple[float, float] | None = None,
     each: str | None = None,
     reduce: str = "mean",
+    fused: bool = False,
+    axes: bool = False,
+    any_width: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a diagnostic; its parameters are the function's keyword-only arguments."""
 
@@ -98,7 +109,7 @@ def diagnostic(
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         }
         REGISTRY[f.__name__] = Diagnostic(
-            f.__name__, f, on, reads, null, interval, unit, better, bound, each, reduce, params
+            f.__name__, f, on, reads, null, interval, unit, better, bound, each, reduce, fused, axes, any_width, params
         )
         return f
 
@@ -107,22 +118,33 @@ def diagnostic(
 
 @dataclass(frozen=True)
 class Curve:
-    """Arrays to look at, one set of them a subject: spectra, histograms, vectors, the parts of an index."""
+    """Arrays to look at, one set of them a subject: spectra, histograms, vectors, the parts of an index.
+
+    With `sees_set` the function is also given the set and the subject.
+    """
 
     name: str
     function: Callable[..., dict[str, Tensor]]
     on: str
     reads: Callable[..., tuple]
+    sees_set: bool = False
+    any_width: bool = False
+
+    @property
+    def family(self) -> str:
+        return self.function.__module__.rsplit(".", 1)[-1]
 
 
 CURVES: dict[str, Curve] = {}
 
 
-def curve(*, on: str, reads: Callable[..., tuple]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def curve(
+    *, on: str, reads: Callable[..., tuple], sees_set: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a curve; it is drawn from the same states as the numbers beside it."""
 
     def register(f: Callable[..., Any]) -> Callable[..., Any]:
-        CURVES[f.__name__] = Curve(f.__name__, f, on, reads)
+        CURVES[f.__name__] = Curve(f.__name__, f, on, reads, sees_set)
         return f
 
     return register

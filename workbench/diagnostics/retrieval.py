@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
-from workbench.diagnostics.nulls import CHANCE_RANK, CHANCE_VOLUME, chance
+from workbench.diagnostics import nulls
 from workbench.diagnostics.registry import diagnostic
-from workbench.statistics import Ranks, State, VolumeRanks
+from workbench.statistics import Positive, Ranks, State, VolumeRanks
 
 
 def expected_hits(ranks: State, k: int) -> Tensor:
     """Chance that each query finds a match among its first k, ties broken at random: (Q,)."""
-    return ((k - ranks["above"]) / (ranks["tied"] + 1)).clamp(0, 1)
+    return ((k - ranks["above"][:, 0]) / (ranks["tied"][:, 0] + 1)).clamp(0, 1)
 
 
 def expected_ranks(ranks: State) -> Tensor:
     """1 + keys above + half of the ties: (Q,)."""
-    return 1 + ranks["above"] + ranks["tied"] / 2
+    return 1 + ranks["above"][:, 0] + ranks["tied"][:, 0] / 2
 
 
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=chance(1),
+    null=nulls.chance(1),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    fused=True,
 )
 def recall_at_1(ranks: State) -> Tensor:
     r"""Share of queries whose nearest key, by cosine, belongs to the same item.
@@ -49,12 +53,13 @@ def recall_at_1(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=chance(5),
+    null=nulls.chance(5),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    fused=True,
 )
 def recall_at_5(ranks: State) -> Tensor:
     r"""Share of queries with a match among the five nearest keys; see `recall_at_1`.
@@ -70,12 +75,13 @@ def recall_at_5(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=chance(10),
+    null=nulls.chance(10),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    fused=True,
 )
 def recall_at_10(ranks: State) -> Tensor:
     r"""Share of queries with a match among the ten nearest keys; see `recall_at_1`.
@@ -91,13 +97,14 @@ def recall_at_10(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=CHANCE_RANK,
+    null=nulls.CHANCE_RANK,
     interval="bootstrap",
     unit="rank",
     better="lower",
     bound=(1.0, float("inf")),
     each="query",
     reduce="median",
+    fused=True,
 )
 def median_rank(ranks: State) -> Tensor:
     r"""Median over queries of the expected rank of the best match, $1 + g + t/2$.
@@ -122,7 +129,7 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
 @diagnostic(
     on="tuple",
     reads=_volume_reads,
-    null=CHANCE_VOLUME,
+    null=nulls.CHANCE_VOLUME,
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -144,3 +151,71 @@ def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     1.0
     """
     return expected_hits(ranks, 1)
+
+
+def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Tensor:
+    """Mean of gain(rank) over the ranks that a match may take among its ties, (Q,); better matches stand before it."""
+    before, tied = (ranks["above"][:, match] + match).long(), ranks["tied"][:, match].long()
+    last = int((before + tied).max()) + 1 if len(before) else 1
+    total = torch.nn.functional.pad(gain(torch.arange(1, last + 1, dtype=torch.float64)).cumsum(0), (1, 0))
+    return (total[before + tied + 1] - total[before]) / (tied + 1)
+
+
+@diagnostic(
+    on="direction",
+    reads=lambda a, b: (Ranks(a, b),),
+    null=nulls.CHANCE_RECIPROCAL,
+    interval="bootstrap",
+    unit="reciprocal rank",
+    better="higher",
+    bound=(0.0, 1.0),
+    each="query",
+    fused=True,
+)
+def mrr(ranks: State) -> Tensor:
+    r"""Mean reciprocal rank of the best match, $\mathbb{E}_q\,1/\text{rank}_q$.
+
+    1 is perfect; dominated by the first few ranks. Depends on the gallery. Ties: the mean over the ranks that they
+    could take. Cost: all pairs, exact. Source: as usual in retrieval (Craswell 2009).
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(4)
+    >>> float(wb.diagnose({"a": x, "b": x}, only=["mrr"]).value("mrr", "a", "b"))
+    1.0
+    """
+    return over_ties(ranks, lambda r: 1 / r, 0)
+
+
+@diagnostic(
+    on="direction",
+    reads=lambda a, b: (Ranks(a, b), Positive(a, b)),
+    null=nulls.CHANCE_GAIN,
+    interval="bootstrap",
+    unit="gain",
+    better="higher",
+    bound=(0.0, 1.0),
+    each="query",
+)
+def ndcg_at_10(ranks: State, positive: State) -> Tensor:
+    r"""Normalised discounted gain of all matches among the first ten keys.
+
+    $$\Big(\sum_{p:\,r_p \le 10} \frac{1}{\log_2(1+r_p)}\Big) \Big/ \sum_{j=1}^{\min(P,10)} \frac{1}{\log_2(1+j)}$$
+
+    1: all P matches of a query come first; for one match, a soft recall at 10. Depends on the gallery. Ties: the mean
+    over the ranks they could take. Cost: all pairs, a pass for each match of a query. Source: Järvelin & Kekäläinen
+    2002, with gain 1 for every row of the query's item.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(4)
+    >>> float(wb.diagnose({"a": x, "b": x}, only=["ndcg_at_10"]).value("ndcg_at_10", "a", "b"))
+    1.0
+    """
+    count = positive["positives"][torch.searchsorted(positive["row"], ranks["row"])].clamp_max(10)
+    ideal = (1 / torch.log2(torch.arange(2, 12, dtype=torch.float64))).cumsum(0)[count.long() - 1]
+    total = torch.zeros_like(ideal)
+    for p in range(ranks["above"].shape[1]):
+        has = count > p
+        part = {f: ranks[f][has] for f in ("above", "tied")}
+        if bool(has.any()):
+            total[has] += over_ties(part, lambda r: torch.where(r <= 10, 1 / torch.log2(1 + r), 0.0), p)
+    return total / ideal

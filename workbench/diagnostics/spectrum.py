@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.nulls import ISOTROPIC
-from workbench.diagnostics.registry import curve, diagnostic
-from workbench.statistics import Moments, State
+from workbench.diagnostics import nulls
+from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.tallies import Centroids
+from workbench.statistics import Moments, Neighbours, State
 
 SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside its null of the same size"
+DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their ratio is rounding
+TAIL = 0.1  # share of the largest ratios that TwoNN's authors drop
 
 
 def singular_values(moments: State) -> Tensor:
@@ -29,10 +32,35 @@ def entropy_rank(sigma: Tensor) -> Tensor:
     return torch.exp(-torch.special.xlogy(p, p).sum())
 
 
+def participation(sigma: Tensor) -> Tensor:
+    """(Σλ)²/Σλ² with λ = σ²."""
+    variance = sigma.square()
+    return variance.sum().square() / variance.square().sum()
+
+
+def explained(sigma: Tensor, share: float = 0.9) -> Tensor:
+    part = sigma.square().cumsum(0) / sigma.square().sum()
+    return (part < share - 1e-12).sum().double() + 1
+
+
+def rank_me(sigma: Tensor) -> Tensor:
+    p = sigma / sigma.sum() + 1e-7
+    return torch.exp(-(p * p.log()).sum())
+
+
+def iso(sigma: Tensor) -> Tensor:
+    """IsoScore of the principal variances σ²; those of missing directions are zeros."""
+    variance = sigma.square()
+    d = len(variance)
+    scaled = variance * d**0.5 / variance.norm()
+    defect = (scaled - 1).norm() / (2 * (d - d**0.5)) ** 0.5
+    return ((d - defect.square() * (d - d**0.5)).square() / d - 1) / (d - 1)
+
+
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,)),),
-    null=ISOTROPIC,
+    null=nulls.isotropic(entropy_rank),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -50,6 +78,174 @@ def effective_rank(moments: State) -> Tensor:
     2.0
     """
     return entropy_rank(singular_values(moments))
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Moments((m,), raw=True),),
+    null=nulls.isotropic(rank_me, centred=False),
+    interval=SPECTRAL,
+    unit="dimensions",
+    bound=(1.0, float("inf")),
+)
+def rankme(moments: State) -> Tensor:
+    r"""RankMe: exp of the entropy of the singular values of the rows as stored, neither centred nor scaled.
+
+    $$\exp\Big(-\sum_k p_k \log p_k\Big), \quad p_k = \sigma_k / \sum_l \sigma_l + 10^{-7}$$
+
+    A large common direction (a cone) lowers it although nothing collapsed: read it beside `effective_rank`, which is
+    centred. No direction is better within one run. Cost: one pass over rows, d³.
+    Source: Garrido et al. 2023, eq. 1; singular values below 10⁻⁸ of the largest are lost to rounding.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.diag(torch.tensor([4.0, 2, 1, 1]))
+    >>> float(wb.diagnose({"a": x}, only=["rankme"]).value("rankme", "a"))
+    3.36358...
+    """
+    n, mean = moments["n"], moments["mean"]
+    eigen = torch.linalg.eigvalsh(moments["scatter"] + n * torch.outer(mean, mean)).flip(0).clamp_min(0)
+    return rank_me(eigen[: int(n)].sqrt())
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Moments((m,)),),
+    null=nulls.isotropic(participation),
+    interval=SPECTRAL,
+    unit="dimensions",
+    bound=(1.0, float("inf")),
+)
+def participation_ratio(moments: State) -> Tensor:
+    r"""Number of directions weighted by their variance, on centred unit rows: $(\sum\lambda)^2 / \sum\lambda^2$.
+
+    1: one direction holds all variance; at most min(n − 1, d). Smaller than `effective_rank` where few directions
+    dominate. No direction is better. Invariant to rotation and scale. Cost: one pass over rows, d³.
+    Source: as used for neural recordings (Gao et al. 2017).
+
+    >>> import torch, workbench as wb
+    >>> round(float(wb.diagnose({"a": torch.eye(3)}, only=["participation_ratio"]).value("participation_ratio", "a")), 6)
+    2.0
+    """
+    return participation(singular_values(moments))
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m, share: (Moments((m,)),),
+    null=nulls.isotropic(explained),
+    interval=SPECTRAL,
+    unit="dimensions",
+    bound=(1.0, float("inf")),
+)
+def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
+    r"""Fewest principal directions of the centred unit rows that hold a share of their variance.
+
+    $$\min\{k : \textstyle\sum_{j\le k}\sigma_j^2 \ge s\sum_j\sigma_j^2\}$$
+
+    What a projection onto fewer dimensions would have to keep. No direction is better. Invariant to rotation. Cost: one
+    pass over rows, d³. Source: principal components, as usual.
+
+    >>> import torch, workbench as wb
+    >>> float(wb.diagnose({"a": torch.eye(4)}, only=["explained_dimensions"]).value("explained_dimensions", "a"))
+    3.0
+    """
+    return explained(singular_values(moments), share)
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Moments((m,), raw=True),),
+    null=nulls.isotropic(iso),
+    interval=SPECTRAL,
+    unit="score",
+    bound=(0.0, 1.0),
+)
+def isoscore(moments: State) -> Tensor:
+    r"""IsoScore: how evenly the variance of the rows as stored spreads over all d directions.
+
+    With $\hat\lambda = \lambda\sqrt d/\|\lambda\|$ and $\delta = \|\hat\lambda-1\|/\sqrt{2(d-\sqrt d)}$:
+    $$\frac{(d-\delta^2(d-\sqrt d))^2/d - 1}{d-1}$$
+
+    1: isotropic; 0: one direction. Blind to the mean, so it cannot see a cone: read `mean_cosine` beside it. Needs
+    n > d, else it measures n. No direction is better. Cost: one pass over rows, d³. Source: Rudman et al. 2022, alg. 1.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.tensor([[0.0, 0], [1, 0], [0, 1], [3, 1]]) + 10
+    >>> round(float(wb.diagnose({"a": x}, only=["isoscore"]).value("isoscore", "a")), 5)
+    0.25641
+    """
+    if len(moments["mean"]) < 2:
+        raise Reason("needs at least two dimensions")
+    eigen = torch.linalg.eigvalsh(moments["scatter"]).clamp_min(0)
+    # what rounding leaves of a constant is nothing: far below the square of what the rows measure
+    if float(eigen[-1]) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
+        raise Reason("all rows coincide")
+    return iso(eigen.sqrt())
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Centroids((m,)),),
+    null=nulls.SPHERE_RESULTANT,
+    interval="jackknife of the square",
+    unit="unit length",
+    bound=(0.0, 1.0),
+)
+def resultant_length(centroids: State) -> Tensor:
+    r"""Length of the mean unit vector, $\|\frac1n\sum_i x_i\|$: how narrow the cone is.
+
+    0: directions cancel; 1: all vectors are one. Its square is about `mean_cosine`. No direction is better: trained
+    encoders live in cones. Invariant to rotation. Cost: two passes over rows. Source: directional statistics (Mardia).
+
+    >>> import torch, workbench as wb
+    >>> float(wb.diagnose({"a": torch.eye(4)}, only=["resultant_length"]).value("resultant_length", "a"))
+    0.5
+    """
+    return (centroids["gram"][..., 0, 0].clamp_min(0)).sqrt() / centroids["n"][..., 0]
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Neighbours(m, m),),
+    null=nulls.SPHERE_TWONN,
+    interval="none: neighbours of a resampled row are the row itself",
+    unit="dimensions",
+    bound=(0.0, float("inf")),
+)
+def twonn_dimension(neighbours: State) -> Tensor:
+    r"""Intrinsic dimension of the unit rows from the ratio of the distances to their two nearest neighbours.
+
+    $$-\log(1 - F(\mu)) = \hat d \log\mu, \quad \mu_i = r_{i2}/r_{i1},\ F = i/n$$
+
+    The slope of a line through the origin, without the largest tenth of the ratios. Low beside `effective_rank`: the
+    rows lie on a curved surface. Exact duplicates are left out. Neighbours belong to other items. Grows with n in high
+    dimensions. Cost: all pairs, neighbours exact. Source: Facco et al. 2017.
+
+    >>> import torch, workbench as wb
+    >>> angle = torch.rand(400, generator=torch.Generator().manual_seed(0)) * 6.28
+    >>> circle = torch.stack([angle.cos(), angle.sin()], 1)
+    >>> 0.8 < wb.diagnose({"a": circle}, only=["twonn_dimension"]).value("twonn_dimension", "a") < 1.2
+    True
+    """
+    score, index = neighbours["score"], neighbours["index"]
+    if score.shape[1] < 2:
+        raise Reason("needs at least three items")
+    r = (2 - 2 * score[:, :2]).clamp_min(0).sqrt()
+    return two_nn(r[(index[:, 1] >= 0) & (r[:, 0] > DUPLICATE)])
+
+
+def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:
+    """The fit from the two smallest distances of each point, (n, 2)."""
+    mu = (r[:, 1] / r[:, 0]).sort().values
+    n = len(mu)
+    keep = int(n * (1 - tail))
+    if keep < 3:
+        raise Reason("needs at least three distinct rows with two neighbours each")
+    x = mu[:keep].log()
+    y = -torch.log1p(-torch.arange(1, keep + 1, dtype=torch.float64) / n)
+    if float(x.square().sum()) == 0:
+        raise Reason("every row is as far from its second neighbour as from its first")
+    return (x * y).sum() / x.square().sum()
 
 
 @curve(on="modality", reads=lambda m: (Moments((m,)),))

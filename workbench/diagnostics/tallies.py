@@ -31,38 +31,57 @@ def by_family(values: Tensor, item: Tensor, es: EmbeddingSet) -> Tensor:
 
 @dataclass(frozen=True)
 class Potential:
-    """Sum and count of Gaussian potentials over ordered pairs of distinct rows of these modalities together."""
+    """Sum and count of Gaussian potentials over ordered pairs of distinct rows: within these modalities together, or,
+    with `across`, between the two of them and different items only."""
 
     modalities: tuple[str, ...]
     t: float
+    across: bool = False
+
+    @property
+    def _ways(self) -> list[tuple[str, str]]:
+        return [self.modalities] if self.across else list(itertools.product(self.modalities, repeat=2))  # type: ignore[list-item]
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
-        ways = list(itertools.product(self.modalities, repeat=2))
-        return tuple(Kernel(q, k, self.t) for q, k in ways) + tuple(Kin(q, k, self.t) for q, k in ways)
+        ways = self._ways
+        back = [(k, q) for q, k in ways] if self.across else []
+        return (
+            *(Kernel(q, k, self.t) for q, k in ways + back),
+            *(Kin(q, k, self.t) for q, k in ways + back),
+        )
 
     def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
+        families = int(es.families.max()) + 1
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
-        lost = {k: torch.zeros(int(es.families.max()) + 1, dtype=torch.float64) for k in full}
+        lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
         whole = True
-        for q, k in itertools.product(self.modalities, repeat=2):
+        for q, k in self._ways:
             kernel, kin = known[Kernel(q, k, self.t)], known[Kin(q, k, self.t)]
-            rows, keys = len(es[q]), len(es[k]) - (q == k)
-            sampled = len(kernel["row"]) < rows
+            rows = len(es[q])
+            at = torch.searchsorted(kin["row"], kernel["row"])
+            each = torch.full_like(kernel["sum"], float(len(es[k]) - (q == k)))
+            sums = kernel["sum"]
+            if self.across:
+                sums, each = sums - kin["own"][at], each - kin["own_count"][at]
+            sampled = len(sums) < rows
             whole &= not sampled
-            # sampled queries stand for all rows of their modality
-            scale = rows / len(kernel["row"])
-            full["sum"] += kernel["sum"].sum() * scale
-            full["count"] += rows * keys
+            scale = rows / len(sums)  # sampled queries stand for all rows of their modality
+            full["sum"] += sums.sum() * scale
+            full["count"] += each.sum() * scale
             item = es.rows(q)[kernel["row"]]
-            each = torch.full_like(kernel["sum"], float(keys))
+            lost["sum"] += by_family(sums, item, es) * scale
+            lost["count"] += by_family(each, item, es) * scale
             if sampled:  # the gallery stays; a family left out takes only its queries along
-                lost["sum"] += by_family(kernel["sum"], item, es) * scale
-                lost["count"] += by_family(each, item, es) * scale
-            else:
-                own = es.rows(q)[kin["row"]]
-                lost["sum"] += 2 * by_family(kernel["sum"], item, es) - by_family(kin["sum"], own, es)
-                lost["count"] += 2 * by_family(each, item, es) - by_family(kin["count"], own, es)
+                continue
+            kind = ("sum", "count")
+            back_kernel, back_kin = known[Kernel(k, q, self.t)], known[Kin(k, q, self.t)]
+            back = {"sum": back_kernel["sum"], "count": torch.full_like(back_kernel["sum"], float(rows - (q == k)))}
+            for name, own in zip(kind, ("own", "own_count"), strict=True):
+                column = back[name] - (back_kin[own] if self.across else 0.0)
+                inside = kin[name] - (kin[own] if self.across else 0.0)
+                lost[name] += by_family(column, es.rows(k)[back_kernel["row"]], es)
+                lost[name] -= by_family(inside, es.rows(q)[kin["row"]], es)
         without = {k: full[k] - lost[k] for k in full}
         if not whole:  # families without a sampled query change nothing, and are no replicates
             seen = lost["count"] > 0
@@ -72,21 +91,28 @@ class Potential:
 
 @dataclass(frozen=True)
 class Centroids:
-    """Gram matrix of the summed unit rows of these modalities, and their counts: all that centroids can say."""
+    """Gram matrix of the summed rows of these modalities, their counts and squared lengths, and the inner products of
+    matched rows: all that centroids can say."""
 
     modalities: tuple[str, ...]
+    raw: bool = False
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
-        return (CentroidGram(self.modalities), *CentroidGram(self.modalities).after)
+        own = CentroidGram(self.modalities, self.raw)
+        return (own, *own.after)
 
     def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
-        state = known[CentroidGram(self.modalities)]
-        cross, count = state["cross"].sum(0), state["count"].sum(0)
-        full = {"gram": (cross + cross.T) / 2, "n": count}
-        lost = by_family(state["cross"], state["row"], es)  # (F, M, M): s_f · S
-        own = by_family(state["own"], state["row"], es)  # summed over the family's items: s_f · s_f
-        gone = by_family(state["count"], state["row"], es)
-        without = {"gram": full["gram"] - lost - lost.mT + own, "n": count - gone}
+        state = known[CentroidGram(self.modalities, self.raw)]
+        cross = state["cross"].sum(0)
+        state = state | {"pairs": state["count"][:, 0] * state["count"][:, -1]}
+        full = {"gram": (cross + cross.T) / 2, "n": state["count"].sum(0)}
+        plain = ("squares", "matched", "pairs")
+        full |= {f: state[f].sum(0) for f in plain}
+        gone = {f: by_family(state[f], state["row"], es) for f in ("cross", "own", "count", *plain)}
+        without = {
+            "gram": full["gram"] - gone["cross"] - gone["cross"].mT + gone["own"],
+            "n": full["n"] - gone["count"],
+        } | {f: full[f] - gone[f] for f in plain}
         left = (without["n"] > 0).all(1)
         return Tally(full, {k: x[left] for k, x in without.items()})

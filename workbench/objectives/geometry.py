@@ -70,3 +70,30 @@ def uniformity(x: Tensor, *, t: float = 2.0) -> Tensor:
     i, j = torch.triu_indices(len(x), len(x), 1, device=x.device)
     squared = 2 - 2 * (x @ x.T)[i, j]
     return (-t * squared).logsumexp(0) - torch.tensor(float(len(i)), device=x.device).log()
+
+
+def triangle_area(x: Tensor) -> Tensor:
+    r"""Area of the triangle of three vectors, $\tfrac12\sqrt{|u|^2|w|^2-(u\cdot w)^2}$ with $u = x_1-x_2$,
+    $w = x_1-x_3$: x (..., 3, d) → (...). Sees sign; 0 where the three lie on a line.
+
+    >>> triangle_area(torch.eye(3)).item()
+    0.866025...
+    """
+    u, w = x[..., 0, :] - x[..., 1, :], x[..., 0, :] - x[..., 2, :]
+    length = u.norm(dim=-1, keepdim=True)
+    direction = u / length.clamp_min(torch.finfo(x.dtype).tiny)
+    # base times height: the difference of squares would lose half of the digits
+    height = (w - (w * direction).sum(-1, keepdim=True) * direction).norm(dim=-1)
+    return length[..., 0] * height / 2
+
+
+def leading_share(x: Tensor) -> Tensor:
+    r"""Largest share of a tuple's squared singular values, $\sigma_1^2/\sum_k\sigma_k^2$: x (..., M, d) → (...).
+
+    1: all vectors parallel, whatever their signs; 1/M: all orthogonal.
+
+    >>> round(leading_share(torch.eye(3)).item(), 6)
+    0.333333
+    """
+    eigen = torch.linalg.eigvalsh(x @ x.mT)
+    return eigen[..., -1] / eigen.sum(-1)

@@ -1,0 +1,159 @@
+"""From states to one row of a report: the value, its interval, its null, and its sizes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.diagnostics import intervals
+from workbench.diagnostics.registry import Diagnostic, Reason, statistics_of
+from workbench.embeddings import EmbeddingSet
+from workbench.plan import SAMPLE_ROWS, Sweep
+from workbench.statistics import Earlier, PairStatistic, Ranks, Sample, State
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a null may ask beyond the states: the set, the labellings, and the size of a retrieval."""
+
+    es: EmbeddingSet
+    labels: Mapping[str, Tensor]
+    sweep: Sweep
+    known: Earlier
+    cache: dict[Any, Any] = field(default_factory=dict)  # what several nulls of one report make alike
+
+    def label(self, by: str) -> Tensor | None:
+        return self.labels.get(by)
+
+    def retrieval(self, states: Sequence[State], subject: tuple[str, ...]) -> tuple[int, int, np.ndarray]:
+        """Queries with a match, keys, and matches a query."""
+        state = states[0]
+        if "positives" in state:
+            positives, keys = state["positives"].numpy(), len(self.es[subject[1]])
+        else:
+            positives, keys = np.ones(len(state["row"])), len(state["row"])
+        queries = len(positives)
+        if self.sweep.sampled(Ranks(subject[0], subject[1])):
+            queries = min(queries, len(self.known[Sample(subject[0], SAMPLE_ROWS)]["row"]))
+        return queries, keys, positives
+
+
+def blank(d: Diagnostic, subject: tuple[str, ...], params: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "name": d.name,
+        "modalities": subject,
+        "value": math.nan,
+        "low": math.nan,
+        "high": math.nan,
+        "interval_kind": d.interval,
+        "null_low": math.nan,
+        "null": math.nan,
+        "null_high": math.nan,
+        "null_kind": d.null.kind,
+        "better": d.better,
+        "n_query": 0,
+        "n_gallery": 0,
+        "exact": True,
+        "params": dict(params),
+        "unit": d.unit,
+        "bound": d.bound,
+        "reason": None,
+    }
+
+
+def evaluated(
+    d: Diagnostic,
+    subject: tuple[str, ...],
+    params: Mapping[str, Any],
+    reads: tuple,
+    null_reads: tuple,
+    context: Context,
+    columns: dict[str, np.ndarray],
+) -> dict[str, Any]:
+    """The fields of a report's row that can be known; per-item values go to `columns`."""
+    known = context.known
+    tallies = [r.tally(known, context.es) if hasattr(r, "tally") else None for r in reads]
+    states = [known[r] if t is None else t.full for r, t in zip(reads, tallies, strict=True)]
+    got = d.function(*states, **params)
+    if d.each:
+        value, (low, high) = _over_each(d, subject, params, got, states[0], context.es, columns)
+    else:
+        value, (low, high) = float(got), intervals.NO_INTERVAL
+        exact = [t.without for t in tallies if t is not None]
+        if d.interval.startswith("jackknife") and exact:
+            without = d.function(*exact, **params)
+            interval = intervals.jackknife if d.interval == "jackknife" else intervals.jackknife_of_the_square
+            low, high = interval(value, without)
+    if not math.isfinite(value):
+        raise Reason("not a finite number: all vectors coincide, so there is nothing to divide by")
+    kind = d.interval
+    if d.interval.startswith(("jackknife", "bootstrap")):
+        kind += " over families"
+        if not math.isfinite(low):
+            kind = f"none: fewer than {intervals.FEW} families"
+        else:
+            low, high = (min(max(x, d.bound[0]), d.bound[1]) if d.bound else x for x in (low, high))
+    band = d.null.band(context, [known[x] for x in null_reads], subject, **params)
+    return sizes(reads, context) | {
+        "value": value,
+        "low": low,
+        "high": high,
+        "interval_kind": kind,
+        **dict(zip(("null_low", "null", "null_high"), _clipped(band, d.bound), strict=True)),
+    }
+
+
+def _clipped(band: tuple[float, float, float], bound: tuple[float, float] | None) -> tuple[float, ...]:
+    low, high = bound or (-math.inf, math.inf)
+    return tuple(min(max(x, low), high) if math.isfinite(x) else math.nan for x in band)
+
+
+def _over_each(
+    d: Diagnostic,
+    subject: tuple[str, ...],
+    params: Mapping[str, Any],
+    got: Any,
+    state: State,
+    es: EmbeddingSet,
+    columns: dict[str, np.ndarray],
+) -> tuple[float, tuple[float, float]]:
+    """Value and interval of a diagnostic that has one value an item, a query or a row; keeps them as a column."""
+    if d.each == "row":
+        got, item = got
+    else:
+        item = state["row"] if d.each == "item" else es.rows(params.get("anchor") or subject[0])[state["row"]]
+    if len(got) < 2:
+        raise Reason("fewer than two matched items" if d.each != "row" else "fewer than two rows to judge")
+    got = got.double()
+    family = torch.as_tensor(es.families)[item]
+    weight = state["count"] if d.each == "item" else torch.ones_like(got)
+    column = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, got)
+    count = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, weight)
+    joint = "→" if d.on == "direction" else "·"
+    columns[f"{d.name} {joint.join(subject)}"] = (column / count).numpy()  # 0/0: the item has no value
+    if d.each == "item":
+        value = float(got.sum() / weight.sum())
+        return value, intervals.jackknife_of_a_mean(got, weight, family)
+    value = float(got.mean() if d.reduce == "mean" else got.quantile(0.5))
+    return value, intervals.bootstrap(got, family, d.reduce)
+
+
+def sizes(reads: tuple, context: Context) -> dict[str, Any]:
+    """How many queries met how many keys, and whether that was all of them."""
+    known, read = context.known, statistics_of(reads)
+    looked = {s.query: s for s in read if isinstance(s, PairStatistic) and "row" in known[s]}
+    if looked:
+        return {
+            "n_query": sum(len(known[s]["row"]) for s in looked.values()),
+            "n_gallery": sum(len(context.es[k]) for k in {s.key for s in read if isinstance(s, PairStatistic)}),
+            "exact": not any(context.sweep.sampled(s) for s in looked.values()),
+        }
+    state = known[read[0]]
+    n = int(state["n"].sum()) if "n" in state else len(state["row"])
+    return {"n_query": n, "n_gallery": n}

@@ -1,0 +1,302 @@
+"""Labels: does the space know the classes of a column, whatever they are?"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from workbench.diagnostics import nulls, shuffles
+from workbench.diagnostics.registry import Reason, diagnostic
+from workbench.statistics import (
+    ClassMoments,
+    ClassSpread,
+    Labels,
+    Neighbours,
+    Probed,
+    Silhouette,
+    State,
+    centroids,
+)
+
+INDEX = "none: an index of class means, which a resampled row repeats"
+DEGENERATE = 1e-24  # of a squared unit length: centroids nearer than this coincide
+
+
+def _reads(m: str) -> tuple:
+    return ClassMoments(m, "label"), ClassSpread(m, "label")
+
+
+def present(moments: State, *, least: int = 1) -> Tensor:
+    """Classes that have rows at all; raises where there are fewer than two, or one is too small."""
+    n = moments["n"]
+    has = n > 0
+    if int(has.sum()) < 2:
+        raise Reason("needs at least two classes with rows")
+    if float(n[has].min()) < least:
+        raise Reason(f"needs at least {least} items of each class; the smallest has {int(n[has].min())}")
+    return has
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Silhouette(m, m, "label"), Labels(m, "label"), ClassMoments(m, "label")),
+    null=shuffles.SILHOUETTE,
+    interval="bootstrap",
+    unit="coefficient",
+    better="higher",
+    bound=(-1.0, 1.0),
+    each="row",
+)
+def silhouette(distances: State, labels: State, moments: State) -> tuple[Tensor, Tensor]:
+    r"""Mean silhouette of unit rows: is a row nearer to its own class than to the next one?
+
+    $$\mathbb{E}_i\,\frac{b_i-a_i}{\max(a_i,b_i)}$$ with a the mean distance to its class, b to the nearest other class.
+
+    1: tight and apart; 0: on the border; below: in the wrong class. A row alone in its class counts 0. Needs `label=`.
+    Above 2,000 rows a sample of rows against all. Cost: pairs. Source: Rousseeuw 1987; Euclidean on unit rows.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(3, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuuvvv")}))
+    >>> float(wb.diagnose(es, label="kind", only=["silhouette"]).value("silhouette", "a"))
+    1.0
+    """
+    n = moments["n"]
+    present(moments)
+    at = torch.searchsorted(labels["row"], distances["row"])
+    label, item = labels["label"][at], labels["item"][at]
+    has = label >= 0
+    total, label = distances["sum"][has], label[has]
+    own = torch.nn.functional.one_hot(label, len(n)).bool()
+    mean = total / n.clamp_min(1)
+    mean[:, n == 0] = torch.inf
+    b = mean.masked_fill(own, torch.inf).min(1).values
+    a = total[own] / (n[label] - 1).clamp_min(1)
+    value = torch.where(n[label] > 1, (b - a) / torch.maximum(a, b).clamp_min(1e-300), 0.0)
+    return value, item[has]
+
+
+@diagnostic(
+    on="modality",
+    reads=_reads,
+    null=shuffles.labels(lambda *s: davies_bouldin(*s), _reads),
+    interval=INDEX,
+    unit="index",
+    better="lower",
+    bound=(0.0, float("inf")),
+)
+def davies_bouldin(moments: State, spread: State) -> Tensor:
+    r"""Davies-Bouldin index of unit rows: the worst ratio of spread to distance, averaged over classes.
+
+    $$\frac1C\sum_a\max_{b\ne a}\frac{s_a+s_b}{\|\mu_a-\mu_b\|}$$ with s the mean distance to the centroid.
+
+    0: tight classes far apart. Needs `label=`. Cost: two passes over rows. Source: Davies & Bouldin 1979 (p = q = 1…2,
+    as scikit-learn takes it).
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(3, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuuvvv")}))
+    >>> float(wb.diagnose(es, label="kind", only=["davies_bouldin"]).value("davies_bouldin", "a"))
+    0.0
+    """
+    has = present(moments)
+    mu, s = centroids(moments)[has], (spread["sum"] / moments["n"].clamp_min(1))[has]
+    distance = (mu[:, None] - mu[None]).norm(dim=-1)
+    off = ~torch.eye(len(mu), dtype=torch.bool)
+    if float(distance[off].min()) ** 2 < DEGENERATE:
+        raise Reason("two classes have the same centroid")
+    ratio = (s[:, None] + s[None]) / distance.masked_fill(~off, torch.inf)
+    return ratio.max(1).values.mean()
+
+
+@diagnostic(
+    on="modality",
+    reads=_reads,
+    null=shuffles.labels(lambda *s: calinski_harabasz(*s), _reads),
+    interval=INDEX,
+    unit="ratio",
+    better="higher",
+    bound=(0.0, float("inf")),
+)
+def calinski_harabasz(moments: State, spread: State) -> Tensor:
+    r"""Calinski-Harabasz ratio of unit rows: variance between classes over variance within.
+
+    $$\frac{\sum_c n_c\|\mu_c-\mu\|^2 / (C-1)}{\sum_i\|x_i-\mu_{y_i}\|^2 / (n-C)}$$
+
+    About 1 for labels that mean nothing; grows with n for those that mean something. Needs `label=`. Cost: two passes
+    over rows. Source: Caliński & Harabasz 1974.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.tensor([[1.0, 0], [1, 0.1], [0, 1], [0.1, 1]])
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuvv")}))
+    >>> wb.diagnose(es, label="kind", only=["calinski_harabasz"]).value("calinski_harabasz", "a") > 100
+    True
+    """
+    has = present(moments)
+    n, c = moments["n"].sum(), float(has.sum())
+    mean = moments["sum"].sum(0) / n
+    between = (moments["n"] * (centroids(moments) - mean).square().sum(1)).sum()
+    within = spread["within"].trace()
+    if float(n) <= c or float(within) <= 1e-24 * float(n):
+        raise Reason("no row differs from the centroid of its class")
+    return (between / (c - 1)) / (within / (n - c))
+
+
+def _collapse(moments: State) -> Tensor:
+    """Class means around the mean of the class means."""
+    mu = centroids(moments)[present(moments, least=2)]
+    return mu - mu.mean(0)
+
+
+@diagnostic(
+    on="modality",
+    reads=_reads,
+    null=shuffles.labels(lambda *s: neural_collapse_within(*s), _reads),
+    interval=INDEX,
+    unit="ratio",
+    bound=(0.0, float("inf")),
+)
+def neural_collapse_within(moments: State, spread: State) -> Tensor:
+    r"""NC1: variance within classes along the directions between them, $\mathrm{tr}(\Sigma_W\Sigma_B^{+})/C$.
+
+    0: every class has collapsed to its mean, as at the end of training a classifier. No direction is better: collapse
+    helps accuracy and hurts transfer. Needs `label=`, and two items of each class. Cost: two passes over rows, d³.
+    Source: Papyan et al. 2020, eq. NC1, on unit rows.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(3, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuuvvv")}))
+    >>> float(wb.diagnose(es, label="kind", only=["neural_collapse_within"]).value("neural_collapse_within", "a"))
+    0.0
+    """
+    r = _collapse(moments)
+    _, sigma, v = torch.linalg.svd(r / len(r) ** 0.5, full_matrices=False)
+    keep = sigma > 1e-9 * sigma[0].clamp_min(1e-12)
+    if not bool(keep.any()) or float(sigma[0]) < 1e-12:
+        raise Reason("all classes have the same centroid")
+    within = spread["within"] / moments["n"].sum()
+    along = ((v[keep] @ within) * v[keep]).sum(1)
+    return (along / sigma[keep].square()).sum() / len(r)
+
+
+@diagnostic(
+    on="modality",
+    reads=_reads,
+    null=shuffles.labels(lambda *s: neural_collapse_angles(*s), _reads),
+    interval=INDEX,
+    unit="cosine",
+    bound=(0.0, 2.0),
+)
+def neural_collapse_angles(moments: State, spread: State) -> Tensor:
+    r"""NC2: how far the centred class means are from a simplex, $\mathbb{E}_{a\ne b}|\cos(\mu_a,\mu_b) + \frac1{C-1}|$.
+
+    0: all classes equally far from each other, the end state of neural collapse. No direction is better. Needs `label=`
+    and two items of each class. Cost: one pass over rows. Source: Papyan et al. 2020, fig. 4, on unit rows.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(3).repeat_interleave(3, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuuvvvwww")}))
+    >>> report = wb.diagnose(es, label="kind", only=["neural_collapse_angles"])
+    >>> round(float(report.value("neural_collapse_angles", "a")), 6)
+    0.0
+    """
+    r = _collapse(moments)
+    if float(r.norm(dim=1).min()) < 1e-12:
+        raise Reason("a class has its centroid at the mean of all")
+    r = torch.nn.functional.normalize(r, dim=1)
+    off = ~torch.eye(len(r), dtype=torch.bool)
+    return (r @ r.T + 1 / (len(r) - 1))[off].abs().mean()
+
+
+@diagnostic(
+    on="modality",
+    reads=_reads,
+    null=shuffles.labels(lambda *s: nearest_centroid_accuracy(*s), _reads),
+    interval="none: the means are those of the rows that they judge",
+    unit="share of rows",
+    better="higher",
+    bound=(0.0, 1.0),
+)
+def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
+    r"""NC4: share of unit rows whose nearest class mean is that of their own class.
+
+    1: the class means alone decide. Optimistic, for each row helped to make its mean: `linear_probe_accuracy` is held
+    out. Needs `label=`. Cost: two passes over rows. Source: Papyan et al. 2020, NC4.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(3, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": list("uuuvvv")}))
+    >>> report = wb.diagnose(es, label="kind", only=["nearest_centroid_accuracy"])
+    >>> float(report.value("nearest_centroid_accuracy", "a"))
+    1.0
+    """
+    present(moments)
+    return spread["nearest"] / moments["n"].sum()
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Neighbours(m, m), Labels(m, "label")),
+    null=nulls.LABEL_GUESS,
+    interval="bootstrap",
+    unit="share of rows",
+    better="higher",
+    bound=(0.0, 1.0),
+    each="row",
+)
+def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor]:
+    r"""Share of rows whose class wins the vote of their ten nearest labelled rows of other items.
+
+    $$\mathbb{E}_i\,[\arg\max_c |\{j \in N_{10}(i) : y_j = c\}| = y_i]$$
+
+    Ties share the point. Needs `label=`. Cost: all pairs, neighbours exact. Source: the kNN evaluation of self-
+    supervised learning (Wu et al. 2018), without weights.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(20, 0) + 0.001 * torch.arange(40.0)[:, None]
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": ["u"] * 20 + ["v"] * 20}))
+    >>> float(wb.diagnose(es, label="kind", only=["knn_label_accuracy"]).value("knn_label_accuracy", "a"))
+    1.0
+    """
+    at = torch.searchsorted(labels["row"], neighbours["row"])
+    mine, index = labels["label"][at], neighbours["index"]
+    theirs = torch.where(index >= 0, labels["label"][index.clamp_min(0)], -1)
+    counted = (mine >= 0) & (theirs >= 0).any(1)
+    mine, theirs = mine[counted], theirs[counted]
+    if not len(mine) or len(torch.unique(mine)) < 2:
+        raise Reason("needs at least two classes with rows")
+    votes = torch.zeros(len(mine), int(labels["label"].max()) + 2, dtype=torch.float64)
+    votes.scatter_add_(1, theirs + 1, torch.ones_like(theirs, dtype=torch.float64))
+    votes = votes[:, 1:]
+    top = votes == votes.max(1, keepdim=True).values
+    hit = top.gather(1, mine[:, None])[:, 0].double() / top.sum(1)
+    return hit, neighbours["item"][counted]
+
+
+@diagnostic(
+    on="modality",
+    reads=lambda m: (Probed(m, "label"), ClassMoments(m, "label")),
+    null=nulls.LABEL_GUESS,
+    interval="bootstrap",
+    unit="share of rows",
+    better="higher",
+    bound=(0.0, 1.0),
+    each="row",
+)
+def linear_probe_accuracy(probed: State, moments: State) -> tuple[Tensor, Tensor]:
+    r"""Share of rows whose class a linear probe names, fitted on the other half of the families.
+
+    $$W = (\tilde X^\top\tilde X + \lambda I)^{-1}\tilde X^\top\tilde Y, \quad \lambda = 10^{-3}\,\mathrm{tr}(\tilde
+    X^\top\tilde X)/d$$
+
+    Ridge regression onto the classes on centred unit rows; both halves are judged. Needs `label=`. Cost: two passes
+    over rows, d³. Source: the linear evaluation of self-supervised learning, in closed form.
+
+    >>> import torch, pandas as pd, workbench as wb
+    >>> x = torch.eye(2).repeat_interleave(20, 0)
+    >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": ["u"] * 20 + ["v"] * 20}))
+    >>> float(wb.diagnose(es, label="kind", only=["linear_probe_accuracy"]).value("linear_probe_accuracy", "a"))
+    1.0
+    """
+    present(moments)
+    return probed["correct"], probed["item"]

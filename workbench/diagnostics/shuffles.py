@@ -1,0 +1,135 @@
+"""Label shuffles: what an index of classes reads when the labels are dealt out again at random."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.diagnostics.registry import NAN_BAND, Null, Reason
+from workbench.statistics import ClassMoments, ClassSpread, Diameter, State, Statistic, centroids
+from workbench.statistics.classes import FINE
+from workbench.statistics.base import fold
+
+SHUFFLES = 40
+MOST_ROWS = 20_000  # rows whose shuffles are affordable …
+MOST_DISTANCES = 5_000  # … and where all distances must be held: 200 MB
+SILHOUETTE_ROWS = 500
+
+Measure = Callable[..., Tensor]
+
+
+def roles(measure: Measure, reads: Callable[..., tuple]) -> Null:
+    """An index of named roles, on raw vectors."""
+    return Null("label shuffle", _band(measure, reads, "role"), reads)
+
+
+def labels(measure: Measure, reads: Callable[..., tuple]) -> Null:
+    """An index of the classes of a column."""
+    return Null("label shuffle", _band(measure, reads, "label"), reads)
+
+
+def _band(measure: Measure, reads: Callable[..., tuple], by: str):
+    def band(context, states, subject, **params) -> tuple[float, float, float]:
+        wanted = reads(*subject, **params)
+        out = []
+        for known in _shuffled(context, subject[0], by, wanted):
+            try:
+                out.append(float(measure(*(known[type(s)] for s in wanted))))
+            except Reason:
+                return NAN_BAND
+        return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist()) if out else NAN_BAND
+
+    return band
+
+
+def _shuffled(context, m: str, by: str, wanted: tuple[Statistic, ...]) -> list[dict[type, State]]:
+    """The states that each shuffle would give, made once for all indices that read the same."""
+    raw = any(getattr(s, "raw", False) for s in wanted)
+    far = any(isinstance(s, Diameter) for s in wanted)
+    key = ("shuffles", m, by, raw, far)
+    if key not in context.cache:
+        context.cache[key] = list(_states(context, m, by, raw, far))
+    return context.cache[key]
+
+
+def _states(context, m: str, by: str, raw: bool, far: bool):
+    label = context.label(by)
+    if label is None:
+        return
+    label = label[context.es.rows(m)]
+    at = (label >= 0).nonzero()[:, 0]
+    if len(at) > (MOST_DISTANCES if far else MOST_ROWS):
+        return
+    x = context.es[m][at].double() if raw else context.es.unit(m, at)
+    x, label = x - x.mean(0) if raw else x, label[at]
+    classes = int(label.max()) + 1
+    d = _distances(x) if far else None
+    draw = np.random.default_rng(0)
+    for _ in range(SHUFFLES):
+        mixed = label[torch.from_numpy(draw.permutation(len(label)))]
+        moments = {"n": torch.bincount(mixed, minlength=classes).double(), "sum": fold(x, mixed, classes)}
+        mu = centroids(moments)
+        r = x - mu[mixed]
+        length = r.norm(dim=1)
+        score = (mu.square().sum(1) / 2 - x @ mu.T).masked_fill(moments["n"] == 0, torch.inf)
+        spread = {
+            "sum": fold(length, mixed, classes),
+            "widest": torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, mixed, length, "amax"),
+            "within": r.T @ r,
+            "nearest": (score.argmin(1) == mixed).double().sum(),
+        }
+        known = {ClassMoments: moments, ClassSpread: spread}
+        if d is not None:
+            known[Diameter] = _diameters(d, mixed, spread["widest"])
+        yield known
+
+
+def _distances(x: Tensor) -> Tensor:
+    squared = x.square().sum(1)
+    return (squared[:, None] + squared[None] - 2 * x @ x.T).clamp_min(0).sqrt()
+
+
+def _diameters(d: Tensor, label: Tensor, radius: Tensor) -> State:
+    squared, histogram = torch.zeros_like(radius), torch.zeros(len(radius), FINE, dtype=torch.float64)
+    for c in range(len(radius)):
+        mine = label == c
+        own = d[mine][:, mine]
+        if len(own) > 1 and float(radius[c]) > 0:
+            squared[c] = own.max().square()
+            i, j = torch.triu_indices(len(own), len(own), 1)
+            bins = (own[i, j] / (2 * radius[c]) * FINE).long().clamp_max(FINE - 1)
+            histogram[c] = 2 * torch.bincount(bins, minlength=FINE).double()
+    return {"squared": squared, "histogram": histogram}
+
+
+def _silhouette(context, states, subject) -> tuple[float, float, float]:
+    from workbench.diagnostics.labels import silhouette
+
+    label = context.label("label")
+    if label is None:
+        return NAN_BAND
+    label = label[context.es.rows(subject[0])]
+    draw = np.random.default_rng(0)
+    at = np.sort(draw.permutation((label >= 0).nonzero()[:, 0].numpy())[:SILHOUETTE_ROWS])
+    if len(at) < 4:
+        return NAN_BAND
+    x, label = context.es.unit(subject[0], torch.from_numpy(at)), label[at]
+    d, row = _distances(x).fill_diagonal_(0), torch.arange(len(at))
+    out = []
+    for _ in range(SHUFFLES):
+        mixed = label[torch.from_numpy(draw.permutation(len(label)))]
+        one = torch.nn.functional.one_hot(mixed, int(label.max()) + 1).double()
+        try:
+            value, _ = silhouette(
+                {"row": row, "sum": d @ one}, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0)}
+            )
+        except Reason:
+            return NAN_BAND
+        out.append(float(value.mean()))
+    return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist())
+
+
+SILHOUETTE = Null("label shuffle", _silhouette)

@@ -1,0 +1,172 @@
+"""A tile of a sweep: the cosines of some query rows with some key rows, made once for all who look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from workbench.plan import Sweep
+
+FLOAT32 = 2.0**-24  # unit roundoff
+PAIRS = 1 << 16  # pairs whose float64 rows are held together
+
+
+@dataclass
+class Rows:
+    """Some rows of one modality, as a pair statistic sees one side of a tile."""
+
+    sweep: Sweep
+    modality: str
+    index: Tensor  # (n,) ascending positions in the modality
+    x: Tensor  # (n, d) float32 unit rows, on the device
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    @cached_property
+    def item(self) -> Tensor:
+        es = self.sweep.es
+        return self.index if es.aligned(self.modality) else es.rows(self.modality)[self.index]
+
+    @cached_property
+    def coarse(self) -> Tensor:
+        return self.x.bfloat16()
+
+    @cached_property
+    def lost(self) -> Tensor:
+        """How much of each row bfloat16 loses, as a length: (n,)."""
+        return (self.x - self.coarse.float()).norm(dim=1).double().cpu() * (1 + 1e-5)
+
+    @property
+    def rounding(self) -> float:
+        """How far a float32 cosine of these rows may be from the true one, for any order of summation."""
+        return (self.x.shape[1] + 4) * FLOAT32
+
+    def overlaps(self, k: Rows) -> bool:
+        """Whether any item stands on both sides; rows ascend, so two comparisons tell."""
+        a, b = self.item, k.item
+        return int(a[0]) <= int(b[-1]) and int(b[0]) <= int(a[-1])
+
+    @cached_property
+    def exact(self) -> Tensor:
+        """Float64 unit rows, (n, d)."""
+        return self.sweep.es.unit(self.modality, self.index).to(self.x.device)
+
+    def of(self, modality: str, at: Tensor) -> Tensor:
+        """Float64 unit rows of another modality: the first of the items of these rows."""
+        es = self.sweep.es
+        return es.unit(modality, torch.searchsorted(es.rows(modality), self.item[at])).to(self.x.device)
+
+    def first_of(self, items: Tensor) -> Tensor:
+        """The positions of the rows that are the first of their item, and whose item is among these."""
+        before = self.sweep.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
+        leads = (self.index == 0) | (before != self.item)
+        return (torch.isin(self.item, items) & leads).nonzero()[:, 0]
+
+    def labels(self, by: str) -> Tensor:
+        return self.sweep.label_of(by, self.item)
+
+    def raw(self, at: Tensor) -> Tensor:
+        return self.sweep.es[self.modality][self.index[at]].double()
+
+    def dot(self, k: Rows, i: Tensor, j: Tensor) -> Tensor:
+        """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
+        es = self.sweep.es
+        i, j = i.cpu(), j.cpu()
+        out = [
+            (es.unit(self.modality, self.index[a]) * es.unit(k.modality, k.index[b])).sum(1)
+            for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True)
+        ]
+        return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+
+
+@dataclass
+class Tile:
+    """Query rows against key rows. What is derived from the product is derived once, and seen from either side."""
+
+    q: Rows
+    k: Rows
+    screen: bool = False  # nobody needs more than coarse products
+    front: Tile | None = None
+    _made: dict[object, Tensor] = field(default_factory=dict)
+
+    def back(self) -> Tile:
+        """The same tile seen from its keys."""
+        return Tile(self.k, self.q, self.screen, self)
+
+    def once(self, key: object, make: Callable[[Tile], Tensor]) -> Tensor:
+        """A (Q, K) tensor for both sides: `make` sees the front, the back sees its transpose."""
+        front = self.front or self
+        if key not in front._made:
+            front._made[key] = make(front)
+        return front._made[key] if self.front is None else front._made[key].T
+
+    @property
+    def scores(self) -> Tensor:
+        """Cosines in float32."""
+        return self.once("scores", lambda t: t.q.x @ t.k.x.T)
+
+    @property
+    def coarse(self) -> Tensor:
+        """Cosines from bfloat16 products."""
+        return self.once("coarse", lambda t: t.q.coarse @ t.k.coarse.T)
+
+    @property
+    def exact(self) -> Tensor:
+        """Cosines in float64: for tiles in which float32 cannot tell most pairs apart."""
+        return self.once("exact", lambda t: t.q.exact @ t.k.exact.T)
+
+    @cached_property
+    def overlaps(self) -> bool:
+        return self.q.overlaps(self.k)
+
+    @property
+    def same_item(self) -> Tensor:
+        return self.once("same item", lambda t: (t.q.item[:, None] == t.k.item[None]).to(t.q.x.device))
+
+    @property
+    def same_row(self) -> Tensor:
+        return self.once("same row", lambda t: (t.q.index[:, None] == t.k.index[None]).to(t.q.x.device))
+
+    def strangers(self, scores: Tensor) -> Tensor:
+        """Scores with those of a row's own item out of reach."""
+        return scores.masked_fill(self.same_item, -3.0) if self.overlaps else scores
+
+    def potential(self, t: float) -> Tensor:
+        """exp(−t‖x−y‖²) of all pairs but a row with itself."""
+
+        def make(tile: Tile) -> Tensor:
+            # exp(2t(cos − 1)): float32 holds it down to 1e-38, so a wider kernel works in float64
+            s = tile.scores if t <= 10 else tile.scores.double()
+            e = (s * (2 * t)).sub_(2 * t).exp_()
+            if tile.q.modality == tile.k.modality and tile.overlaps:
+                e.masked_fill_(tile.same_row, 0.0)
+            return e
+
+        return self.once(("potential", t), make)
+
+    def screened(self) -> tuple[Tensor, Tensor | float]:
+        """The cheapest cosines that will do, and how far the product of each query may be from the true one."""
+        if self.screen:
+            # Cauchy-Schwarz: ⟨x, y⟩ − ⟨x̃, ỹ⟩ = ⟨x − x̃, y⟩ + ⟨x̃, y − ỹ⟩
+            return self.coarse, self.q.lost + (1 + self.q.lost) * self.k.lost.max() + self.q.rounding
+        return self.scores, self.q.rounding
+
+
+def above(scores: Tensor, threshold: Tensor) -> Tensor:
+    """How many scores of each row exceed its threshold: (Q, K), (Q,) → (Q,)."""
+    out = torch.empty_like(scores, dtype=torch.float32)  # counts in float32 are exact to 2²⁴ keys
+    return torch.gt(scores, threshold[:, None], out=out).sum(1)
+
+
+def rounded(x: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:
+    """Float64 in a narrower type, never on the wrong side."""
+    y = x.to(dtype)
+    off = (y.double() < x) if up else (y.double() > x)
+    return torch.where(off, torch.nextafter(y, torch.full_like(y, torch.inf if up else -torch.inf)), y)
