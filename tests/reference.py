@@ -418,6 +418,17 @@ def mrr(s, a, b):
     return float(np.mean([np.mean([1 / (g + 1 + x) for x in range(t + 1)]) for g, t in _ranks(s, a, b)]))
 
 
+def mixed_recall_at_1(s, a, b):
+    hits = []
+    for item, q in s[a]:
+        mine = [cos(q, k) for i, k in s[b] if i == item]
+        if mine:
+            others = [cos(q, k) for m in (a, b) for i, k in s[m] if i != item]
+            above, tied = sum(o > max(mine) + 1e-12 for o in others), sum(abs(o - max(mine)) <= 1e-12 for o in others)
+            hits.append(min(max((1 - above) / (tied + 1), 0), 1))
+    return float(np.mean(hits))
+
+
 def ndcg_at_10(s, a, b):
     values = []
     for item, q in s[a]:

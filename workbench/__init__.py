@@ -13,21 +13,29 @@ _HOME = {
     "InputError": "workbench.errors",
     "Report": "workbench.report",
     "Run": "workbench.training.run",
-    "compare": "workbench.report",
+    "Accumulator": "workbench.accumulator",
+    "compare": "workbench.comparison",
     "dataset": "workbench.datasets",
     "diagnose": "workbench.diagnostics.suite",
     "diagnostics": "workbench.diagnostics",
+    "interventions": "workbench.interventions",
+    "layers": "workbench.tables",
     "load": "workbench.formats",
     "recipe": "workbench.objectives.recipes",
+    "slices": "workbench.tables",
+    "templates": "workbench.tables",
+    "testing": "workbench.testing",
     "train": "workbench.training.loop",
 }
+
+MODULES = ("diagnostics", "interventions", "testing")
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'workbench' has no attribute {name!r}")
     module = importlib.import_module(_HOME[name])
-    value = module if name == "diagnostics" else getattr(module, name)
+    value = module if name in MODULES else getattr(module, name)
     globals()[name] = value
     return value
 

@@ -1,4 +1,4 @@
-"""The command line: demo, diagnose, train, report, serve, catalog. Bad input is one sentence and exit 2."""
+"""The command line: diagnose, compare, intervene, train, report, serve, … Bad input is one sentence and exit 2."""
 
 from __future__ import annotations
 
@@ -34,32 +34,43 @@ def diagnose(
     only: Annotated[list[str] | None, typer.Option(help="a diagnostic by name; repeat for several")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--param", help="such as uniformity.t=3")] = None,
     split: Annotated[str, typer.Option(help="only the items of this split")] = "",
-    label: Annotated[str, typer.Option(help="column of the items that roles refer to")] = "",
+    label: Annotated[
+        str, typer.Option(help="column of the items with their classes, for the questions about them")
+    ] = "",
     role: Annotated[list[str] | None, typer.Option(help="safe=ok,fine; repeat for unsafe and jailbreak")] = None,
-    layer: Annotated[int | None, typer.Option(help="layer to read, where rows have layers (default: the last)")] = None,
+    layer: Annotated[
+        str, typer.Option(help="layer to read, where rows have layers (default: the last); all: a table of layers")
+    ] = "",
+    by: Annotated[str, typer.Option(help="a table of slices: the diagnostics within each value of this column")] = "",
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
+    executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
+    scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
     """Read paired embeddings and say what is wrong with them, and what is not.
 
-    Prints the doctor's sentences, then the numbers that matter, each with its 95 % interval and its null.
+    Prints the doctor's sentences, then every number by the question it answers, with its 95 % interval and its null.
+
+    workbench diagnose pairs.parquet --by group --only recall_at_1
+
+    workbench diagnose states/ --layer all --label role --role safe=ok --role unsafe=bad --role jailbreak=adv
     """
+    from workbench import tables
     from workbench.diagnostics.suite import diagnose as run_diagnose
     from workbench.formats import load
 
     es = load(data)
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
-    report = run_diagnose(
-        es,
-        only=only or None,
-        label=label or None,
-        roles=roles,
-        params=_params(parameter),
-        layer=layer,
-        exact=exact,
-        device=device,
-    )
+    settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
+    settings |= {"label": label or None, "roles": roles, "executor": executor, "scheduler": scheduler or None}
+    if by:
+        _print_table(tables.slices(es, by, only=only or tables.HEADLINES, **settings), by)
+        return
+    if layer == "all":
+        _print_table(tables.layers(es, only=only or tables.LAYERED, **settings), "layer")
+        return
+    report = run_diagnose(es, only=only or None, layer=_whole(layer, "--layer"), **settings)
     _print(report)
     if json_file:
         report.to_json(json_file)
@@ -86,10 +97,10 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
 
 
 def _print(report: Any) -> None:
+    from workbench.diagnostics.registry import diagnostics
     from workbench.doctor import MARKS
-    from workbench.report import HEADLINES
     from workbench.views.figures import subject
-    from workbench.views.page import number
+    from workbench.views.page import QUESTIONS, number
 
     a = report.about
     shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
@@ -99,13 +110,15 @@ def _print(report: Any) -> None:
         if f.next and f.severity != "info":
             say(f"     → {f.next}")
     say()
-    matter = (*HEADLINES, "median_rank")
-    shown = report.frame[report.frame["name"].isin(matter)] if len(report.frame) > len(matter) else report.frame
-    last, silent = "", []
-    for r in shown.to_dict("records"):
+    known = diagnostics()
+    silent, family = [], ""
+    for r in report.frame.to_dict("records"):
         if not math.isfinite(r["value"]):
-            silent.append((r["name"], " ".join(r["modalities"]), r["reason"]))
+            silent.append((r["name"], r["reason"]))
             continue
+        if known[r["name"]].family != family:
+            family, last = known[r["name"]].family, ""
+            say(f"\n{QUESTIONS[family]}")
         name = r["name"] if r["name"] != last else ""
         last = r["name"]
         value = number(r["value"])
@@ -113,11 +126,118 @@ def _print(report: Any) -> None:
             value += f" [{number(r['low'])}, {number(r['high'])}]"
         null = f"null {number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
         n = f"n {r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " sampled")
-        say(f"  {name:<20}{subject(r):<26}{value:<26}{null:<24}{n}")
-    for why in dict.fromkeys(x[2] for x in silent):
-        names = ", ".join(dict.fromkeys(x[0] for x in silent if x[2] == why))
-        say(f"  not computed: {names} – {why}")
+        say(f"  {name:<28}{subject(r):<28}{value:<26}{null:<26}{n}")
+    if silent:
+        say("\nNot computed")
+    for why in dict.fromkeys(x[1] for x in silent):
+        names = ", ".join(dict.fromkeys(x[0] for x in silent if x[1] == why))
+        say(f"  {names}: {why}")
     say()
+
+
+def _whole(text: str, option: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"{option} {text}: give a whole number, or all") from None
+
+
+def _print_table(frame: Any, by: str) -> None:
+    from workbench.views.figures import subject
+    from workbench.views.page import number
+
+    say(f"{by:<20}{'diagnostic':<28}{'of':<28}{'value':<26}{'null':<22}n")
+    for r in frame.to_dict("records"):
+        start = f"{str(r[by])[:18]:<20}{r['name']:<28}{subject(r):<28}"
+        if not math.isfinite(r["value"]):
+            say(f"{start}– {r['reason'] or ''}")
+            continue
+        value = number(r["value"]) + (f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else "")
+        null = f"{number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
+        say(f"{start}{value:<26}{null:<22}{r['n_query']:,} of {r['n_gallery']:,}")
+
+
+@app.command()
+def compare(
+    a: Annotated[Path, typer.Argument(help="a set or a run")],
+    b: Annotated[Path, typer.Argument(help="another, of the same items")],
+    seed: Annotated[
+        list[Path] | None, typer.Option(help="a set that differs from A by its seed alone; repeat: they set the floor")
+    ] = None,
+    by: Annotated[str, typer.Option(help="a column of the items: where B wins and loses")] = "",
+    items: Annotated[Path | None, typer.Option(help="write both ranks of every item to this CSV file")] = None,
+    split: Annotated[str, typer.Option(help="only the items of this split")] = "",
+) -> None:
+    """Say whether B is really better than A: paired differences over the same items, and how alike the spaces are."""
+    from workbench.comparison import compare as run_compare
+    from workbench.formats import load
+    from workbench.views.page import number
+
+    sets = [load(p) for p in (a, b, *(seed or []))]
+    sets = [s.split(split) for s in sets] if split else sets
+    found = run_compare(sets[0], sets[1], by=by or None, seeds=sets[2:])
+    say(f"A {a}\nB {b}   {found.about['items']:,} items in both\n")
+    for sentence in found.sentences:
+        say(f"  {sentence}")
+    say("\nHow alike the spaces are (null: items dealt out anew)")
+    for r in found.shared.to_dict("records"):
+        null = f"null {number(r['null_low'])} … {number(r['null_high'])}"
+        say(f"  {r['name']:<16}{r['modality']:<14}{number(r['value']):<10}{null}")
+    if by:
+        say(f"\nB minus A, recall at 1, by {by}")
+        for r in found.slices.sort_values("value").to_dict("records"):
+            change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
+            say(f"  {str(r[by])[:24]:<26}{' → '.join(r['modalities']):<24}{change:<26}n {r['n']:<8}{r['verdict']}")
+    if items:
+        from workbench.report import write_text
+
+        write_text(items, found.items.to_csv(index=False))
+        say(f"\n  wrote {items}")
+
+
+@app.command()
+def intervene(
+    data: Annotated[Path, typer.Argument(help="a set or a run")],
+    name: Annotated[str, typer.Argument(help="shift, centre, standardise, whiten, remove_top, procrustes, noise, cca")],
+    setting: Annotated[list[str] | None, typer.Option("--set", help="such as share=0.5")] = None,
+    modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="save the changed set here")] = None,
+) -> None:
+    """Change a space and see what that changes: fitted on the train items, judged on the others.
+
+    Without a split column, one half of the families is fitted and the other half judged.
+    """
+    from workbench.formats import load
+    from workbench.interventions import named
+    from workbench.views.page import number
+
+    es = load(data)
+    change = named(name, **dict(_pair(text, "--set") for text in setting or []))
+    chosen = modalities.split(",") if modalities else list(es.modalities)
+    if "split" in es.items and (es.items["split"] == "train").any() and (es.items["split"] != "train").any():
+        train, probe = es.split("train"), es.take((es.items["split"] != "train").to_numpy())
+    else:
+        train, probe = es.take(es.halves == 0), es.take(es.halves == 1)
+    table = change.compare(train, probe, *chosen)
+    say(f"{change!r} on {', '.join(chosen)}: fitted on {len(train):,} items, judged on {len(probe):,}\n")
+    say(f"  {'diagnostic':<28}{'of':<28}{'before':<12}{'after':<12}change")
+    for (diagnostic, subject), r in table.iterrows():
+        before, after = r["before", "value"], r["after", "value"]
+        if math.isfinite(before) and math.isfinite(after) and abs(after - before) > 1e-9:
+            say(
+                f"  {diagnostic:<28}{' '.join(subject):<28}{number(before):<12}{number(after):<12}{after - before:+.3g}"
+            )
+    if out:
+        say(f"\n  wrote {change.fit(train, *chosen).apply(es).save(out)}")
+
+
+def _pair(text: str, option: str) -> tuple[str, str]:
+    key, mark, value = text.partition("=")
+    if not mark:
+        raise InputError(f"{option} {text}: say it as name=value")
+    return key, value
 
 
 @app.command()
@@ -135,12 +255,7 @@ def train(
     """Train towers over a set; leaves metrics, snapshots of the probe and checkpoints in one folder."""
     from workbench.training.loop import train as run_train
 
-    settings = {}
-    for text in setting or []:
-        key, mark, value = text.partition("=")
-        if not mark:
-            raise InputError(f"--set {text}: say it as name=value, such as temperature=0.05")
-        settings[key] = value
+    settings = dict(_pair(text, "--set") for text in setting or [])
     run = run_train(
         recipe,
         data=data,

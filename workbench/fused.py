@@ -39,7 +39,7 @@ class Fused:
         return torch.where(total.norm(dim=1, keepdim=True) > 1e-12, total, rows[0])
 
 
-def fusions(modalities: tuple[str, ...]) -> list[tuple[str, str]]:
+def fusions(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
     """Leave-one-modality queries: all others together, against the one."""
     if len(modalities) < 3:
         return []
@@ -54,7 +54,7 @@ def with_fused(es: EmbeddingSet, names: Iterable[str]) -> EmbeddingSet:
     out = copy.copy(es)
     out._fingerprint = es.fingerprint
     made = {n: Fused(es, tuple(n.split(PLUS))) for n in names}
-    out._vectors = dict(es._vectors) | made
+    out._vectors = dict(es._vectors) | made  # type: ignore[assignment]  # read as a tensor is
     partial = {n: f.item for n, f in made.items() if len(f) < len(es)}
     out._rows = dict(es._rows) | partial
     return out

@@ -15,7 +15,7 @@ from torch import Tensor
 from workbench.chunk import Chunk
 from workbench.embeddings import EmbeddingSet
 from workbench.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
-from workbench.tile import PAIRS, Rows, Tile
+from workbench.tile import Rows, Tile
 
 EXACT_ROWS = 20_000  # above this many rows in a modality, pair statistics sample their queries …
 SAMPLE_ROWS = 2_000  # … down to this many, against the whole gallery: R@k depends on the gallery, never sample that
@@ -23,6 +23,7 @@ TILE = 1_024  # rows a side: large enough that the product dwarfs the rest, smal
 SMALLEST_TILE = 64  # a device that cannot hold even this is too small
 GROUPS = 64  # tasks fold into this many groups whatever the workers, so the sums are the same bits on any number
 STRIP = 8  # tiles of rows that stay at hand while the keys pass by
+PAIRS = 1 << 13  # chosen pairs whose float64 rows are held together: they should fit the cache
 CACHE_BYTES = 96 << 20  # float32 unit rows kept between tiles; their float64 and bfloat16 forms come on top
 
 
@@ -64,8 +65,8 @@ class Sweep:
         self.es, self.tile = es, tile
         self.device = resolve_device(device)
         self.family = es.families
-        self._labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
-        self._exact = exact
+        self.labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
+        self.exact = exact
         self.wanted = list(dict.fromkeys(statistics))
         asked = {s.query for s in self.wanted if isinstance(s, PairStatistic) and self.sampled(s)}
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
@@ -80,14 +81,14 @@ class Sweep:
         """Whether this statistic sees a sample of the queries only."""
         n = len(self.es[s.query])
         if s.sampled:
-            return n > SAMPLE_ROWS and not self._exact
-        return not self._exact and n > EXACT_ROWS
+            return n > SAMPLE_ROWS and not self.exact
+        return not self.exact and n > EXACT_ROWS
 
     def label_of(self, by: str, item: Tensor) -> Tensor:
-        return self._labels[by][item] if by in self._labels else torch.full((len(item),), -1)
+        return self.labels[by][item] if by in self.labels else torch.full((len(item),), -1)
 
     def classes(self, by: str) -> int:
-        return int(self._labels[by].max()) + 1 if by in self._labels else 0
+        return int(self.labels[by].max()) + 1 if by in self.labels else 0
 
     def most(self, m: str) -> int:
         """The most rows that an item has in a modality."""
@@ -115,12 +116,26 @@ class Sweep:
         return {}
 
     def cosines(self, query: str, rows: Tensor, key: str, keys: Tensor) -> Tensor:
-        """Float64 cosines of chosen pairs, a bounded number at a time."""
+        """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
+        a, b = self.es[query], self.es[key]
         out = [
-            (self.es.unit(query, i) * self.es.unit(key, j)).sum(1)
+            torch.linalg.vecdot(a[i].double(), b[j].double())
             for i, j in zip(rows.split(PAIRS), keys.split(PAIRS), strict=True)
         ]
-        return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+        dots = torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+        return dots / (self.length(query)[rows] * self.length(key)[keys])
+
+    def length(self, m: str) -> Tensor:
+        """Lengths of a modality's rows as stored, in float64: (n,)."""
+        if m not in self._lengths:
+            x = self.es[m]
+            parts = [x[slice(*s)].double().norm(dim=1) for s in spans(len(x), self.tile)]
+            self._lengths[m] = torch.cat(parts)
+        return self._lengths[m]
+
+    @cached_property
+    def _lengths(self) -> dict[str, Tensor]:
+        return {}
 
     # -- the plan --------------------------------------------------------------------------------------------------
 
@@ -178,8 +193,8 @@ class Sweep:
         """A task, or its quarters where the device runs out of memory."""
         try:
             return self._do(task, wave, earlier)
-        except torch.OutOfMemoryError:
-            if task.rows[1] - task.rows[0] <= SMALLEST_TILE:
+        except RuntimeError as e:
+            if not ran_out(e) or task.rows[1] - task.rows[0] <= SMALLEST_TILE:
                 raise
             self._cache.clear()
             self._cached = 0
@@ -199,7 +214,7 @@ class Sweep:
         screen = self._screen and all(s.screens for s in front + back)
         tile = Tile(q, self._side(task.key, task.keys), screen)
         seen_back = tile.back()
-        return [(s, s.look(tile, earlier)) for s in front] + [(s, s.look(seen_back, earlier)) for s in back]
+        return [(s, s.look(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]
 
     def _sampled(self, task: Task, earlier: Earlier) -> Rows:
         index = earlier[Sample(task.query, SAMPLE_ROWS)]["row"][slice(*task.rows)]
@@ -226,6 +241,11 @@ def gather(parts: Parts, statistic: Statistic, at: Place, state: State) -> None:
     """Add a state to those of the same rows."""
     mine = parts.setdefault(statistic, {})
     mine[at] = statistic.merge(mine[at], state) if at in mine else state
+
+
+def ran_out(e: RuntimeError) -> bool:
+    """Whether a device has no memory left; the CPU's allocator has no exception of its own."""
+    return isinstance(e, torch.OutOfMemoryError) or "can't allocate memory" in str(e)
 
 
 def quarters(task: Task) -> list[Task]:

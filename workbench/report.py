@@ -8,7 +8,7 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -239,29 +239,38 @@ def provenance(es: EmbeddingSet, **settings: Any) -> dict[str, Any]:
     }
 
 
-def compare(*reports: Report | Any, names: Sequence[str] | None = None) -> pd.DataFrame:
-    """The values of several reports, sets or runs side by side: a row a diagnostic and subject, a column each.
+def side_by_side(data: Mapping[str, Report | Any], **settings: Any) -> pd.DataFrame:
+    """The values of several reports, sets or runs: a row a diagnostic and subject, the columns of each side by side.
 
-    Values that depend on the size of the gallery are compared only where the galleries are equal.
+    `settings` go to `diagnose` for what is no report yet. Values that depend on the size of the gallery are compared
+    only where the galleries are equal.
     """
     from workbench.diagnostics.suite import diagnose
 
-    made = [r if isinstance(r, Report) else diagnose(r) for r in reports]
-    names = list(names or (f"{i}" for i in range(len(made))))
     frames = []
-    for name, report in zip(names, made, strict=True):
+    for name, given in data.items():
+        report = given if isinstance(given, Report) else diagnose(given, **settings)
         f = report.frame.set_index(["name", "modalities"])
         frames.append(pd.concat({name: f[["value", "low", "high", "null_low", "null_high", "n_gallery"]]}, axis=1))
     table = pd.concat(frames, axis=1)
     galleries = table.xs("n_gallery", axis=1, level=1)
-    unequal = galleries.nunique(axis=1) > 1
-    sized = [n in SIZED for n, _ in table.index]
-    if bool((unequal & sized).any()):
+    unequal = (galleries.nunique(axis=1) > 1).to_numpy()
+    if any(n in SIZED for n, _ in table.index[unequal]):
         raise InputError(
             "the sets have galleries of different sizes, so their retrieval cannot be compared: "
-            "take the same items of each (es.take), then compare"
+            "take the same items of each (es.take), or compare them with workbench.compare, which does"
         )
     return table
 
 
-SIZED = ("recall_at_1", "recall_at_5", "recall_at_10", "median_rank", "volume_recall_at_1")
+# values that another gallery would change
+SIZED = (
+    "recall_at_1",
+    "recall_at_5",
+    "recall_at_10",
+    "mixed_recall_at_1",
+    "median_rank",
+    "mrr",
+    "ndcg_at_10",
+    "volume_recall_at_1",
+)

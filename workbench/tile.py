@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from workbench.objectives.geometry import orthogonalised
+
 if TYPE_CHECKING:
     from workbench.plan import Sweep
 
 FLOAT32 = 2.0**-24  # unit roundoff
-PAIRS = 1 << 16  # pairs whose float64 rows are held together
 
 
 @dataclass
@@ -25,6 +26,7 @@ class Rows:
     modality: str
     index: Tensor  # (n,) ascending positions in the modality
     x: Tensor  # (n, d) float32 unit rows, on the device
+    _frames: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
@@ -63,11 +65,20 @@ class Rows:
         es = self.sweep.es
         return es.unit(modality, torch.searchsorted(es.rows(modality), self.item[at])).to(self.x.device)
 
-    def first_of(self, items: Tensor) -> Tensor:
-        """The positions of the rows that are the first of their item, and whose item is among these."""
-        before = self.sweep.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
-        leads = (self.index == 0) | (before != self.item)
-        return (torch.isin(self.item, items) & leads).nonzero()[:, 0]
+    def frame(self, others: tuple[str, ...], items: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        """Of the first rows of those items here: their positions, the float32 directions that the other modalities of
+        their tuples add to them (M−2 times (n, d)), and the squared volume that the tuples span."""
+        if others not in self._frames:
+            before = self.sweep.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
+            leads = (self.index == 0) | (before != self.item)
+            theirs = (torch.isin(self.item, items) & leads).nonzero()[:, 0]
+            more, det = [], torch.ones(len(theirs), device=self.x.device)
+            if len(others) > 1:
+                directions, lengths = orthogonalised(torch.stack([self.of(m, theirs) for m in others], 1))
+                more = [directions[:, m].float() for m in range(1, len(others))]
+                det = lengths.prod(1).square().float()
+            self._frames[others] = (theirs, more, det)
+        return self._frames[others]
 
     def labels(self, by: str) -> Tensor:
         return self.sweep.label_of(by, self.item)
@@ -76,14 +87,8 @@ class Rows:
         return self.sweep.es[self.modality][self.index[at]].double()
 
     def dot(self, k: Rows, i: Tensor, j: Tensor) -> Tensor:
-        """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
-        es = self.sweep.es
-        i, j = i.cpu(), j.cpu()
-        out = [
-            (es.unit(self.modality, self.index[a]) * es.unit(k.modality, k.index[b])).sum(1)
-            for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True)
-        ]
-        return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+        """Float64 cosines of chosen pairs, (n,)."""
+        return self.sweep.cosines(self.modality, self.index[i.cpu()], k.modality, k.index[j.cpu()])
 
 
 @dataclass

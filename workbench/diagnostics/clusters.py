@@ -39,7 +39,8 @@ def parts(moments: State, spread: State, diameter: State) -> State:
     n = moments["n"][has]
     if len(n) < 2 or float(n.min()) < 2:
         raise Reason(
-            f"needs two classes of at least two items; there are {len(n)}, the smallest of {int(n.min()) if len(n) else 0}"
+            f"needs two classes of at least two items; there are {len(n)}"
+            + (f", one of {int(n.min())}" if len(n) else "")
         )
     mu, s = moments["sum"][has] / n[:, None], spread["sum"][has] / n
     distance = (mu[:, None] - mu[None]).norm(dim=-1)
@@ -189,7 +190,7 @@ def cluster_separation(moments: State, spread: State, diameter: State) -> Tensor
     \frac{\|\mu_a-\mu_b\|}{s_a+s_b}$$
 
     With DI as in `avqi_released`, over all pairs. Lower: farther apart. It is called AVQI only where the classes are
-    safe, unsafe and jailbreak. Needs `label=`; raw vectors; grows with n; set by one outlier. Cost: pairs within a class.
+    safe, unsafe and jailbreak. Needs `label=`; raw vectors; grows with n; set by one outlier. Cost: pairs in a class.
     Source: ALKALI/GRACE (Khanna et al. 2025), the released code's parts, averaged over all pairs here.
 
     >>> import torch, pandas as pd, workbench as wb

@@ -115,7 +115,7 @@ def relative_gap(centroids: State) -> Tensor:
     bound=(-1.0, 1.0),
 )
 def centroid_cosine(centroids: State) -> Tensor:
-    r"""Cosine between the mean unit vectors of two modalities, $\langle\bar a, \bar b\rangle / (\|\bar a\|\,\|\bar b\|)$.
+    r"""Cosine between the mean unit vectors of two modalities, $\langle\bar a,\bar b\rangle/(\|\bar a\|\|\bar b\|)$.
 
     1: both cones point the same way; near 0 or below: two cones apart. Means nothing where `resultant_length` is near
     0, for then there is no direction to speak of. No direction is better. Cost: two passes over rows.

@@ -6,6 +6,7 @@ Rows are never resampled: a row drawn twice is its own perfect neighbour, and th
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -65,6 +66,13 @@ def jackknife_of_a_mean(values: Tensor, weights: Tensor, family: Tensor) -> tupl
     return jackknife(float(total / weight), ((total - s) / (weight - w))[present])
 
 
+@lru_cache(maxsize=4)
+def _draws(f: int) -> Tensor:
+    """How often each of f families is drawn, in each replicate: the same for every diagnostic of a report."""
+    draws = np.random.default_rng(0).integers(0, f, (REPLICATES, f))
+    return torch.from_numpy(np.stack([np.bincount(d, minlength=f) for d in draws]).astype(np.float64))
+
+
 def bootstrap(values: Tensor, family: Tensor, reduce: str) -> tuple[float, float]:
     """Queries drawn again by family, the gallery fixed; the percentiles of the mean or of the median."""
     codes, family = torch.unique(family, return_inverse=True)
@@ -86,15 +94,15 @@ def bootstrap(values: Tensor, family: Tensor, reduce: str) -> tuple[float, float
         ends = torch.tensor([0.5 - half, 0.5 + half], dtype=torch.float64).clamp(0, 1)
         low, high = values.double().quantile(ends).tolist()
         return low, high
-    draws = np.random.default_rng(0)
-    order = torch.argsort(values)
-    out = []
-    for _ in range(REPLICATES):
-        w = torch.from_numpy(np.bincount(draws.integers(0, f, f), minlength=f)).double()
-        if reduce == "mean":
-            out.append(float((w * sums).sum() / (w * sizes).sum()))
-        else:
-            running = w[family[order]].cumsum(0)
-            out.append(float(values[order][torch.searchsorted(running, running[-1] / 2)]))
+    w = _draws(f)
+    if reduce == "mean":
+        out = ((w @ sums) / (w @ sizes)).numpy()
+    else:
+        order = torch.argsort(values)
+        middle = []
+        for part in w.split(100):  # bounds the memory: a hundred draws of all values at once
+            running = part[:, family[order]].cumsum(1)
+            middle.append(values[order][torch.searchsorted(running, running[:, -1:] / 2)[:, 0]])
+        out = torch.cat(middle).numpy()
     low, high = np.percentile(out, [tail, 100 - tail])
     return float(low), float(high)

@@ -183,17 +183,17 @@ def _joint_reads(*m: str) -> tuple:
 def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Tensor]:
     r"""Share of anchors on which the volume's verdict and that of the pairs differ.
 
-    $$\mathbb{E}_i\,\big|[\text{volume ranks tuple } i \text{ first}] - [\text{every pair ranks } i \text{ first}]\big|$$
+    $$\mathbb{E}_i\,\big|[\text{volume ranks } i \text{ first}] - [\text{every pair ranks } i \text{ first}]\big|$$
 
     0: looking at all modalities together says what looking at pairs says. High with good `volume_recall_at_1`: tuples
     are found although their pairs are not. Three modalities and more. Ties count as misses. The first modality is the
-    anchor. Cost: (M − 1) products of all pairs, in float64 for the volume. Source: this package.
+    anchor. Cost: (M − 1) products of all pairs. Source: this package.
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(4)
     >>> report = wb.diagnose({"a": x, "b": x, "c": x}, only=["pairwise_joint_disagreement"])
-    >>> float(report.value("pairwise_joint_disagreement", "a", "b", "c"))
-    0.0
+    >>> float(report.value("pairwise_joint_disagreement", "a", "b", "c"))  # every tuple is flat, as b and c coincide
+    1.0
     """
     if len(pairs) < 2:
         raise Reason("needs three modalities: of two, the pair is the tuple")

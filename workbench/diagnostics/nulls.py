@@ -253,7 +253,8 @@ def _sphere_neighbours(n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tens
         s = x @ (x if within else _points(rng, n, d)).T
         if within:
             s.fill_diagonal_(-4.0)
-        out.append(tuple(torch.topk(s, min(10, n - within), dim=1)))
+        top = torch.topk(s, min(10, n - within), dim=1)
+        out.append((top.values, top.indices))
     return tuple(out)
 
 
@@ -335,6 +336,13 @@ def _binomial(n: int, p: float) -> Band:
 def chance_recall(context, states, subject, *, k: int) -> Band:
     queries, gallery, positives = context.retrieval(states, subject)
     return _binomial(queries, _hit_chance(gallery, min(k, gallery), positives)) if queries else NAN_BAND
+
+
+def chance_mixed(context, states, subject) -> Band:
+    """Recall at 1 among the rows of both modalities, without the query itself."""
+    queries, gallery, positives = context.retrieval(states, subject)
+    gallery += len(context.es[subject[0]]) - 1
+    return _binomial(queries, _hit_chance(gallery, 1, positives)) if queries else NAN_BAND
 
 
 def chance_median_rank(context, states, subject) -> Band:
@@ -475,6 +483,7 @@ def chance(k: int) -> Null:
     return Null("pairing shuffle", lambda c, s, subject: chance_recall(c, s, subject, k=k), _positives)
 
 
+CHANCE_MIXED = Null("pairing shuffle", chance_mixed, _positives)
 CHANCE_RANK = Null("pairing shuffle", chance_median_rank, _positives)
 CHANCE_RECIPROCAL = Null("pairing shuffle", _ranked(lambda r: 1 / r), _positives)
 CHANCE_GAIN = Null("pairing shuffle", _ranked(lambda r: np.where(r <= 10, 1 / np.log2(1 + r), 0.0)), _positives)

@@ -120,6 +120,33 @@ def median_rank(ranks: State) -> Tensor:
     return expected_ranks(ranks)
 
 
+@diagnostic(
+    on="direction",
+    reads=lambda a, b: (Ranks(a, b), Ranks(a, a, b)),
+    null=nulls.CHANCE_MIXED,
+    interval="bootstrap",
+    unit="share of queries",
+    better="higher",
+    bound=(0.0, 1.0),
+    each="query",
+)
+def mixed_recall_at_1(ranks: State, own: State) -> Tensor:
+    r"""Recall at 1 in a gallery that holds both modalities: rows of the query's own modality compete.
+
+    As `recall_at_1`, with $g_q$ and $t_q$ counted over the keys and over the query modality's rows of other items.
+
+    Where a gap can matter: moving one modality changes hardly any ranking within the other, but decides who wins here.
+    Far below `recall_at_1`: the nearest neighbours are of the query's own kind, so a mixed index will not cross over.
+    Cost: all pairs across and within, exact. Source: mixed-modality search, as work after Liang et al. 2022 has it.
+
+    >>> import torch, workbench as wb
+    >>> x = torch.eye(4)
+    >>> float(wb.diagnose({"a": x, "b": x}, only=["mixed_recall_at_1"]).value("mixed_recall_at_1", "a", "b"))
+    1.0
+    """
+    return expected_hits({f: ranks[f][:, :1] + own[f][:, :1] for f in ("above", "tied")}, 1)
+
+
 def _volume_reads(*m: str, anchor: str) -> tuple:
     first = anchor or m[0]
     others = tuple(x for x in m if x != first)
@@ -142,8 +169,7 @@ def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     $$\mathbb{E}_i\,[\operatorname{vol}(a_i, x_i^1, \dots) < \operatorname{vol}(a_i, x_j^1, \dots)\ \forall j \ne i]$$
 
     How GRAM retrieves: the query is the anchor (the first modality unless `anchor` names another), the keys are whole
-    tuples. High here says nothing of pairs: see `recall_at_1` of each direction. Cost: (M − 1) products of all pairs
-    in float64. Ties by expected rank. Where an item has several rows of another modality, the first counts.
+    tuples. High here says nothing of pairs: see `recall_at_1` of each direction. Cost: (M − 1) products of all pairs. Ties by expected rank. Where an item has several rows of another modality, the first counts.
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(4)

@@ -123,7 +123,8 @@ def participation_ratio(moments: State) -> Tensor:
     Source: as used for neural recordings (Gao et al. 2017).
 
     >>> import torch, workbench as wb
-    >>> round(float(wb.diagnose({"a": torch.eye(3)}, only=["participation_ratio"]).value("participation_ratio", "a")), 6)
+    >>> report = wb.diagnose({"a": torch.eye(3)}, only=["participation_ratio"])
+    >>> round(float(report.value("participation_ratio", "a")), 6)
     2.0
     """
     return participation(singular_values(moments))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,7 @@ from workbench.diagnostics.registry import curve, diagnostic
 from workbench.diagnostics.tallies import Centroids, Potential
 from workbench.statistics import Sample, State
 
-POTENTIAL = {"interval": "jackknife", "unit": "nats", "bound": (-8.0, 0.0)}
+POTENTIAL: dict[str, Any] = {"interval": "jackknife", "unit": "nats", "bound": (-8.0, 0.0)}
 
 
 @diagnostic(on="modality", reads=lambda m, t: (Potential((m,), t),), null=nulls.SPHERE, **POTENTIAL)

@@ -6,7 +6,6 @@ each family (leading axis F). A diagnostic is then one formula, evaluated on bot
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +39,10 @@ class Potential:
 
     @property
     def _ways(self) -> list[tuple[str, str]]:
-        return [self.modalities] if self.across else list(itertools.product(self.modalities, repeat=2))  # type: ignore[list-item]
+        if self.across:
+            a, b = self.modalities
+            return [(a, b)]
+        return [(a, b) for a in self.modalities for b in self.modalities]
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:

@@ -95,10 +95,10 @@ class Separated(RowStatistic):
         directions, offsets = [], []
         for f in (1, 0):
             means = [m["sum"][f, 0] / m["n"][f, 0].clamp_min(1) for m in (a, b)]
-            within = sum(
+            scatters = [
                 m["second"][f] - m["n"][f, 0] * torch.outer(mu, mu) for m, mu in zip((a, b), means, strict=True)
-            )
-            w = torch.linalg.solve(ridged(within, a["n"][f, 0] + b["n"][f, 0]), means[0] - means[1])
+            ]
+            w = torch.linalg.solve(ridged(scatters[0] + scatters[1], a["n"][f, 0] + b["n"][f, 0]), means[0] - means[1])
             directions.append(w)
             offsets.append((means[0] + means[1]) @ w / 2)
         return {"direction": torch.stack(directions, 1), "offset": torch.stack(offsets)}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from workbench.objectives.geometry import gram_volume_of
+from workbench.objectives.geometry import volume
 from workbench.statistics.base import BINS, TIE, VOLUME_TIE, Earlier, PairStatistic, Prepared, State, Statistic
 from workbench.statistics.rows import Moments, OwnVolume, Positive
 from workbench.tile import above, rounded
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from workbench.tile import Tile
 
 SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
+PAIRS = 1 << 13  # tuples whose float64 rows are held together
 DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
 FAR = -4.0  # below any cosine, and below the −3 of a row's own item
+BLOCK = 8_192  # keys that the few rows in doubt meet at once
 NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
 
 
@@ -59,17 +61,19 @@ class Histogram(PairStatistic):
 class Ranks(PairStatistic):
     """Per query row and match: how many key rows of other items score above it, and how many tie with it.
 
-    `above`, `tied` (n, P) in the order of `Positive`: the best match first.
+    `above`, `tied` (n, P) in the order of `Positive`: the best match first. The match is one of the keys unless `match`
+    names another modality, whose rows it then comes from: what a mixed gallery adds.
     """
 
     query: str
     key: str
+    match: str = ""
     per_row: ClassVar = {"above": "sum", "tied": "sum"}
     screens: ClassVar = True
 
     @property
     def after(self) -> tuple[Statistic, ...]:
-        return (Positive(self.query, self.key),)
+        return (Positive(self.query, self.match or self.key),)
 
     def look(self, tile: Tile, earlier: Earlier) -> State:
         positive = earlier[self.after[0]]
@@ -192,14 +196,9 @@ class Neighbours(PairStatistic):
         # whoever was left out scores at most the last kept, give or take the band
         full = (known.all(1)) & (len(es[self.key]) > index.shape[1])
         edge = score[:, min(self.k, score.shape[1]) - 1]
-        open_ = (full & (edge <= state["score"][:, -1].double() + band)).nonzero()[:, 0]
-        for part in open_.split(256):
-            exact = es.unit(self.query, row[part]) @ es.unit(self.key).T
-            if self.query == self.key:
-                exact.masked_fill_(es.rows(self.query)[row[part]][:, None] == es.rows(self.key)[None], FAR)
-            # ties by position: equal scores must fall where a stable sort puts them
-            s, at = torch.sort(_grid(exact), dim=1, descending=True, stable=True)
-            score[part], index[part] = s[:, : score.shape[1]], at[:, : score.shape[1]]
+        doubt = (full & (edge <= state["score"][:, -1].double() + band)).nonzero()[:, 0]
+        for part in doubt.split(256) if len(doubt) else ():
+            score[part], index[part] = self._again(sweep, row[part], score.shape[1])
         score, index = score[:, : self.k], index[:, : self.k]
         index = index.masked_fill((index == NONE) | (score <= -2.5), -1)
         key_item = torch.where(index < 0, -1, es.rows(self.key)[index.clamp_min(0)])
@@ -211,6 +210,24 @@ class Neighbours(PairStatistic):
             "key_item": key_item,
             "keys": torch.tensor(len(es[self.key])),
         }
+
+    def _again(self, sweep: Sweep, row: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """The nearest keys of a few rows, all in float64: ties by position, wherever they fall."""
+        es, score, index = sweep.es, torch.zeros(len(row), 0, dtype=torch.float64), torch.zeros(len(row), 0).long()
+        x, own = es.unit(self.query, row), es.rows(self.query)[row]
+        for start in range(0, len(es[self.key]), BLOCK):
+            at = slice(start, start + BLOCK)
+            exact = x @ es.unit(self.key, at).T
+            if self.query == self.key:
+                exact.masked_fill_(own[:, None] == es.rows(self.key)[at][None], FAR)
+            keys = torch.arange(start, start + exact.shape[1]).expand_as(exact)
+            # all that tie with the last place must stay until the positions are compared
+            last = torch.topk(exact, min(width, exact.shape[1]), dim=1).values[:, -1:]
+            most = int((exact >= last - TIE).sum(1).max())
+            top, place = torch.topk(exact, most, dim=1)
+            score, index = torch.cat([score, top], 1), torch.cat([index, keys.gather(1, place)], 1)
+            score, index = (x[:, :width] for x in _ordered(score, index))
+        return score, index
 
 
 def _grid(score: Tensor) -> Tensor:
@@ -230,15 +247,14 @@ def _ordered(score: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
 class VolumeRanks(PairStatistic):
     """Per item: how many tuples of the other modalities span a smaller volume with its anchor than its own does.
 
-    The key of a block is the first of `others`, whose rows stand for the whole tuple of their item. Volumes are made
-    in float64, so nothing needs a second look.
+    The key of a block is the first of `others`, whose rows stand for the whole tuple of their item. With an orthonormal
+    basis of tuple j, vol² = (1 − Σ⟨b_jm, a⟩²) det G_j: float32 products, float64 for what they cannot tell apart.
     """
 
     query: str
     key: str
     others: tuple[str, ...]
     per_row: ClassVar = {"above": "sum", "tied": "sum"}
-    screens: ClassVar = True  # it makes its own product
 
     @property
     def after(self) -> tuple[Statistic, ...]:
@@ -247,15 +263,43 @@ class VolumeRanks(PairStatistic):
     def look(self, tile: Tile, earlier: Earlier) -> State:
         own, q, k = earlier[self.after[0]], tile.q, tile.k
         mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
-        theirs = k.first_of(own["item"].unique())
-        anchor = q.exact[mine]
-        basis = torch.stack([k.of(m, theirs) for m in self.others], 1)  # (K, M-1, d)
-        v = gram_volume_of(anchor, basis, eps=0.0)  # (Q, K)
-        best = own["volume"][torch.searchsorted(own["row"], q.index[mine])].to(v.device)[:, None]
-        other = q.item[mine].to(v.device)[:, None] != k.item[theirs].to(v.device)[None]
-        tie = VOLUME_TIE
-        more, tied = ((v < best - tie) & other).sum(1), (((v - best).abs() <= tie) & other).sum(1)
-        return {"row": q.index[mine], "above": more[:, None].double().cpu(), "tied": tied[:, None].double().cpu()}
+        theirs, more, det = k.frame(self.others, own["item"])
+        best = own["volume"][torch.searchsorted(own["row"], q.index[mine])]
+        whole = len(mine) == len(q) and len(theirs) == len(k)
+        scores = tile.scores if whole else tile.scores[mine.to(q.x.device)][:, theirs.to(q.x.device)]
+        inside = scores.square()
+        for basis in more:
+            inside += (q.x[mine.to(q.x.device)] @ basis.T).square_()
+        squared = inside.neg_().add_(1).mul_(det)
+        if tile.overlaps:
+            same = q.item[mine][:, None] == k.item[theirs][None]
+            squared.masked_fill_(same.to(squared.device), 9.0)
+        # a product is off by its rounding, its square by twice that, and each further direction adds one
+        band = 3 * len(self.others) * (q.rounding + 2.0**-23)
+        low = ((best - VOLUME_TIE).clamp_min(0).square() - band).float().to(squared.device)
+        high = ((best + VOLUME_TIE).square() + band).float().to(squared.device)
+        larger, open_ = above(squared, high), above(squared, low)
+        smaller = (squared.shape[1] - open_).double().cpu()
+        tied = torch.zeros_like(smaller)
+        near = open_ - larger
+        rows = near.nonzero()[:, 0]
+        if len(rows):
+            part = squared[rows]
+            i, j = ((part > low[rows, None]) & ~(part > high[rows, None])).nonzero(as_tuple=True)
+            i, j = rows[i].cpu(), j.cpu()
+            gap = self._exact(tile, mine[i], theirs[j]) - best[i]
+            smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
+            tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
+        return {"row": q.index[mine], "above": smaller[:, None], "tied": tied[:, None]}
+
+    def _exact(self, tile: Tile, i: Tensor, j: Tensor) -> Tensor:
+        """Float64 volumes of chosen anchors with chosen tuples, (n,)."""
+        es, out = tile.q.sweep.es, []
+        for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True):
+            item = tile.k.item[b]
+            others = [es.unit(m, torch.searchsorted(es.rows(m), item)) for m in self.others]
+            out.append(volume(torch.stack([*others, es.unit(self.query, tile.q.index[a])], 1)))
+        return torch.cat(out)
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,8 @@ class Positive(RowStatistic):
         cos = (chunk.unit(self.query)[t.rows[0]] * chunk.unit(self.key)[t.rows[1]]).sum(1)
         row, place, count = torch.unique(t.rows[0], return_inverse=True, return_counts=True)
         width = min(chunk.sweep.most(self.key), self.MOST)
+        if width == 1:
+            return {"row": chunk.row_index(self.query)[row], "score": cos[:, None], "positives": count.double()}
         # by query row, best first: the slot of a match is its position after the first of its row
         order = torch.argsort(cos, descending=True, stable=True)
         order = order[torch.argsort(place[order], stable=True)]

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
 from workbench.formats import as_set
+from workbench.fused import PLUS
 from workbench.objectives.batch import Batch
-from workbench.objectives.recipes import Objective, recipe
+from workbench.objectives.recipes import COLDEST, Objective, recipe
 from workbench.plan import resolve_device
 from workbench.progress import progress
 from workbench.report import write_text
@@ -130,6 +131,8 @@ class _Loop:
             if step % LOG_EVERY == 0 or at_probe:
                 values = {k: float(x.detach()) for k, x in parts.items()}
                 values |= {"temperature": float(self.objective.temperature.detach()), "lr": lr}
+                if self.objective.log_temperature.requires_grad:
+                    values["temperature_least"] = COLDEST
                 if at_probe:
                     self._evaluate(step, values)
                 else:
@@ -148,7 +151,8 @@ class _Loop:
         es = self._embed(self.probe, self.probe_inputs)
         report = diagnose(es, only=PROBED, device=str(self.device))
         self.run.keep_snapshot(step, es)
-        hits = report.frame[report.frame["name"] == "recall_at_1"]
+        single = [PLUS not in m[0] for m in report.frame["modalities"]]
+        hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
         values = values | {
             "probe_recall_at_1": float(hits["value"].mean()),
             "probe_chance_high": float(hits["null_high"].max()),

@@ -11,6 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.fused import PLUS
 from workbench.projection import Projection
 from workbench.report import Report
 from workbench.views.theme import BAND, FAINT, HUES, dressed, style
@@ -20,8 +21,10 @@ SVG_POINTS = 5_000  # above this the map is drawn by WebGL
 
 def subject(row: Mapping[str, Any]) -> str:
     """`text → color` for a direction, `text · color` else."""
-    directed = row["name"] in ("median_rank",) or str(row["name"]).startswith("recall")
-    return (" → " if directed else " · ").join(row["modalities"])
+    from workbench.diagnostics.registry import diagnostics
+
+    directed = diagnostics()[row["name"]].on == "direction"
+    return (" → " if directed else " · ").join(m.replace(PLUS, " + ") for m in row["modalities"])
 
 
 def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go.Figure:

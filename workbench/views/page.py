@@ -23,11 +23,13 @@ from workbench.views import figures
 
 QUESTIONS = {
     "retrieval": "Do pairs find each other?",
+    "neighbours": "Who is near whom?",
     "gap": "Is there a gap, and how large?",
     "matched": "Are the vectors of an item near each other?",
     "spread": "Is the sphere used?",
     "spectrum": "In how many directions?",
     "clusters": "Are the groups apart?",
+    "labels": "Does the space know the classes?",
 }
 SEE = {
     "recall_at_1": "A dot to the right of its grey band finds more than a shuffled pairing would.",
@@ -44,6 +46,8 @@ LEADING = {
     "spread": ["uniformity"],
     "spectrum": ["effective_rank"],
     "clusters": ["avqi_safe_vs_adversarial"],
+    "neighbours": ["hubness", "mutual_knn"],
+    "labels": ["linear_probe_accuracy"],
 }
 WORST = 10  # items shown with their drawings
 

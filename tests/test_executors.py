@@ -1,0 +1,246 @@
+"""The same answer from one process, from gloo ranks, and from a Dask cluster that loses a worker."""
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import workbench as wb
+from tests.conftest import planted, ragged
+from workbench.testing import planted as exact
+
+ROOT = Path(__file__).parent.parent
+
+
+def same(a, b, rel=1e-9):
+    assert list(a.frame["name"]) == list(b.frame["name"])
+    for x, y in zip(a.frame.to_dict("records"), b.frame.to_dict("records"), strict=True):
+        for field in ("value", "low", "high", "null_low", "null_high"):
+            assert x[field] == pytest.approx(y[field], rel=rel, abs=1e-12, nan_ok=True), (x["name"], field)
+
+
+def ranks(tmp_path, count, body):
+    """Run a program on that many real gloo ranks."""
+    script = tmp_path / "program.py"
+    script.write_text(
+        "import os, sys, torch, torch.distributed as dist, workbench as wb\n"
+        "dist.init_process_group('gloo', init_method=sys.argv[1], rank=int(sys.argv[2]), world_size=int(sys.argv[3]))\n"
+        "rank, size = dist.get_rank(), dist.get_world_size()\n"
+        + textwrap.dedent(body)
+        + "\ndist.destroy_process_group()\n"
+    )
+    meet = f"file://{tmp_path}/meet"
+    env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    running = [
+        subprocess.Popen([sys.executable, script, meet, str(r), str(count)], env=env, stderr=subprocess.PIPE, text=True)
+        for r in range(count)
+    ]
+    for p in running:
+        _, err = p.communicate(timeout=180)
+        assert p.returncode == 0, err
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ddp_equals_local(tmp_path, count):
+    es = planted(n=90)
+    es.save(tmp_path / "set")
+    ranks(
+        tmp_path,
+        count,
+        f"""
+        from workbench.plan import Sweep
+        Sweep.__init__.__kwdefaults__["tile"] = 16  # several groups a rank
+        report = wb.diagnose({str(tmp_path / "set")!r}, executor="ddp")
+        report.save({str(tmp_path)!r} + f"/report{{rank}}")
+        """,
+    )
+    from workbench.plan import Sweep
+
+    before = Sweep.__init__.__kwdefaults__["tile"]
+    Sweep.__init__.__kwdefaults__["tile"] = 16
+    try:
+        local = wb.diagnose(es)
+    finally:
+        Sweep.__init__.__kwdefaults__["tile"] = before
+    for rank in range(count):
+        same(wb.Report.load(tmp_path / f"report{rank}"), local, rel=0.0)  # the same bits
+
+
+def test_accumulators_on_uneven_ranks_equal_one_set(tmp_path):
+    es = planted(n=75, modalities=("image", "text"))
+    es.save(tmp_path / "set")
+    ranks(
+        tmp_path,
+        3,
+        f"""
+        es = wb.load({str(tmp_path / "set")!r})
+        start, stop = ((0, 10), (10, 15), (15, 75))[rank]
+        acc = wb.Accumulator(["recall_at_1", "modality_gap", "uniformity"])
+        for i in range(start, stop, 7):
+            part = slice(i, min(i + 7, stop))
+            acc.update({{m: es[m][part] for m in es.modalities}}, ids=list(es.items["id"][part]))
+        acc.compute().save({str(tmp_path)!r} + f"/report{{rank}}")
+        """,
+    )
+    local = wb.diagnose(es, only=["recall_at_1", "modality_gap", "uniformity"])
+    for rank in range(3):
+        same(wb.Report.load(tmp_path / f"report{rank}"), local, rel=1e-6)
+
+
+def test_ranks_with_different_sets_are_refused(tmp_path):
+    ranks(
+        tmp_path,
+        2,
+        """
+        try:
+            wb.diagnose({"a": torch.randn(9, 4), "b": torch.ones(9, 4) + rank}, executor="ddp")
+        except wb.InputError as e:
+            assert "different sets" in str(e)
+        else:
+            raise SystemExit("accepted")
+        """,
+    )
+
+
+def test_ddp_without_a_group_says_how_to_start_one():
+    with pytest.raises(wb.InputError, match="torchrun"):
+        wb.diagnose(planted(), executor="ddp")
+
+
+def test_accumulator_merges_and_counts_an_item_once():
+    es = exact(items=40, gap=0.5)
+    first, second = wb.Accumulator(["modality_gap"]), wb.Accumulator(["modality_gap"])
+    ids = list(es.items["id"])
+    for acc, part in ((first, slice(0, 25)), (second, slice(20, 40))):
+        acc.update({m: es[m][part] for m in es.modalities}, ids=ids[part], kind=["x"] * len(ids[part]))
+    both = first.merge(second)
+    assert (len(first), len(both)) == (25, 45)
+    assert len(both.embeddings()) == 40
+    assert both.compute().value("modality_gap", "image", "text") == pytest.approx(0.5, abs=1e-6)
+    with pytest.raises(wb.InputError, match="one row an item"):
+        first.update({"image": torch.eye(3), "text": torch.eye(2)})
+    first.reset()
+    with pytest.raises(wb.InputError, match="call update"):
+        first.compute()
+
+
+@pytest.fixture
+def cluster():
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as made:
+        yield made
+
+
+@pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets
+def test_dask_equals_local_and_survives_the_death_of_a_worker(tmp_path, cluster):
+    import threading
+    import time
+
+    from distributed import Client
+
+    path = exact(items=6_000, dimensions=64, gap=0.3, families=2).save(tmp_path / "set")
+    local = wb.diagnose(path)
+    with Client(cluster) as client:
+        pids = client.run(os.getpid)
+
+        killed = []
+
+        def kill():
+            # as soon as a worker has a result in hand that would be lost with it
+            for _ in range(3_000):
+                address = next((w for w, keys in client.has_what().items() if keys), None)
+                if address:
+                    killed.append(pids[address])
+                    os.kill(pids[address], 9)
+                    return
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        report = wb.diagnose(path, executor="dask", scheduler=cluster.scheduler_address)
+        killer.join()
+        after = set(client.run(os.getpid).values())
+    assert killed, "no worker ever had a result"
+    assert not after & set(killed)
+    same(report, local)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_dask_reads_ragged_and_fused_sets(tmp_path, cluster):
+    path = planted(n=60).save(tmp_path / "three")
+    same(
+        wb.diagnose(path, executor="dask", scheduler=cluster.scheduler_address, only=["recall_at_1", "mutual_knn"]),
+        wb.diagnose(path, only=["recall_at_1", "mutual_knn"]),
+    )
+    path = ragged().save(tmp_path / "ragged")
+    same(wb.diagnose(path, executor="dask", scheduler=cluster.scheduler_address), wb.diagnose(path))
+
+
+def test_dask_needs_a_set_that_its_workers_can_read():
+    with pytest.raises(wb.InputError, match=r"es\.save"):
+        wb.diagnose(planted(), executor="dask", scheduler="tcp://127.0.0.1:1")
+
+
+def test_memory_that_runs_out_halves_the_tiles(tmp_path):
+    """A real limit on the address space: whole tiles do not fit, their quarters do."""
+    code = textwrap.dedent(
+        """
+        import resource, torch, workbench as wb
+        from workbench.plan import Sweep
+        from workbench.executors import execute
+        from workbench.statistics import Kernel
+        torch.set_num_threads(1)
+        g = torch.Generator().manual_seed(0)
+        es = wb.EmbeddingSet({"a": torch.randn(9000, 8, generator=g)})
+        want = execute(Sweep(es, [Kernel("a", "a")], tile=1024, exact=True))[Kernel("a", "a")]["sum"]
+        now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (500 << 20), -1))
+        got = execute(Sweep(es, [Kernel("a", "a")], tile=9000, exact=True))[Kernel("a", "a")]["sum"]
+        torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
+        try:
+            torch.empty(9000, 9000, 2)
+        except RuntimeError:
+            print("the limit is real")
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the limit is real" in done.stdout
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_cuda_equals_cpu():
+    es = planted(n=500)
+    same(wb.diagnose(es, device="cuda"), wb.diagnose(es, device="cpu"), rel=1e-5)
+
+
+def test_bfloat16_screening_changes_no_rank():
+    """Tiles that only rank may be screened in bfloat16; the ranks are those of float64."""
+    from workbench.executors import execute
+    from workbench.plan import Sweep
+    from workbench.statistics import Ranks
+
+    g = torch.Generator().manual_seed(0)
+    base = torch.randn(700, 48, generator=g)
+    for noise in (0.3, 1.5, 30.0):  # from clear matches to none
+        es = wb.EmbeddingSet({"a": base, "b": base + noise * torch.randn(700, 48, generator=g)})
+        wanted = [Ranks("a", "b"), Ranks("b", "a")]
+        found = []
+        for screen in (False, True):
+            sweep = Sweep(es, wanted, tile=128)
+            sweep._screen = screen
+            found.append(execute(sweep))
+        scores = (es.unit("a") @ es.unit("b").T).numpy()
+        own = scores.diagonal()
+        for known in found:
+            np.testing.assert_array_equal(known[wanted[0]]["above"][:, 0], (scores > own[:, None] + 1e-12).sum(1))
+            np.testing.assert_array_equal(known[wanted[1]]["above"][:, 0], (scores > own[None] + 1e-12).sum(0))

@@ -1,0 +1,136 @@
+"""A sweep on a Dask cluster: groups are tasks, workers read their own spans of the set from disk."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import threading
+import uuid
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError
+from workbench.executors import by_waves
+from workbench.fused import Fused, with_fused
+from workbench.plan import Parts, Sweep
+from workbench.progress import progress
+from workbench.statistics import Earlier, Statistic
+
+RETRIES = 3  # of a group whose worker died; Dask counts the death of a worker apart from an exception
+_here = threading.local()
+
+
+class Spec(NamedTuple):
+    """All that a worker needs to build the same sweep again; `key` tells one diagnosis from another."""
+
+    key: str
+    path: str
+    fingerprint: str
+    fused: tuple[str, ...]
+    statistics: tuple[Statistic, ...]
+    labels: dict[str, Any]
+    device: str
+    exact: bool
+    tile: int
+
+
+def run_on_dask(sweep: Sweep, scheduler: str | None) -> Earlier:
+    """`scheduler` is the address of a cluster whose workers see the set's folder; without one, one is started here."""
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InputError("executor='dask' needs Dask: pip install 'workbench[dask]'") from None
+    with contextlib.ExitStack() as stack:
+        # per-item states of a large set are large, and are sent once a wave on purpose
+        stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GB"}))
+        path = _on_disk(sweep.es, stack, remote=scheduler is not None)
+        if scheduler is None:
+            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))
+            client = stack.enter_context(Client(cluster))
+        else:
+            try:
+                client = stack.enter_context(Client(scheduler, timeout=20))
+            except (OSError, ValueError, TimeoutError) as e:
+                raise InputError(f"no Dask scheduler answers at {scheduler}: {type(e).__name__}") from None
+        fused = tuple(m for m in sweep.es.modalities if isinstance(sweep.es[m], Fused))
+        labels = {by: x.numpy() for by, x in sweep.labels.items()}
+        spec = Spec(
+            uuid.uuid4().hex,
+            path,
+            sweep.es.fingerprint,
+            fused,
+            tuple(sweep.wanted),
+            labels,
+            sweep.device.type,
+            sweep.exact,
+            sweep.tile,
+        )
+
+        def do(wave: list[Statistic], earlier: Earlier, count: int, title: str) -> Iterable[Parts]:
+            # a wave's tasks read few of the states that are known. They travel once, as the result of a task of their
+            # own: what is scattered is lost with its worker, what is a task's result is made again
+            need = client.submit(
+                _kept, {s: earlier[s] for s in sweep.needs(wave) if s in earlier}, pure=False, retries=RETRIES
+            )
+            number = sweep.waves.index(wave)
+            futures = [client.submit(_group, spec, number, g, need, pure=False, retries=RETRIES) for g in range(count)]
+            return _in_order(futures, title)
+
+        return by_waves(sweep, do)
+
+
+def _kept(known: Earlier) -> Earlier:
+    return known
+
+
+def _in_order(futures: list[Any], title: str) -> Iterator[Parts]:
+    """Results in the order of the groups, whichever worker was first; each is let go once it is merged."""
+    for i in progress(range(len(futures)), title, len(futures)):
+        yield futures[i].result()
+        futures[i] = None
+
+
+def _on_disk(es: EmbeddingSet, stack: contextlib.ExitStack, *, remote: bool) -> str:
+    """A folder that holds exactly this set."""
+    plain = tuple(m for m in es.modalities if not isinstance(es[m], Fused))
+    folder = Path(es.source)
+    if (folder / "manifest.json").exists() and EmbeddingSet.load(folder).fingerprint == es.fingerprint:
+        return str(folder.absolute())
+    if remote:
+        raise InputError(
+            "executor='dask' with a scheduler needs a set on disk that its workers can read: save the very set to be "
+            "diagnosed (one layer, one split) with es.save(PATH) and diagnose PATH"
+        )
+    scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="workbench-"))
+    return str(es.only(plain).save(Path(scratch) / "set"))
+
+
+def _group(spec: Spec, number: int, group: int, earlier: Earlier) -> Parts:
+    """On a worker: one group of one wave."""
+    sweep = _sweep(spec)
+    wave = sweep.waves[number]
+    return sweep.run(sweep.groups(sweep.tasks(wave, earlier))[group], wave, earlier)
+
+
+def _sweep(spec: Spec) -> Sweep:
+    """The sweep of a spec, kept between tasks of one thread."""
+    if getattr(_here, "key", None) != spec.key:
+        es = EmbeddingSet.load(spec.path)
+        if es.fingerprint != spec.fingerprint:
+            raise InputError(f"{spec.path}: is not the set that was to be diagnosed; it changed on disk")
+        torch.set_num_threads(1)
+        _here.sweep = Sweep(
+            with_fused(es, spec.fused),
+            spec.statistics,
+            labels=spec.labels,
+            device=spec.device,
+            exact=spec.exact,
+            tile=spec.tile,
+        )
+        _here.key = spec.key
+    return _here.sweep

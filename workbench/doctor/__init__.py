@@ -1,0 +1,72 @@
+"""The doctor: rules that read a report, or a run's metrics, and say in plain sentences what is wrong and what is not.
+
+A rule is a generator of findings. A report that is healthy gets information only; a rule that could cry wolf says in
+its docstring what keeps it quiet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from workbench.report import Report
+
+SEVERITIES = ("fault", "warning", "info")
+MARKS = {"fault": "●", "warning": "○", "info": "·"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence of a diagnosis, the numbers it stands on, and what to try next."""
+
+    rule: str
+    severity: str
+    sentence: str
+    evidence: list[dict[str, Any]] = field(default_factory=list)
+    next: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+Rule = Callable[["Report"], Iterable[Finding]]
+RunRule = Callable[[Sequence[dict[str, Any]], float | None], Iterable[Finding]]
+RULES: list[Rule] = []
+RUN_RULES: list[RunRule] = []
+
+
+def rule(f: Rule) -> Rule:
+    """A rule over a report."""
+    RULES.append(f)
+    return f
+
+
+def run_rule(f: RunRule) -> RunRule:
+    """A rule over the lines that a run logged when it looked at its probe, and the loss of a guess if there is one."""
+    RUN_RULES.append(f)
+    return f
+
+
+def examine(report: Report) -> list[Finding]:
+    """Every rule on a report, worst first."""
+    from workbench.doctor import reports  # noqa: F401 - its rules register themselves
+
+    found = [finding for r in RULES for finding in r(report)]
+    looked = report.has("uniformity") and report.has("recall_at_10")
+    if looked and not any(f.severity in ("fault", "warning") for f in found):
+        found.append(
+            Finding("healthy", "info", "No sign of collapse, of pairs at chance, or of tuples that agree only in part.")
+        )
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:
+    """Rules over a run's metrics, one dict an evaluation, in order of steps; `uninformed` is the loss of a guess."""
+    from workbench.doctor import runs  # noqa: F401 - its rules register themselves
+
+    rows = [m for m in metrics if "probe_recall_at_1" in m]
+    if len(rows) < 2:
+        return []
+    return [finding for r in RUN_RULES for finding in r(rows, uninformed)]
