@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -46,8 +47,52 @@ def _recipes() -> list[dict[str, Any]]:
     ]
 
 
-CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {"diagnostics": _diagnostics, "recipes": _recipes}
+def _rules() -> list[dict[str, Any]]:
+    """The doctor's rules, with what the benchmark measured of them."""
+    from workbench.doctor import RULES, RUN_RULES, measured, reports, runs  # noqa: F401 - their rules register
+
+    figures = measured()
+    count = figures["healthy_runs"]
+    rows = []
+    for kind, rules in (("report", RULES), ("run", RUN_RULES)):
+        for rule in rules:
+            said = " ".join((inspect.getdoc(rule) or "").split())
+            power = {name: figures["power"][name] for name in rule.finds if name in figures["power"]}
+            rows += [
+                {
+                    "name": name,
+                    "reads": kind,
+                    "summary": said,
+                    "false alarms": f"{figures['false_alarms'].get(name, 0)} of {count}",
+                    "power": "; ".join(f"{label}: {seen:.0%}" for label, seen in strengths.items()),
+                }
+                for name, strengths in power.items()
+            ]
+    return rows
+
+
+def _interventions() -> list[dict[str, Any]]:
+    from workbench.interventions import INTERVENTIONS
+
+    return [
+        {
+            "name": name,
+            "summary": " ".join((inspect.getdoc(make) or "").split()),
+            "settings": ", ".join(f"{k}={p.default!r}" for k, p in inspect.signature(make).parameters.items()),
+        }
+        for name, make in INTERVENTIONS.items()
+    ]
+
+
+CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "diagnostics": _diagnostics,
+    "rules": _rules,
+    "interventions": _interventions,
+    "recipes": _recipes,
+}
 COLUMNS = {
+    "rules": ("name", "summary", "false alarms", "power"),
+    "interventions": ("name", "summary", "settings"),
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
     "recipes": ("name", "summary", "paper", "modalities", "minimum"),
 }

@@ -306,10 +306,10 @@ def serve(
 
 @app.command()
 def catalog(
-    what: Annotated[str, typer.Argument(help="diagnostics or recipes")] = "diagnostics",
+    what: Annotated[str, typer.Argument(help="diagnostics, rules, interventions or recipes")] = "diagnostics",
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
 ) -> None:
-    """List what there is: every diagnostic with its null and cost, every recipe with its paper."""
+    """List what there is: diagnostics with null and cost, the doctor's rules with what was measured, recipes."""
     from workbench.catalog import CATALOGS
     from workbench.catalog import catalog as rows
     from workbench.errors import unknown

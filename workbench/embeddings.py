@@ -150,6 +150,8 @@ class EmbeddingSet:
         if x.ndim == 3:
             raise InputError(f"modality {name!r} has {x.shape[1]} layers; choose one with .layer(k)")
         x = x[at].double()
+        if self[name].dtype == torch.float64:  # whose squares may leave its range; those of narrower types do not
+            x = x / x.abs().amax(1, keepdim=True)
         return torch.nn.functional.normalize(x, dim=1, eps=0.0).to(dtype)
 
     @property

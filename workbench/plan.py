@@ -117,19 +117,19 @@ class Sweep:
 
     def cosines(self, query: str, rows: Tensor, key: str, keys: Tensor) -> Tensor:
         """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
-        a, b = self.es[query], self.es[key]
-        out = [
-            torch.linalg.vecdot(a[i].double(), b[j].double())
-            for i, j in zip(rows.split(PAIRS), keys.split(PAIRS), strict=True)
-        ]
+        parts = zip(rows.split(PAIRS), keys.split(PAIRS), strict=True)
+        out = [torch.linalg.vecdot(self._row(query, i), self._row(key, j)) for i, j in parts]
         dots = torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
         return dots / (self.length(query)[rows] * self.length(key)[keys])
 
+    def _row(self, m: str, at: Tensor) -> Tensor:
+        """Rows in float64, to be divided by their `length`."""
+        return self.es.unit(m, at) if self.es[m].dtype == torch.float64 else self.es[m][at].double()
+
     def length(self, m: str) -> Tensor:
-        """Lengths of a modality's rows as stored, in float64: (n,)."""
+        """Lengths of the rows that `_row` gives: (n,)."""
         if m not in self._lengths:
-            x = self.es[m]
-            parts = [x[slice(*s)].double().norm(dim=1) for s in spans(len(x), self.tile)]
+            parts = [self._row(m, torch.arange(*s)).norm(dim=1) for s in spans(len(self.es[m]), self.tile)]
             self._lengths[m] = torch.cat(parts)
         return self._lengths[m]
 

@@ -101,15 +101,10 @@ def shuffled(es: EmbeddingSet, modality: str, share: float = 1.0, *, offset: int
 
 
 def with_hubs(es: EmbeddingSet, modality: str, count: int, strength: float) -> EmbeddingSet:
-    """The first `count` rows of a modality pulled to the mean of the other modalities, which is near to everyone."""
-    x = es.unit(modality).clone()
-    others = torch.cat([es.unit(m) for m in es.modalities if m != modality])
-    # where the mean vanishes, the leading direction is what most rows share
-    centre = others.mean(0)
-    if float(centre.norm()) < 0.05:
-        centre = torch.linalg.svd(others, full_matrices=False).Vh[0]
-    x[:count] = unit((1 - strength) * x[:count] + strength * unit(centre, dim=0), dim=1)
-    return _with(es, {modality: x})
+    """Hubs among the rows of a modality: all queries of the others are pulled towards its first `count` rows."""
+    to = unit(es.unit(modality)[:count].sum(0), dim=0)
+    others = [m for m in es.modalities if m != modality]
+    return _with(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
 
 
 def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:

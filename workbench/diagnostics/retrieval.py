@@ -169,7 +169,8 @@ def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     $$\mathbb{E}_i\,[\operatorname{vol}(a_i, x_i^1, \dots) < \operatorname{vol}(a_i, x_j^1, \dots)\ \forall j \ne i]$$
 
     How GRAM retrieves: the query is the anchor (the first modality unless `anchor` names another), the keys are whole
-    tuples. High here says nothing of pairs: see `recall_at_1` of each direction. Cost: (M − 1) products of all pairs. Ties by expected rank. Where an item has several rows of another modality, the first counts.
+    tuples. High here says nothing of pairs: see `recall_at_1` of each direction. Cost: (M − 1) products of
+    all pairs. Ties by expected rank. Where an item has several rows of another modality, the first counts.
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(4)

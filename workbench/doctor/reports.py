@@ -14,7 +14,7 @@ COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors w
 COLLAPSED_RANK = 2.0  # directions: less is a line
 SHIFTED_SHARE = 0.2  # of mutual neighbours at one distance in the table, below which it may be a series of variants
 SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
-HUBS = 5.0  # skewness: trained spaces have up to about 3
+HUBS = 3.0  # skewness: the healthy runs of the benchmark have up to 1.5
 LOST_KEYS = 0.25  # share of keys that nobody finds, above which hubs hurt
 DUPLICATES = 0.05  # share of rows that coincide with another item's
 SAME_LABEL = 0.5  # share of wrong neighbours with the right label
@@ -41,14 +41,16 @@ def _evidence(row: dict[str, Any], threshold: float | None = None) -> dict[str, 
 
 
 def at_chance(report: Report, a: str, b: str) -> bool:
-    """Neither recall at 10 nor the median rank leaves its null: one alone may by luck, both hardly."""
+    """Neither recall at 10 nor the median rank clears its null, each by its interval: one alone may by luck."""
     if not (report.has("recall_at_10") and report.has("median_rank")):
         return False
     hit, rank = report.row("recall_at_10", a, b), report.row("median_rank", a, b)
-    return bool(hit["value"] <= hit["null_high"] and rank["value"] >= rank["null_low"])
+    reach = [hit["low"] if math.isfinite(hit["low"]) else hit["value"]]
+    reach += [rank["high"] if math.isfinite(rank["high"]) else rank["value"]]
+    return bool(reach[0] <= hit["null_high"] and reach[1] >= rank["null_low"])
 
 
-@rule
+@rule("no_pairing_signal")
 def no_pairing_signal(report: Report) -> Iterable[Finding]:
     """Both directions of a pair at chance. Quiet where the gallery is too small for chance to mean anything."""
     for row in _rows(report, "alignment"):
@@ -71,7 +73,7 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
         )
 
 
-@rule
+@rule("collapse", "rank_collapse")
 def collapse(report: Report) -> Iterable[Finding]:
     """A modality whose vectors coincide, or lie on a line."""
     for row in _rows(report, "uniformity"):
@@ -96,7 +98,7 @@ def collapse(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule
+@rule()
 def retrieval(report: Report) -> Iterable[Finding]:
     """What retrieval amounts to, best direction and worst."""
     rows = _rows(report, "recall_at_1")
@@ -114,7 +116,7 @@ def retrieval(report: Report) -> Iterable[Finding]:
     yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
 
 
-@rule
+@rule("flat_tuples")
 def flat_tuples(report: Report) -> Iterable[Finding]:
     """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
     for row in _rows(report, "volume_recall_at_1"):
@@ -141,7 +143,7 @@ def flat_tuples(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule
+@rule("shifted_pairs")
 def shifted_pairs(report: Report) -> Iterable[Finding]:
     """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
     them do so than any offset could gather by luck."""
@@ -164,7 +166,8 @@ def shifted_pairs(report: Report) -> Iterable[Finding]:
             continue
         offset, count = counts.most_common(1)[0]
         chance = items * float(binom.sf(count - 1, len(pairs), 1 / items))
-        if count < SHIFTED_SHARE * len(pairs) or chance > SHIFTED_CHANCE or not at_chance(report, a, b):
+        own = sum(i == j for i, j in pairs)
+        if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
             continue
         offset = offset if offset <= items / 2 else offset - items
         yield Finding(
@@ -177,12 +180,12 @@ def shifted_pairs(report: Report) -> Iterable[Finding]:
         )
 
 
-@rule
+@rule("hubs")
 def hubs(report: Report) -> Iterable[Finding]:
     """A few keys that turn up for everyone, and so many that nobody finds. Quiet at the skewness of trained spaces."""
     for row in _rows(report, "hubness"):
         a, b = row["modalities"]
-        if not report.has("antihub_share") or at_chance(report, a, b):
+        if not report.has("antihub_share"):
             continue
         lost = report.row("antihub_share", a, b)
         if row["value"] > max(HUBS, row["null_high"]) and lost["value"] > max(LOST_KEYS, lost["null_high"]):
@@ -197,7 +200,7 @@ def hubs(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule
+@rule("duplicates")
 def duplicates(report: Report) -> Iterable[Finding]:
     """Rows of different items that coincide. Quiet below one in twenty."""
     for row in _rows(report, "duplicate_rate"):
@@ -214,7 +217,7 @@ def duplicates(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule
+@rule()
 def false_negatives(report: Report) -> Iterable[Finding]:
     """Wrong neighbours that bear the right label: information, for a label is seldom all that is asked for."""
     for row in _rows(report, "false_negative_rate"):
@@ -229,7 +232,7 @@ def false_negatives(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule
+@rule()
 def gap(report: Report) -> Iterable[Finding]:
     """Whether there is a gap, and whether it matters where it can: in a gallery that holds both modalities."""
     for row in _rows(report, "modality_gap"):

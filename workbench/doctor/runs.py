@@ -20,7 +20,7 @@ def _fallen(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
     return best, lost if real else 0.0
 
 
-@run_rule
+@run_rule("at_chance")
 def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """The loss of a guess and a probe at chance, both: either alone has other causes."""
     last = rows[-1]
@@ -37,7 +37,7 @@ def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> I
         )
 
 
-@run_rule
+@run_rule("overfitting")
 def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """Retrieval on the probe falls while the loss goes on falling."""
     best, lost = _fallen(rows)
@@ -54,7 +54,7 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
         )
 
 
-@run_rule
+@run_rule("gap_grows")
 def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """A gap that grows while retrieval falls; a growing gap alone is ordinary early in training."""
     best, lost = _fallen(rows)
@@ -71,7 +71,7 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
             )
 
 
-@run_rule
+@run_rule("rank_falls")
 def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """A modality that loses half of the rank it had at its best, and goes on losing. Quiet while retrieval is best."""
     best, lost = _fallen(rows)
@@ -91,7 +91,7 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
             )
 
 
-@run_rule
+@run_rule()
 def temperature_clamped(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """A learned temperature at the end of its range: information, well-trained models sit there."""
     last = rows[-1]

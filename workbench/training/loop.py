@@ -151,7 +151,7 @@ class _Loop:
         es = self._embed(self.probe, self.probe_inputs)
         report = diagnose(es, only=PROBED, device=str(self.device))
         self.run.keep_snapshot(step, es)
-        single = [PLUS not in m[0] for m in report.frame["modalities"]]
+        single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
         hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
         values = values | {
             "probe_recall_at_1": float(hits["value"].mean()),

@@ -151,6 +151,84 @@ def spectra(report: Report) -> go.Figure:
     return fig
 
 
+def shift(report: Report) -> go.Figure:
+    """Retrieval (solid) and loss (dotted, own axis) as two modalities move along their gap."""
+    found = {s: a for (n, s), a in report.arrays.items() if n == "shift_curve"}
+    fig = make_subplots(
+        1,
+        len(found),
+        subplot_titles=[html.escape(" → ".join(s)) for s in found],
+        specs=[[{"secondary_y": True}] * len(found)],
+    )
+    for i, a in enumerate(found.values(), 1):
+        for name, key, hue, dash in (("R@1", "recall_at_1", HUES[0], "solid"), ("loss", "loss", HUES[1], "dot")):
+            fig.add_trace(
+                go.Scatter(
+                    x=a["distance"],
+                    y=a[key],
+                    mode="lines",
+                    name=name,
+                    legendgroup=name,
+                    showlegend=i == 1,
+                    line={"color": hue, "width": 2, "dash": dash},
+                    hovertemplate="gap %{x:.2f}: %{y:.3g}<extra>" + name + "</extra>",
+                ),
+                1,
+                i,
+                secondary_y=key == "loss",
+            )
+        at = float(a["distance"][np.argmin(np.abs(a["delta"]))])
+        fig.add_vline(x=at, line={"color": FAINT, "width": 1}, row=1, col=i, exclude_empty_subplots=False)
+    fig = dressed(fig, height=300)
+    fig.update_layout(legend={"y": 1.16})
+    fig.update_xaxes(title="what is left of the gap")
+    fig.update_yaxes(rangemode="tozero", secondary_y=False)
+    fig.update_yaxes(title="R@1", col=1, secondary_y=False)
+    fig.update_yaxes(title="loss", col=max(len(found), 1), secondary_y=True)
+    fig.update_yaxes(showgrid=False, secondary_y=True)
+    return fig
+
+
+def by_size(report: Report) -> go.Figure:
+    """Uniformity of samples of n rows: as it is here, and biased where a row is paired with itself."""
+    found = {s[0]: a for (n, s), a in report.arrays.items() if n == "uniformity_by_size"}
+    looks, fig = style(found), go.Figure()
+    for m, a in found.items():
+        for key, dash, said in (("uniformity", "solid", ""), ("with_self_pairs", "dot", ", with self-pairs")):
+            fig.add_trace(
+                go.Scatter(
+                    x=a["n"],
+                    y=a[key],
+                    mode="lines+markers",
+                    name=html.escape(m + said),
+                    line={"color": looks[m][0], "dash": dash, "width": 2},
+                    hovertemplate="n = %{x}: %{y:.3f}<extra>" + html.escape(m + said) + "</extra>",
+                )
+            )
+    fig = dressed(fig, height=300, x="rows in the sample", y="uniformity (nats)")
+    fig.update_xaxes(type="log", tickvals=[16, 32, 64, 128, 256, 512, 1024])
+    return fig
+
+
+def label_gaps(report: Report) -> go.Figure:
+    """The gap within each class, largest first: at most thirty classes."""
+    found = {s: a for (n, s), a in report.arrays.items() if n == "label_gap"}
+    names, fig = np.array(report.about.get("classes") or []), go.Figure()
+    subject_, a = next(iter(found.items()))
+    order = np.argsort(-np.nan_to_num(a["gap"], nan=-1.0))[:30]
+    fig.add_trace(
+        go.Bar(
+            x=[html.escape(n) for n in names[order]],
+            y=a["gap"][order],
+            marker={"color": HUES[0]},
+            customdata=np.stack([a["first"], a["second"]], 1)[order],
+            hovertemplate="%{x}: %{y:.3f} (%{customdata[0]:.0f} and %{customdata[1]:.0f} rows)<extra></extra>",
+        )
+    )
+    fig = dressed(fig, height=300, x=report.about.get("label") or "class", y=f"gap of {' · '.join(subject_)}")
+    return fig.update_layout(showlegend=False)
+
+
 def scatter(projection: Projection, text: Sequence[str], *, height: int = 460) -> go.Figure:
     """The map: every row a mark, modality as hue and shape; `text` (one a item) shows on hover."""
     looks = style(dict.fromkeys(projection.modality))

@@ -170,10 +170,28 @@ def question(report: Report, family: str) -> str:
         parts += [
             '<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from strangers.</p>'
         ]
+    if family == "gap" and any(n == "shift_curve" for n, _ in report.arrays):
+        parts += [drawn(figures.shift(report))]
+        parts += [
+            '<p class="caption">Both modalities move along the line between their centroids; the thin line is where they are. A flat solid line: for retrieval within one modality the gap does not matter. Queries are sampled, the gallery is whole.</p>'
+        ]
+    if family == "gap" and any(n == "label_gap" for n, _ in report.arrays):
+        parts += [drawn(figures.label_gaps(report))]
+        parts += [
+            '<p class="caption">The gap within each class. A class of few rows shows a larger one by noise alone.</p>'
+        ]
+    if family == "spread" and any(n == "uniformity_by_size" for n, _ in report.arrays):
+        parts += [drawn(figures.by_size(report))]
+        parts += [
+            '<p class="caption">Compare uniformity only at one n: small samples scatter, and the form that pairs a row with itself is biased upwards.</p>'
+        ]
     if family == "spectrum" and any(n == "singular_spectrum" for n, _ in report.arrays):
         parts += [drawn(figures.spectra(report))]
         parts += ['<p class="caption">A line that falls off a cliff leaves the directions after it unused.</p>']
-    return "".join([*parts, table(rows)])
+    lead = [r for r in rows if r["name"] in LEADING[family]]
+    more = [r for r in rows if r["name"] not in LEADING[family]]
+    folded = f"<details><summary>{len(more)} more values</summary>{table(more)}</details>" if more else ""
+    return "".join([*parts, table(lead or rows), folded if lead else ""])
 
 
 def map_of(es: EmbeddingSet, method: str = "pca") -> str:
@@ -196,6 +214,7 @@ def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
     ranked = report.items.dropna(subset=[column]).nlargest(shown, column)
     by_id = items.set_index(items["id"].astype(str)) if items is not None else None
     cards, drawings = [], False
+    thieves = _thieves(report, column.removeprefix("median_rank "), by_id)
     for row in ranked.to_dict("records"):
         picture, name = "", row["id"]
         if by_id is not None and row["id"] in by_id.index:
@@ -206,11 +225,28 @@ def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
                 data = base64.b64encode(item["color_png"]).decode()
                 picture = f'<img alt="" src="data:image/png;base64,{data}"><br>'
         cards.append(
-            f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span></div>'
+            f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span>'
+            f"{thieves.get(row['id'], '')}</div>"
         )
     credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if drawings else ""
     direction = escape(column.removeprefix("median_rank "))
     return f'<h2>Worst items</h2><p class="caption">{direction}: the items whose own match ranks last.</p><div class="cards">{"".join(cards)}</div>{credit}'
+
+
+def _thieves(report: Report, direction: str, by_id: Any) -> dict[str, str]:
+    """By item: a line that says whose key came first in its place."""
+    taken = report.arrays.get(("taken_by", tuple(direction.split("→"))))
+    if taken is None:
+        return {}
+    ids = report.items["id"].to_numpy()
+    lines = {}
+    for item, nearest, lost in zip(taken["item"], taken["nearest"], taken["taken"], strict=True):
+        if lost and nearest >= 0:
+            name = ids[nearest]
+            if by_id is not None and name in by_id.index:
+                name = by_id.loc[name].get("name", name)
+            lines[ids[item]] = f'<br><span class="caption">taken by {escape(str(name))}</span>'
+    return lines
 
 
 def report_body(report: Report, items: Any = None) -> str:

@@ -1,0 +1,141 @@
+"""What cannot be computed is NaN with a reason or one clear error, never a silent number."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import workbench as wb
+from tests.conftest import planted
+from workbench import testing
+
+
+def reasons(report):
+    return {(r["name"], r["modalities"]): r["reason"] for r in report.frame.to_dict("records") if r["reason"]}
+
+
+def numbers(report):
+    """Every value is finite or has a reason; no reason hides a value."""
+    for r in report.frame.to_dict("records"):
+        assert math.isfinite(r["value"]) == (r["reason"] is None), r
+
+
+def with_kinds(es, kinds):
+    return wb.EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(kind=kinds))
+
+
+def test_classes_of_one_item_and_a_single_class():
+    es = planted(n=30, modalities=("image", "text"))
+    alone = wb.diagnose(with_kinds(es, ["a"] * 15 + ["b"] * 14 + ["c"]), label="kind")
+    numbers(alone)
+    assert "one of 1" in reasons(alone)["cluster_separation", ("image",)]
+    assert "smallest has 1" in reasons(alone)["neural_collapse_within", ("image",)]
+    single = wb.diagnose(with_kinds(es, ["a"] * 30), label="kind")
+    numbers(single)
+    assert "1 class" in reasons(single)["silhouette", ("image",)]
+    names = wb.diagnose(with_kinds(es, [f"n{i}" for i in range(30)]), label="kind")
+    assert "a name, not a label" in reasons(names)["silhouette", ("image",)]
+    with pytest.raises(wb.InputError, match="kinf.*kind"):
+        wb.diagnose(with_kinds(es, ["a", "b"] * 15), label="kinf")
+
+
+def test_a_constant_modality():
+    x = planted(n=40, modalities=("image",))["image"]
+    report = wb.diagnose({"image": x, "text": torch.ones(40, 12)})
+    numbers(report)
+    assert "coincide" in reasons(report)["effective_rank", ("text",)]
+    assert "coincide" in reasons(report)["isoscore", ("text",)]
+    assert report.value("recall_at_1", "text", "image") == pytest.approx(1 / 40)
+    assert {f.rule for f in report.findings if f.severity == "fault"} >= {"collapse", "no_pairing_signal"}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_fewer_items_than_neighbours(n):
+    report = wb.diagnose({"a": torch.eye(8)[:n] + 0.1, "b": torch.eye(8)[:n] + 0.2})
+    numbers(report)
+    if n == 1:
+        assert len(reasons(report)) == len(report.frame)
+
+
+def test_a_missing_modality_and_items_that_share_none():
+    es = wb.EmbeddingSet(
+        {"image": torch.eye(6), "text": torch.eye(6)[:1]}, pd.DataFrame({"id": range(6)}), rows={"text": [3]}
+    )
+    report = wb.diagnose(es)
+    numbers(report)
+    assert "only 1 items have" in reasons(report)["alignment", ("image", "text")] or "two items" in str(reasons(report))
+    apart = wb.EmbeddingSet(
+        {"image": torch.eye(6)[:3], "text": torch.eye(6)[3:]},
+        pd.DataFrame({"id": range(6)}),
+        rows={"image": [0, 1, 2], "text": [3, 4, 5]},
+    )
+    numbers(wb.diagnose(apart))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_extremes_of_narrow_types(dtype):
+    top = torch.finfo(dtype).max if dtype != torch.float64 else 1e300
+    tiny = torch.finfo(dtype).tiny if dtype != torch.float64 else 1e-300
+    x = planted(n=20, d=4, modalities=("a",))["a"]
+    x = torch.nn.functional.normalize(x, dim=1)
+    big, small = (x.double() * top * 0.5).to(dtype), (x.double() * tiny * 64).to(dtype)
+    report = wb.diagnose({"a": big, "b": small}, only=["recall_at_1", "modality_gap", "alignment", "uniformity"])
+    assert report.value("recall_at_1", "a", "b") > 0.9
+    assert report.value("alignment", "a", "b") < 0.05
+
+
+def test_opposite_parts_of_a_fused_query_do_not_vanish():
+    x = torch.eye(5)
+    report = wb.diagnose({"a": x, "b": -x, "c": x}, only=["recall_at_1"])
+    assert report.value("recall_at_1", "a+b", "c") == pytest.approx(1.0)
+
+
+def test_many_collapsed_rows_are_ranked_in_reasonable_time():
+    """Everything ties: the whole tile goes to float64 instead of pair by pair."""
+    x = torch.ones(3_000, 32) + 1e-9
+    report = wb.diagnose({"a": x, "b": x}, only=["recall_at_1", "hubness", "median_rank"])
+    assert report.value("median_rank", "a", "b") == pytest.approx(1500.5)
+
+
+@pytest.mark.parametrize(
+    ("rule", "severity", "plant"),
+    [
+        ("collapse", "fault", lambda es: testing.collapsed(es, "image", 0.97)),
+        ("rank_collapse", "fault", lambda es: testing.flattened(es, "text", 1)),
+        ("no_pairing_signal", "fault", lambda es: testing.shuffled(es, "text", 1.0, seed=4)),
+        ("shifted_pairs", "fault", lambda es: testing.shuffled(es, "text", offset=3)),
+        ("hubs", "warning", lambda es: testing.with_hubs(es, "image", 3, 0.6)),
+        ("duplicates", "warning", lambda es: testing.duplicated(es, "image", 0.4)),
+    ],
+)
+def test_the_doctor_sees_what_was_planted(rule, severity, plant):
+    es = testing.planted(items=240, cosine=0.6, seed=3)
+    assert all(f.severity == "info" for f in wb.diagnose(es).findings)
+    found = {f.rule: f for f in wb.diagnose(plant(es)).findings}
+    assert found[rule].severity == severity
+    assert found[rule].evidence
+    assert found[rule].next
+
+
+def test_the_offset_is_named():
+    es = testing.shuffled(testing.planted(items=100, cosine=0.8), "text", offset=-7)
+    (f,) = [f for f in wb.diagnose(es).findings if f.rule == "shifted_pairs"]
+    assert "-7 items apart" in f.sentence or "+7 items apart" in f.sentence
+
+
+def test_whether_the_gap_matters():
+    apart, together = (testing.planted(items=200, cosine=0.7, gap=g) for g in (1.2, 0.15))
+    sentences = [next(f.sentence for f in wb.diagnose(es).findings if f.rule == "gap") for es in (apart, together)]
+    assert "decides where both share one index" in sentences[0]
+    assert "does not matter for retrieval" in sentences[1]
+
+
+def test_false_negatives_are_information():
+    es = testing.planted(items=120, dimensions=4, cosine=0.9)
+    x = es["image"].double()
+    kind = np.where(x[:, 0] > 0, "right", "left")
+    report = wb.diagnose(with_kinds(es, kind), label="kind")
+    assert report.value("false_negative_rate", "image", "text") > 0.6
+    assert all(f.severity == "info" for f in report.findings)
