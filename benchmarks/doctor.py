@@ -54,7 +54,7 @@ FAULTS: dict[str, list[tuple[str, Callable[[EmbeddingSet], EmbeddingSet]]]] = {
     "collapse": [
         (f"pulled to a point by {s}", lambda es, s=s: testing.collapsed(es, first(es), s)) for s in (0.6, 0.8, 0.9)
     ],
-    "rank_collapse": [(f"{k} directions left", lambda es, k=k: testing.flattened(es, first(es), k)) for k in (4, 2, 1)],
+    "rank_collapse": [(f"{k} directions left", lambda es, k=k: testing.flattened(es, first(es), k)) for k in (8, 4, 2)],
     "no_pairing_signal": [
         (f"{s:.0%} of pairs shuffled", lambda es, s=s: testing.shuffled(es, first(es), s)) for s in (0.8, 0.95, 1.0)
     ],

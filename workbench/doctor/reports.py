@@ -11,8 +11,8 @@ from workbench.doctor import Finding, rule
 from workbench.report import Report
 
 COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
-COLLAPSED_RANK = 2.0  # directions: less is a line
-SHIFTED_SHARE = 0.2  # of mutual neighbours at one distance in the table, below which it may be a series of variants
+COLLAPSED_RANK = 4.5  # directions: fewer than five
+SHIFTED_SHARE = 0.1  # of mutual neighbours at one distance in the table, below which it may be a series of variants
 SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
 HUBS = 3.0  # skewness: the healthy runs of the benchmark have up to 1.5
 LOST_KEYS = 0.25  # share of keys that nobody finds, above which hubs hurt
@@ -75,7 +75,7 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
 
 @rule("collapse", "rank_collapse")
 def collapse(report: Report) -> Iterable[Finding]:
-    """A modality whose vectors coincide, or lie on a line."""
+    """A modality whose vectors coincide, or vary in fewer than five directions where random ones use many more."""
     for row in _rows(report, "uniformity"):
         if row["value"] > COLLAPSED_UNIFORMITY:
             yield Finding(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ class Batch:
     `modalities` {name: (B, d)}; the first is the anchor where one is needed. `keys` {name: (K, d)}: what a query may
     meet, row-aligned across modalities (gathered rows, a queue); the batch itself if not given. `positive` (B,): the
     key row of each query. `present` {name: (B,) bool}: rows that exist, where a modality may be missing.
-    `negatives` {name: (B, H, d)} mined, `labels` (B,), `teacher` {name: (B, d)} frozen vectors.
+    `negatives` {name: (B, H, d)} mined, `labels` (B,), `teacher` {name: (B, d')} frozen or averaged vectors,
+    `tokens` {name: (B, T, d)} with `tokens_present` {name: (B, T) bool}.
     """
 
     modalities: Mapping[str, Tensor]
@@ -29,6 +31,8 @@ class Batch:
     negatives: Mapping[str, Tensor] | None = None
     labels: Tensor | None = None
     teacher: Mapping[str, Tensor] | None = None
+    tokens: Mapping[str, Tensor] | None = None
+    tokens_present: Mapping[str, Tensor] | None = None
     _unit: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -65,9 +69,7 @@ class Batch:
         if name not in source:
             raise unknown("modality", name, source)
         if kind + name not in self._unit:
-            x = source[name]
-            x = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
-            self._unit[kind + name] = torch.nn.functional.normalize(x, dim=-1)
+            self._unit[kind + name] = torch.nn.functional.normalize(wide(source[name]), dim=-1)
         return self._unit[kind + name]
 
     @property
@@ -85,3 +87,46 @@ class Batch:
     def keyed(self, *names: str) -> Tensor | None:
         """Keys that may be met, (K,): with keys of its own, a batch has only rows that exist."""
         return None if self.keys is not None else self.has(*names)
+
+    def only(self, *names: str) -> Batch:
+        """The rows that have all these modalities, in all fields: what is missing neither asks nor answers."""
+        exists = self.has(*names)
+        if exists is None or bool(exists.all()):
+            return self
+
+        def kept(x: Mapping[str, Tensor] | None) -> Mapping[str, Tensor] | None:
+            return None if x is None else {k: v[exists] for k, v in x.items()}
+
+        return Batch(
+            {n: x[exists] for n, x in self.modalities.items()},
+            present={n: x[exists] for n, x in (self.present or {}).items() if n not in names},
+            negatives=kept(self.negatives),
+            labels=None if self.labels is None else self.labels[exists],
+            teacher=kept(self.teacher),
+            tokens=kept(self.tokens),
+            tokens_present=kept(self.tokens_present),
+        )
+
+    def need(self, what: str, why: str) -> Any:
+        """A field that a term cannot do without, or one clear sentence."""
+        value = getattr(self, what)
+        if value is None:
+            raise InputError(f"{why} needs Batch({what}=…)")
+        return value
+
+    def taught(self, name: str, why: str) -> Tensor:
+        """The teacher's rows of a modality, without a gradient."""
+        teacher = self.need("teacher", why)
+        if name not in teacher:
+            raise unknown("modality of the teacher", name, teacher)
+        return wide(teacher[name]).detach()
+
+
+def wide(x: Tensor) -> Tensor:
+    """Float32 or wider: what losses are computed in, whatever the towers run in."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+def nothing(*parts: Tensor) -> Tensor:
+    """Zero, with a gradient of zero: what a batch without any row costs."""
+    return torch.stack([p.sum() * 0.0 for p in parts]).sum()

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from workbench.errors import InputError
 
 EPS = 1e-8  # inside roots of squared volumes: a zero volume is an ordinary case and must have a gradient
 
@@ -97,3 +101,55 @@ def leading_share(x: Tensor) -> Tensor:
     """
     eigen = torch.linalg.eigvalsh(x @ x.mT)
     return eigen[..., -1] / eigen.sum(-1)
+
+
+def mmd(x: Tensor, y: Tensor, *, sigma: float = 1.0) -> Tensor:
+    r"""Squared maximum mean discrepancy with $e^{-\|a-b\|^2/2\sigma^2}$ over all pairs, the diagonal too: at least 0.
+
+    The biased form that losses use; the diagnostic `mmd_squared` is the unbiased one. x (n, d), y (m, d) unit rows.
+
+    >>> mmd(torch.eye(2), torch.eye(2)).item()
+    0.0
+    """
+
+    def k(a: Tensor, b: Tensor) -> Tensor:
+        squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
+        return (-squared / (2 * sigma**2)).exp().mean()
+
+    return k(x, x) + k(y, y) - 2 * k(x, y)
+
+
+def whitened(x: Tensor, groups: int, eps: float = 1e-4, shuffle: bool = False) -> Tensor:
+    r"""Rows whitened over the batch in groups of dimensions, $Y_g = (X_g - \bar X_g)\Sigma_g^{-1/2}$ (ZCA): (B, d).
+
+    With `shuffle` the dimensions are dealt into groups at random. Σ is the biased covariance plus eps.
+
+    >>> x = torch.tensor([[1.0, 2], [3, 1], [2, 5]])
+    >>> y = whitened(x, 1, 0.0)
+    >>> [[round(v, 3) for v in r] for r in (y.T @ y / 3).abs().tolist()]
+    [[1.0, 0.0], [0.0, 1.0]]
+    """
+    b, d = x.shape
+    if d % groups:
+        raise InputError(f"whitening: {groups} groups do not divide {d} dimensions")
+    order = torch.randperm(d, device=x.device) if shuffle else torch.arange(d, device=x.device)
+    parts = x[:, order].view(b, groups, d // groups).transpose(0, 1)  # (G, B, d/G)
+    parts = parts - parts.mean(1, keepdim=True)
+    eye = torch.eye(d // groups, dtype=x.dtype, device=x.device)
+    # a trace of difference keeps the gradient of equal eigenvalues finite
+    tilt = torch.linspace(0, eps * 1e-2, d // groups, dtype=x.dtype, device=x.device).diag()
+    eigen, vectors = torch.linalg.eigh(parts.mT @ parts / b + eps * eye + tilt)
+    white = parts @ (vectors * eigen.clamp_min(1e-12).rsqrt()[:, None]) @ vectors.mT
+    return white.transpose(0, 1).reshape(b, d)[:, order.argsort()]
+
+
+def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:
+    r"""Minus a kernel estimate of joint entropy, $\mathbb{E}_i\log\mathbb{E}_j\,k(a_i,a_j)\,k(b_i,b_j)$, self included.
+
+    log(1/B): spread out; 0: collapsed. $k = e^{-\|\cdot\|^2/\text{width}}$ (SepCLR's k-JEM; width 2τ).
+
+    >>> round(joint_entropy(torch.zeros(3, 2), torch.zeros(3, 2), 1.0).item(), 6)
+    0.0
+    """
+    d = (a[:, None] - a[None]).square().sum(-1) + (b[:, None] - b[None]).square().sum(-1)
+    return ((-d / width).logsumexp(1) - math.log(len(a))).mean()

@@ -35,3 +35,55 @@ def softmax(
     if queries is None:
         return nll.mean()
     return torch.where(queries, nll, 0.0).sum() / queries.sum().clamp_min(1)
+
+
+def symmetric(scores: Tensor, *, smoothing: float = 0.0) -> Tensor:
+    """Softmax over rows and over columns, averaged; matches on the diagonal: (B, B) → scalar."""
+    target = torch.arange(len(scores), device=scores.device)
+    return (softmax(scores, target, smoothing=smoothing) + softmax(scores.T, target, smoothing=smoothing)) / 2
+
+
+def soft(scores: Tensor, weights: Tensor) -> Tensor:
+    r"""Cross-entropy against rows of weights that sum to one, $-\frac1Q\sum_q\sum_k w_{qk}\log p_{qk}$.
+
+    >>> soft(torch.zeros(2, 4), torch.full((2, 4), 0.25)).item()
+    1.386294...
+    """
+    return -(weights * scores.log_softmax(1)).sum(1).mean()
+
+
+def decoupled(scores: Tensor) -> Tensor:
+    r"""Softmax whose denominator leaves the match out: $-s_{ii} + \log\sum_{j\ne i} e^{s_{ij}}$; matches on the
+    diagonal, (B, B) → scalar. Has no lower bound, and its gradient does not vanish as a pair is told apart.
+
+    >>> round(decoupled(torch.eye(3)).item(), 6)
+    -0.306853
+    """
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    return (scores.masked_fill(own, -torch.inf).logsumexp(1) - scores.diagonal()).mean()
+
+
+def sigmoid(scores: Tensor, positive: Tensor) -> Tensor:
+    r"""Each pair on its own: $-\frac1Q\sum_{qk}\log\sigma(\pm s_{qk})$, + where positive (Q, K).
+
+    >>> round(sigmoid(torch.zeros(2, 2), torch.eye(2, dtype=torch.bool)).item(), 6)
+    1.386294
+    """
+    signed = torch.where(positive, scores, -scores)
+    return -torch.nn.functional.logsigmoid(signed).sum() / len(scores)
+
+
+def hinge(scores: Tensor, margin: float, *, hardest: bool = False) -> Tensor:
+    r"""Margin ranking, both ways: $\frac1B\sum_{i\ne j}[m-s_{ii}+s_{ij}]_+ + [m-s_{ii}+s_{ji}]_+$, or of each row and
+    column only the hardest.
+
+    >>> round(hinge(torch.eye(2), 1.5).item(), 6)
+    1.0
+    """
+    match = scores.diagonal()
+    own = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    rows = (margin - match[:, None] + scores).clamp_min(0).masked_fill(own, 0.0)
+    columns = (margin - match[None] + scores).clamp_min(0).masked_fill(own, 0.0)
+    if hardest:
+        return (rows.amax(1) + columns.amax(0)).mean()
+    return (rows.sum() + columns.sum()) / len(scores)
