@@ -237,7 +237,7 @@ def test_bfloat16_screening_changes_no_rank():
         found = []
         for screen in (False, True):
             sweep = Sweep(es, wanted, tile=128)
-            sweep._screen = screen
+            sweep.screening.worthwhile = screen
             found.append(execute(sweep))
         scores = (es.unit("a") @ es.unit("b").T).numpy()
         own = scores.diagonal()

@@ -41,6 +41,23 @@ class Task(NamedTuple):
     sample: bool = False
 
 
+class Screening:
+    """Whether coarse products are worth trying; what they cannot tell apart is done again, so nothing else hangs on it.
+
+    Where nearly every tile must be done again, as with pairs at chance, they are no longer tried.
+    """
+
+    PATIENCE = 16
+
+    def __init__(self, worthwhile: bool) -> None:
+        self.worthwhile, self.misses = worthwhile, 0
+
+    def missed(self) -> None:
+        self.misses += 1
+        if self.misses >= self.PATIENCE:
+            self.worthwhile = False
+
+
 Place = tuple[int, int]  # the first row of a state and how many it has; all totals share one
 Parts = dict[Statistic, dict[Place, State]]
 
@@ -71,7 +88,7 @@ class Sweep:
         asked = {s.query for s in self.wanted if isinstance(s, PairStatistic) and self.sampled(s)}
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
         self.waves = list(waves(self.wanted))
-        self._screen = has_bfloat16(self.device)
+        self.screening = Screening(has_bfloat16(self.device))
         self._cache: OrderedDict[tuple[str, int, int], Rows] = OrderedDict()
         self._cached = 0
 
@@ -211,7 +228,7 @@ class Sweep:
         front = [s for s in pairs if (s.query, s.key) == (task.query, task.key)]
         back = [s for s in pairs if (s.query, s.key) == (task.key, task.query)] if task.both else []
         q = self._sampled(task, earlier) if task.sample else self._side(task.query, task.rows)
-        screen = self._screen and all(s.screens for s in front + back)
+        screen = self.screening.worthwhile and all(s.screens for s in front + back)
         tile = Tile(q, self._side(task.key, task.keys), screen)
         seen_back = tile.back()
         return [(s, s.look(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,8 @@ from workbench.objectives.geometry import orthogonalised
 
 if TYPE_CHECKING:
     from workbench.plan import Sweep
+
+_here = threading.local()  # a buffer for each thread that looks at tiles
 
 FLOAT32 = 2.0**-24  # unit roundoff
 
@@ -166,8 +169,21 @@ class Tile:
 
 def above(scores: Tensor, threshold: Tensor) -> Tensor:
     """How many scores of each row exceed its threshold: (Q, K), (Q,) → (Q,)."""
-    out = torch.empty_like(scores, dtype=torch.float32)  # counts in float32 are exact to 2²⁴ keys
-    return torch.gt(scores, threshold[:, None], out=out).sum(1)
+    # fresh pages for each tile would cost more than the comparison, and so would another type than that of the scores
+    key = (scores.dtype, scores.device)
+    if key not in _buffers() or _buffers()[key].numel() < scores.numel():
+        _buffers()[key] = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
+    flat = _buffers()[key][: scores.numel()]
+    rows_first = scores.stride(1) == 1 or scores.shape[1] == 1
+    out = flat.view(scores.shape) if rows_first else flat.view(scores.shape[::-1]).T
+    # ones and zeros: a sum in float32 is exact to 2²⁴ keys
+    return torch.gt(scores, threshold[:, None], out=out).sum(1, dtype=torch.float32)
+
+
+def _buffers() -> dict:
+    if not hasattr(_here, "buffers"):
+        _here.buffers = {}
+    return _here.buffers
 
 
 def rounded(x: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:

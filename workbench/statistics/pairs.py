@@ -90,6 +90,7 @@ class Ranks(PairStatistic):
         scores = tile.strangers(scores)
         near, sure = self._near(scores, best, band)
         if tile.screen and float(near.sum()) * DEARER > scores.numel():
+            tile.q.sweep.screening.missed()
             scores, band = tile.strangers(tile.scores), tile.q.rounding
             near, sure = self._near(scores, best, band)
         more, tied = sure.double().cpu(), torch.zeros(len(best), dtype=torch.float64)

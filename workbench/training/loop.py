@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
+import copy
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 import yaml
 from torch import Tensor, nn
@@ -19,33 +20,19 @@ from workbench.errors import InputError, unknown
 from workbench.formats import as_set
 from workbench.fused import PLUS
 from workbench.objectives.batch import Batch
-from workbench.objectives.recipes import COLDEST, Objective, recipe
+from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.plan import resolve_device
 from workbench.progress import progress
 from workbench.report import write_text
-from workbench.training import towers
+from workbench.training import samplers, towers
+from workbench.training.gather import Gathered
+from workbench.training.gradcache import cached_backward
 from workbench.training.run import Run
+from workbench.training.settings import Settings, sort_settings
 
 PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank", "gramian_volume")
 LOG_EVERY = 10  # steps between lines of the training loss
 SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to train, whatever the recipe; named `train.x` on the command line."""
-
-    steps: int = 400
-    batch: int = 256
-    lr: float = 1e-3
-    weight_decay: float = 0.05
-    warmup: float = 0.1  # share of the steps
-    dim: int = 128
-    hidden: int = 256
-    dropout: float = 0.2
-    tower: str = "mlp"
-    evaluate: int = 50  # steps between looks at the probe
-    seed: int = 0
 
 
 def train(
@@ -56,6 +43,7 @@ def train(
     modalities: Sequence[str] | None = None,
     resume: bool = False,
     device: str = "auto",
+    devices: int = 1,
     **settings: Any,
 ) -> Run:
     """Train towers over a set with a recipe, and leave a run on disk: metrics, snapshots of the probe, checkpoints.
@@ -64,7 +52,10 @@ def train(
     recipe, by bare name where that is unique (`steps=500`, `temperature=0.05`), else as `train.x` or `objective.x`.
     The set is split by its column `split`, or 70/15/15 by family; the probe is the validation split, test is not
     touched. The same seed gives the same run; `resume=True` goes on from the last checkpoint to the same result.
+    `devices` above 1 starts as many processes, which share each batch and see all of it in the loss.
     """
+    from lightning_fabric import Fabric
+
     es = load_data(data)
     train_settings, objective_settings = sort_settings(name, settings)
     chosen = tuple(modalities or es.modalities)
@@ -76,96 +67,206 @@ def train(
         "train": asdict(train_settings),
         "objective": objective_settings,
     }
-    run = _open(Path(out), config, resume)
-    loop = _Loop(run, es, config, device)
-    loop.go()
+    at = resolve_device(device)
+    precision: Any = train_settings.precision
+    if precision == "auto":  # on CUDA the towers run in bfloat16; objectives always see float32
+        precision = "bf16-mixed" if at.type == "cuda" else "32-true"
+    fabric = Fabric(
+        accelerator="cuda" if at.type == "cuda" else "cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+    )
+    if devices > 1:
+        fabric.launch()
+    run = _open(Path(out), config, resume) if fabric.is_global_zero else None
+    fabric.barrier()
+    run = run or Run(out)
+    _Loop(run, es, config, fabric).go()
+    fabric.barrier()
     return run
 
 
 class _Loop:
     """Everything a step needs, in one place."""
 
-    def __init__(self, run: Run, es: EmbeddingSet, config: Mapping[str, Any], device: str) -> None:
-        self.run, self.device = run, resolve_device(device)
+    def __init__(self, run: Run, es: EmbeddingSet, config: Mapping[str, Any], fabric: Any) -> None:
+        self.run, self.fabric = run, fabric
         self.settings = s = Settings(**config["train"])
+        self.entry = RECIPES[config["recipe"]]
+        if s.chunk and fabric.world_size > 1:
+            raise InputError("train.chunk caches gradients in one process; leave it out with several devices")
         torch.manual_seed(s.seed)
         es = with_splits(es)
+        learn = es.split("train")
         self.kinds = _kinds(s.tower, config["modalities"])
-        self.train_inputs = towers.inputs(es.split("train"), self.kinds)
+        self.train_inputs = towers.inputs(learn, self.kinds)
         self.probe = es.split("validation")
         self.probe_inputs = towers.inputs(self.probe, self.kinds)
-        self.model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout).to(self.device)
-        self.objective: Objective = recipe(config["recipe"], **config["objective"]).to(self.device)
-        self.count = len(next(iter(self.train_inputs.values())))
+        self.count = len(learn)
         self.batch = min(s.batch, self.count)
-        weights = [p for p in self.model.parameters() if p.requires_grad]
-        learned = [p for p in self.objective.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(
-            [{"params": weights, "weight_decay": s.weight_decay}, {"params": learned, "weight_decay": 0.0}], lr=s.lr
+        self.labels = _labels(learn, s, self.entry.needs)
+        self.sampler = self._sampler()
+        model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout)
+        objective = recipe(config["recipe"], dims=dict.fromkeys(self.kinds, s.dim), **config["objective"])
+        self.objective: Objective = objective.to(fabric.device)
+        self.loss_of = Gathered(self.objective)
+        optimizer = torch.optim.AdamW(
+            [
+                {"params": list(model.parameters()), "weight_decay": s.weight_decay},
+                {"params": [p for p in objective.parameters() if p.requires_grad], "weight_decay": 0.0},
+            ],
+            lr=s.lr,
         )
-        # on CUDA the towers run in bfloat16; objectives always see float32
-        self.autocast = (
-            torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else contextlib.nullcontext()
-        )
+        self.model, self.optimizer = fabric.setup(model, optimizer)
+        self.teaches = _teacher(s, self.entry)
+        self.teacher = copy.deepcopy(model).requires_grad_(False).eval() if self.teaches in ("start", "ema") else None
+        self.frozen = [m for m in s.freeze.split(",") if m]
+        for m in self.frozen:
+            if m not in self.kinds:
+                raise unknown("modality in train.freeze", m, self.kinds)
+        # dropout must differ between ranks, the towers' start must not
+        torch.manual_seed(s.seed + 7_919 * fabric.global_rank)
+
+    def _sampler(self) -> samplers.Sampler:
+        s = self.settings
+        if s.sampler == "balanced":
+            if self.labels is None:
+                raise InputError("train.sampler=balanced needs train.label, a column of the items")
+            return samplers.balanced(self.labels, self.batch, s.seed)
+        if s.sampler == "hard":
+            anchor = next(iter(self.train_inputs.values()))
+            return samplers.hard(lambda: anchor.flatten(1).float(), self.count, self.batch, s.seed)
+        return samplers.shuffle(self.count, self.batch, s.seed)
 
     def go(self) -> None:
+        s, fabric = self.settings, self.fabric
         start = self._restore()
         if start == 0:
-            self._evaluate(0, {"loss": float(self._loss(0)["loss"].detach())})
-        s = self.settings
+            with torch.no_grad():
+                self._evaluate(0, {"loss": float(self._parts(1)["loss"])})
         self.model.train()
         for step in progress(range(start + 1, s.steps + 1), f"train {self.run.name}", s.steps - start):
             lr = s.lr * schedule(step, s.steps, s.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            parts = self._loss(step)
+            parts = self._backward(step)
             if not bool(parts["loss"].isfinite()):
                 raise InputError(
-                    f"{self.run.path}: the loss is {float(parts['loss'].detach())} at step {step}; lower train.lr or "
-                    "raise the temperature"
+                    f"{self.run.path}: the loss is {float(parts['loss'])} at step {step}; lower train.lr, raise the "
+                    "temperature, or set train.clip"
                 )
-            self.optimizer.zero_grad(set_to_none=True)
-            parts["loss"].backward()
+            self._hold_still(step)
+            if s.clip:
+                fabric.clip_gradients(self.model, self.optimizer, max_norm=s.clip, error_if_nonfinite=False)
             self.optimizer.step()
+            self.optimizer.zero_grad(set_to_none=True)
+            self._follow(step)
             at_probe = step % s.evaluate == 0 or step == s.steps
             if step % LOG_EVERY == 0 or at_probe:
-                values = {k: float(x.detach()) for k, x in parts.items()}
+                values = {k: float(x) for k, x in parts.items()}
                 values |= {"temperature": float(self.objective.temperature.detach()), "lr": lr}
+                aligned = self.objective.at_alignment(self.batch)
+                if aligned is not None:
+                    values["loss_over_alignment"] = values["loss"] - aligned
                 if self.objective.log_temperature.requires_grad:
                     values["temperature_least"] = COLDEST
                 if at_probe:
                     self._evaluate(step, values)
-                else:
+                    if self._enough():
+                        break
+                elif fabric.is_global_zero:
                     self.run.log(step=step, **values)
 
-    def _loss(self, step: int) -> dict[str, Tensor]:
-        index = batch_index(step, self.count, self.batch, self.settings.seed)
-        with self.autocast:
-            out = self.model({m: x[index].to(self.device) for m, x in self.train_inputs.items()})
-        return self.objective(Batch({m: x.float() for m, x in out.items()}))
+    # -- one step --------------------------------------------------------------------------------------------------
+
+    def _backward(self, step: int) -> dict[str, Tensor]:
+        """The gradients of a step; its loss and parts, averaged over the batches that add up to it."""
+        s, found = self.settings, []
+        for k in range(s.accumulate):
+            turn = (step - 1) * s.accumulate + k + 1
+            if s.chunk:
+                inputs, more = self._inputs(turn)
+                found.append(
+                    cached_backward(self.model, inputs, lambda z, more=more: self._loss(z, more), s.chunk, self._pull)
+                )
+                continue
+            with self.fabric.no_backward_sync(self.model, enabled=k < s.accumulate - 1 and self.fabric.world_size > 1):
+                parts = self._parts(turn)
+                self._pull(parts["loss"])
+            found.append({name: x.detach() for name, x in parts.items()})
+        return {name: torch.stack([f[name] for f in found]).mean() for name in found[0]}
+
+    def _pull(self, loss: Tensor) -> None:
+        self.fabric.backward(loss / self.settings.accumulate)
+
+    def _parts(self, turn: int) -> dict[str, Tensor]:
+        inputs, more = self._inputs(turn)
+        return self._loss(self.model(inputs), more)
+
+    def _inputs(self, turn: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """This rank's share of a batch, and what else its recipe asks for."""
+        s, fabric = self.settings, self.fabric
+        index = self.sampler(turn)
+        present = samplers.dropped(index, tuple(self.kinds), s.drop, s.seed, turn) if s.drop else None
+        mine = slice(fabric.global_rank, None, fabric.world_size)
+        index = index[mine]
+        device = fabric.device
+        inputs = {m: x[index].to(device) for m, x in self.train_inputs.items()}
+        more: dict[str, Any] = {}
+        if present:
+            more["present"] = {m: p[mine].to(device) for m, p in present.items()}
+        if self.labels is not None:
+            more["labels"] = self.labels[index].to(device)
+        if self.teaches == "inputs":
+            more["teacher"] = {m: x.flatten(1).float() for m, x in inputs.items()}
+        elif self.teacher is not None:
+            with torch.no_grad():
+                more["teacher"] = {m: x.float() for m, x in self.teacher(inputs).items()}
+        return inputs, more
+
+    def _loss(self, out: Mapping[str, Tensor], more: Mapping[str, Any]) -> dict[str, Tensor]:
+        self._last = Batch({m: x.float() for m, x in out.items()}, **more)
+        return self.loss_of(self._last)
+
+    def _hold_still(self, step: int) -> None:
+        """Frozen towers get no gradient, so that neither the optimiser nor its weight decay moves them."""
+        until = self.settings.freeze_until
+        if self.frozen and (not until or step <= until):
+            for m in self.frozen:
+                for p in self.model.module[m].parameters():
+                    p.grad = None
+
+    def _follow(self, step: int) -> None:
+        """After the step: the averaged teacher, and the parts of the recipe that remember."""
+        self.objective.after_step(self._last)
+        if self.teaches == "ema" and self.teacher is not None:
+            with torch.no_grad():
+                for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
+                    old.lerp_(new, 1 - self.settings.ema)
+
+    def _enough(self) -> bool:
+        """Whether the watched metric has not risen for `patience` looks; the same on every rank."""
+        s = self.settings
+        if not s.patience:
+            return False
+        seen = [m[s.watch] for m in self.run.metrics if s.watch in m]
+        return len(seen) > s.patience and max(seen[-s.patience :]) <= max(seen[: -s.patience])
+
+    # -- looking at the probe --------------------------------------------------------------------------------------
 
     def _evaluate(self, step: int, values: dict[str, float]) -> None:
         """Embed the probe, measure it, keep it, and only then log: a line in the log has its snapshot."""
-        from workbench.diagnostics.suite import diagnose
-
-        es = self._embed(self.probe, self.probe_inputs)
-        report = diagnose(es, only=PROBED, device=str(self.device))
-        self.run.keep_snapshot(step, es)
-        single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
-        hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
-        values = values | {
-            "probe_recall_at_1": float(hits["value"].mean()),
-            "probe_chance_high": float(hits["null_high"].max()),
-        }
-        for row in report.frame.to_dict("records"):
-            if row["reason"] is None and math.isfinite(row["value"]):
-                values[f"{row['name']} {' '.join(row['modalities'])}"] = row["value"]
-        self.run.log(step=step, **values)
-        self.run.keep_checkpoint(step, self._state())
+        if self.fabric.is_global_zero:
+            es = self._embed(self.probe, self.probe_inputs)
+            self.run.keep_snapshot(step, es)
+            self.run.log(step=step, **values, **probed(es, str(self.fabric.device)))
+            self.run.keep_checkpoint(step, self._state())
+        self.fabric.barrier()
 
     def _embed(self, es: EmbeddingSet, inputs: Mapping[str, Tensor]) -> EmbeddingSet:
         self.model.eval()
-        out = forward(self.model, inputs, self.device, self.autocast)
+        out = forward(self.model.module, inputs, self.fabric.device)
         self.model.train()
         light = es.items[[c for c in es.items if not c.endswith("_png")]]
         return EmbeddingSet(out, light, source=str(self.run.path))
@@ -173,37 +274,82 @@ class _Loop:
     def _state(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict()
         state: dict[str, Any] = {
-            "model": self.model.state_dict(),
+            "model": _plain(self.model).state_dict(),
             "objective": self.objective.state_dict(),
             "optimizer": {str(k): v for k, v in optimizer["state"].items()},
             "random": {"cpu": torch.get_rng_state()},
         }
-        if self.device.type == "cuda":
-            state["random"]["cuda"] = torch.cuda.get_rng_state(self.device)
+        if self.teacher is not None:
+            state["teacher"] = self.teacher.state_dict()
+        if self.fabric.device.type == "cuda":
+            state["random"]["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
         return state
 
     def _restore(self) -> int:
         found = self.run.checkpoint()
         if found is None:
-            self.run.forget_after(-1)
+            if self.fabric.is_global_zero:
+                self.run.forget_after(-1)
             return 0
         step, state = found
-        self.model.load_state_dict(state["model"])
+        _plain(self.model).load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])
         groups = self.optimizer.state_dict()["param_groups"]
         kept = {int(k): v for k, v in state.get("optimizer", {}).items()}
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
-        torch.set_rng_state(state["random"]["cpu"])
-        if "cuda" in state["random"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state(state["random"]["cuda"], self.device)
-        self.run.forget_after(step)
+        if self.teacher is not None:
+            self.teacher.load_state_dict(state["teacher"])
+        if self.fabric.global_rank == 0:
+            torch.set_rng_state(state["random"]["cpu"])
+            self.run.forget_after(step)
+        if "cuda" in state["random"] and self.fabric.device.type == "cuda":
+            torch.cuda.set_rng_state(state["random"]["cuda"], self.fabric.device)
         return step
 
 
-def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device, autocast: Any) -> dict[str, Tensor]:
+def _plain(model: Any) -> nn.Module:
+    """The towers themselves, without the wrappers of precision and of several processes."""
+    inner = model.module
+    return inner.module if hasattr(inner, "module") else inner
+
+
+def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
+    """What a look at the probe logs: the diagnostics of `PROBED`, and recall over all plain directions."""
+    from workbench.diagnostics.suite import diagnose
+
+    report = diagnose(es, only=PROBED, device=device)
+    single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
+    hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
+    values = {
+        "probe_recall_at_1": float(hits["value"].mean()),
+        "probe_chance_high": float(hits["null_high"].max()),
+    }
+    for row in report.frame.to_dict("records"):
+        if row["reason"] is None and math.isfinite(row["value"]):
+            values[f"{row['name']} {' '.join(row['modalities'])}"] = row["value"]
+    return values
+
+
+def _labels(learn: EmbeddingSet, s: Settings, needs: Sequence[str]) -> Tensor | None:
+    if not s.label:
+        if "labels" in needs:
+            raise InputError(f"this recipe needs labels: give train.label, one of {', '.join(learn.items.columns)}")
+        return None
+    if s.label not in learn.items:
+        raise unknown("column of the items (train.label)", s.label, learn.items.columns)
+    return torch.from_numpy(pd.factorize(learn.items[s.label], sort=True)[0].astype("int64"))
+
+
+def _teacher(s: Settings, entry: Any) -> str:
+    if s.teacher != "auto":
+        return s.teacher
+    return entry.teacher
+
+
+def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
     """All rows through the towers, a thousand at a time, as float32 on the CPU."""
     count, out = len(next(iter(inputs.values()))), []
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode():
         for a in range(0, count, 1024):
             out.append(
                 {
@@ -229,17 +375,9 @@ def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
     model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
     model.load_state_dict(found[1]["model"])
     model.eval()
-    out = forward(model, inputs, torch.device("cpu"), contextlib.nullcontext())
+    out = forward(model, inputs, torch.device("cpu"))
     light = part.items[[c for c in part.items if not c.endswith("_png")]]
     return EmbeddingSet(out, light, source=f"{run.path} ({split})")
-
-
-def batch_index(step: int, count: int, batch: int, seed: int) -> Tensor:
-    """The items of a step's batch: a fresh order every epoch, known from seed and step alone, so resuming is exact."""
-    per_epoch = count // batch
-    epoch, within = divmod(max(step - 1, 0), per_epoch)
-    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed * 1_000_003 + epoch))
-    return order[within * batch : (within + 1) * batch]
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
@@ -248,37 +386,6 @@ def schedule(step: int, steps: int, warmup: float) -> float:
     if step <= rise:
         return step / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def sort_settings(name: str, settings: Mapping[str, Any]) -> tuple[Settings, dict[str, Any]]:
-    """Settings by bare or full name, checked and cast: those of the loop, and those of the recipe."""
-    allowed = {f"train.{f.name}": f.default for f in fields(Settings)}
-    allowed |= {f"objective.{k}": x for k, x in recipe(name).entry.settings.items()}
-    out: dict[str, Any] = {}
-    for key, value in settings.items():
-        full = [key] if "." in key else [k for k in allowed if k.split(".", 1)[1] == key]
-        if len(full) > 1:
-            raise InputError(f"setting {key!r} is not unique: say {' or '.join(full)}")
-        if not full or full[0] not in allowed:
-            bare = key.split(".", 1)[-1]
-            raise unknown(
-                "setting", bare if not full else key, [k.split(".", 1)[1] for k in allowed] if not full else allowed
-            )
-        out[full[0]] = _cast(full[0], value, allowed[full[0]])
-    picked = {p: {k.split(".", 1)[1]: v for k, v in out.items() if k.startswith(p)} for p in ("train.", "objective.")}
-    return Settings(**picked["train."]), recipe(name).entry.settings | picked["objective."]
-
-
-def _cast(key: str, value: Any, default: Any) -> Any:
-    kind = type(default)
-    if isinstance(value, str) and kind is bool and value.lower() in ("true", "false"):
-        return value.lower() == "true"
-    if (kind is int and isinstance(value, float)) or (kind is bool) != isinstance(value, bool):
-        raise InputError(f"{key} must be {kind.__name__}, such as {default}, not {value!r}")
-    try:
-        return kind(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{key} must be {kind.__name__}, such as {default}, not {value!r}") from None
 
 
 def with_splits(es: EmbeddingSet) -> EmbeddingSet:

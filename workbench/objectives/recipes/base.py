@@ -31,7 +31,8 @@ class Entry:
     """What a recipe is: its builder, its source, what data it fits, and where its minimum lies.
 
     `needs` names fields of a `Batch` that it cannot do without; `guess(B)` is its loss where every key looks alike,
-    if that can be said; `released` where the published code differs from the paper.
+    if that can be said, `aligned(B)` at perfect alignment, where that is not the minimum. `teacher` says which one the
+    loop gives: the frozen `inputs`, the towers at the `start`, or their average (`ema`).
     """
 
     name: str
@@ -45,6 +46,7 @@ class Entry:
     needs: tuple[str, ...] = ()
     guess: Callable[[int], float] | None = None
     aligned: Callable[[int], float] | None = None
+    teacher: str = "none"
 
     @property
     def summary(self) -> str:
@@ -64,6 +66,7 @@ def entry(
     needs: tuple[str, ...] = (),
     guess: Callable[[int], float] | None = None,
     aligned: Callable[[int], float] | None = None,
+    teacher: str = "none",
     temperature: float = 0.07,
     learn_temperature: bool = True,
 ) -> Callable:
@@ -73,7 +76,7 @@ def entry(
         settings = {k: p.default for k, p in inspect.signature(f).parameters.items() if k != "dims"}
         base = {"temperature": temperature, "learn_temperature": learn_temperature}
         RECIPES[f.__name__] = Entry(
-            f.__name__, f, paper, family, modalities, cost, minimum, base | settings, needs, guess, aligned
+            f.__name__, f, paper, family, modalities, cost, minimum, base | settings, needs, guess, aligned, teacher
         )
         return f
 

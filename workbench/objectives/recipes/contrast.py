@@ -237,6 +237,7 @@ def fgclip2(
     cost="(1 + H) B² d",
     minimum="own caption above its hard negatives",
     needs=("negatives", "teacher"),
+    teacher="ema",
     temperature=0.1,
 )
 def degla(

@@ -51,6 +51,7 @@ def held(batch: Batch, loss, modality: str, why: str) -> Tensor:
     cost="B² d",
     minimum="the teacher's rows",
     needs=("teacher",),
+    teacher="start",
 )
 def distil(
     modality: str = "", rows_weight: float = 1.0, structure_weight: float = 1.0, reduction: str = "mean"
@@ -75,6 +76,7 @@ def distil(
     cost="2 B² d",
     minimum="perfect alignment near the teacher's rows",
     needs=("teacher",),
+    teacher="start",
 )
 def proclip(modality: str = "", weight: float = 0.1, reduction: str = "sum") -> list[Term]:
     """InfoNCE, while one modality keeps its own rows and their distances from before. Default: the anchor.
@@ -96,6 +98,7 @@ def proclip(modality: str = "", weight: float = 0.1, reduction: str = "sum") -> 
     cost="2 B² d for each pair",
     minimum="softmax of the teacher, sharpened by the labels",
     needs=("teacher",),
+    teacher="start",
     temperature=1.0,
     learn_temperature=False,
 )

@@ -21,6 +21,7 @@ unit = torch.nn.functional.normalize
     modalities="2 or more, first = frozen and trusted",
     cost="2 B² d for each pair",
     minimum="rows of the frozen side soft, the others one-hot",
+    teacher="inputs",
     guess=lambda b: 2 * math.log(b),
 )
 def cwcl(power: float = 1.0) -> list[Term]:
@@ -109,6 +110,7 @@ def local_to_global(
     cost="4 B² d",
     minimum="perfect alignment across, and of the views within",
     needs=("teacher",),
+    teacher="ema",
 )
 def tcl(share: float = 0.4) -> list[Term]:
     """Cross-modal contrast with momentum targets, contrast within each modality, and parts against wholes.
@@ -264,6 +266,7 @@ def secla(agreement: float = 0.15) -> list[Term]:
     cost="2 B² d",
     minimum="near the teacher's other side, all rows spread",
     needs=("teacher",),
+    teacher="ema",
     temperature=2.0,
     learn_temperature=False,
 )

@@ -143,6 +143,7 @@ def mmd(weight: float = 2.0, sigma: float = 1.0) -> list[Term]:
     cost="2 B² d",
     minimum="near a shared random target, and near the teacher's similarities",
     needs=("teacher",),
+    teacher="start",
     temperature=1.0,
     learn_temperature=False,
 )
