@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.training.loop import batch_index, embed, sort_settings
+from workbench.training.loop import embed
+from workbench.training.samplers import balanced, dropped, hard, shuffle
+from workbench.training.settings import sort_settings
 
 SHORT = {"steps": 30, "evaluate": 10, "batch": 64, "hidden": 32, "dim": 16}
 MODALITIES = ["text", "color", "sketch"]
@@ -43,9 +45,10 @@ def test_a_killed_run_resumes_to_the_same_result(tmp_path):
 
 
 def test_batches_cover_an_epoch_without_repeats():
-    seen = torch.cat([batch_index(step, 100, 25, seed=3) for step in range(1, 5)])
+    index = shuffle(100, 25, seed=3)
+    seen = torch.cat([index(step) for step in range(1, 5)])
     assert sorted(seen.tolist()) == list(range(100))
-    assert not torch.equal(batch_index(1, 100, 25, seed=3), batch_index(5, 100, 25, seed=3))
+    assert not torch.equal(index(1), index(5))
 
 
 def test_what_is_learnt_is_learnt(demo_runs):
@@ -96,3 +99,156 @@ def test_a_run_is_never_overwritten(tmp_path, demo_runs):
         wb.train("gram", out=demo_runs["gram"].path, modalities=MODALITIES)
     with pytest.raises(wb.InputError, match="cannot resume, train differ"):
         wb.train("gram", out=demo_runs["gram"].path, modalities=MODALITIES, resume=True, lr=0.5)
+
+
+def tensors(run):
+    return run.checkpoint()[1]["model"]
+
+
+def weights(run, modality):
+    return torch.cat([x.flatten() for k, x in tensors(run).items() if k.startswith(f"{modality}.")])
+
+
+PLAIN = SHORT | {"dropout": 0.0, "steps": 20}
+
+
+def test_two_processes_train_as_one(tmp_path):
+    """The command line starts two real ranks; without dropout their run is that of one process."""
+    one = wb.train("infonce", out=tmp_path / "one", modalities=["text", "color"], **PLAIN)
+    settings = [x for k, v in PLAIN.items() for x in ("--set", f"{k}={v}")]
+    command = [sys.executable, "-m", "workbench.cli", "train", "infonce", "-o", str(tmp_path / "two"), "--devices", "2"]
+    done = subprocess.run(
+        [*command, "--modalities", "text,color", *settings],
+        env=os.environ | {"WORKBENCH_QUIET": "1", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    two = wb.Run(tmp_path / "two")
+    assert [m["step"] for m in two.metrics] == [m["step"] for m in one.metrics]
+    for a, b in zip(one.metrics, two.metrics, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-4)
+    torch.testing.assert_close(weights(two, "text"), weights(one, "text"), rtol=1e-3, atol=1e-4)
+
+
+def test_cached_chunks_and_accumulated_batches(tmp_path):
+    whole = wb.train("infonce", out=tmp_path / "whole", modalities=["text", "color"], **PLAIN)
+    parts = wb.train("infonce", out=tmp_path / "parts", modalities=["text", "color"], chunk=24, **PLAIN)
+    torch.testing.assert_close(weights(parts, "color"), weights(whole, "color"), rtol=1e-3, atol=1e-4)
+    many = wb.train("infonce", out=tmp_path / "many", modalities=["text", "color"], accumulate=2, **PLAIN)
+    assert many.metrics[-1]["loss"] < many.metrics[0]["loss"]
+    assert not torch.equal(weights(many, "color"), weights(whole, "color"))
+
+
+def test_frozen_towers_do_not_move_until_they_may(tmp_path):
+    start, still, later = (
+        wb.train("infonce", out=tmp_path / n, modalities=["text", "color"], **(PLAIN | {"steps": k}), **more)
+        for n, k, more in (
+            ("start", 1, {"lr": 0.0}),
+            ("still", 20, {"freeze": "text"}),
+            ("later", 20, {"freeze": "text", "freeze_until": 10}),
+        )
+    )
+    assert torch.equal(weights(still, "text"), weights(start, "text"))
+    assert not torch.equal(weights(still, "color"), weights(start, "color"))
+    assert not torch.equal(weights(later, "text"), weights(start, "text"))
+    with pytest.raises(wb.InputError, match="did you mean 'text'"):
+        wb.train("infonce", out=tmp_path / "typo", modalities=["text", "color"], freeze="txt", **PLAIN)
+
+
+@pytest.mark.parametrize("name", ["tcl", "proclip", "protoclip", "siglip"])
+def test_runs_with_state_of_their_own_resume_to_the_same_result(tmp_path, name):
+    """An averaged teacher, a teacher from the start, a memory, a learned bias: all are in the checkpoint."""
+    settings = SHORT | ({"memory": 128, "every": 2, "clusters": 5} if name == "protoclip" else {})
+    whole = wb.train(name, out=tmp_path / "whole", modalities=["text", "color"], **settings)
+    first = wb.train(name, out=tmp_path / "cut", modalities=["text", "color"], **settings)
+    for step in (30,):  # as if it had been killed after step 20
+        first.checkpoints[step].unlink()
+    again = wb.train(name, out=tmp_path / "cut", modalities=["text", "color"], resume=True, **settings)
+    assert again.metrics == whole.metrics
+
+
+def test_it_stops_when_the_probe_no_longer_gets_better(tmp_path):
+    run = wb.train(
+        "infonce",
+        out=tmp_path / "r",
+        modalities=["text", "color"],
+        **(PLAIN | {"steps": 200, "lr": 0.0, "patience": 2}),
+    )
+    assert run.steps == 20  # two looks without a better one
+
+
+def test_samplers():
+    label = torch.tensor([0] * 90 + [1] * 9 + [-1])
+    drawn = label[torch.cat([balanced(label, 10, 0)(k) for k in range(1, 200)])]
+    assert (drawn >= 0).all()
+    assert 0.35 < float((drawn == 1).double().mean()) < 0.6
+    x = torch.randn(100, 8, generator=torch.Generator().manual_seed(0))
+    x[50:] += 20
+    index = hard(lambda: x, 100, 16, 0)
+    batch = index(1)
+    assert len(set(batch.tolist())) == 16
+    assert torch.equal(batch, hard(lambda: x, 100, 16, 0)(1))
+    near = torch.cdist(x[batch], x[batch]).fill_diagonal_(99).min(1).values.mean()
+    every = torch.cdist(x[:16], x[:16]).fill_diagonal_(99).min(1).values.mean()
+    assert near < every
+    there = dropped(torch.arange(400), ("a", "b", "c"), 0.25, 0, 1)
+    assert set(there) == {"b", "c"}
+    assert 0.7 < float(there["b"].double().mean()) < 0.8
+
+
+def test_modality_dropout_trains_on_what_is_there(tmp_path):
+    run = wb.train("infonce", out=tmp_path / "r", modalities=MODALITIES, drop=0.5, **PLAIN)
+    assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
+
+
+def test_volumes_log_what_is_over_log_b(tmp_path):
+    run = wb.train("gram", out=tmp_path / "r", modalities=MODALITIES, **PLAIN)
+    last = run.metrics[-1]
+    assert last["loss_over_alignment"] == pytest.approx(last["loss"] - torch.tensor(64.0).log().item(), abs=1e-6)
+
+
+def test_a_monitor_writes_a_run_that_everything_reads(tmp_path):
+    from workbench.testing import planted
+    from workbench.training.monitor import Monitor
+
+    monitor = Monitor(tmp_path / "theirs", steps=40)
+    for step, cosine in ((0, 0.1), (20, 0.4), (40, 0.8)):
+        es = planted(items=60, cosine=cosine)
+        monitor.log(step, loss=torch.tensor(1.0 - cosine))
+        monitor.look(step, {m: es[m] for m in es.modalities}, list(es.items["id"]), loss=1.0 - cosine)
+    run = wb.Run(tmp_path / "theirs")
+    assert list(run.snapshots) == [0, 20, 40]
+    assert run.report().value("recall_at_1", "image", "text") > 0.9
+    assert run.findings == []
+    with pytest.raises(wb.InputError, match="must be one number"):
+        monitor.log(50, loss=torch.ones(3))
+
+
+def test_a_sweep_keeps_what_is_done_and_says_how_the_space_moved(tmp_path):
+    from workbench.training.sweep import moved, sweep
+
+    wanted = {"out": tmp_path, "modalities": ["text", "color"], "seeds": 2, "grid": {"temperature": ["0.05", "0.2"]}}
+    runs = sweep(["infonce"], **wanted, **PLAIN)
+    assert [r.name for r in runs] == [f"infonce-temperature={t}-s{s}" for t in ("0.05", "0.2") for s in (0, 1)]
+    before = [r.path.stat().st_mtime for r in runs]
+    assert [r.path.stat().st_mtime for r in sweep(["infonce"], **wanted, **PLAIN)] == before
+    frame = moved(runs)
+    assert set(frame["run"]) == {"infonce-temperature=0.05", "infonce-temperature=0.2"}
+    hits = frame[frame["name"] == "recall_at_1"]
+    assert (hits["low"] < hits["change"]).all()
+    with pytest.raises(wb.InputError, match="did you mean 'temperature'"):
+        sweep(["infonce"], **(wanted | {"grid": {"temprature": ["1"]}, "out": tmp_path / "typo"}), **PLAIN)
+    assert not (tmp_path / "typo").exists()
+
+
+def test_every_recipe_fits_some_data_or_says_what_it_needs(emoji):
+    from workbench.objectives.recipes import RECIPES
+    from workbench.training.fits import fitting, lacking, table
+
+    fit = fitting(emoji, ["text", "color", "sketch"], "group")
+    assert {"infonce", "gram", "triangle", "supcon", "tcl"} <= set(fit)
+    assert all(lacking(RECIPES[n], ["text", "color", "sketch"], "group") for n in set(RECIPES) - set(fit))
+    listed = " ".join(r["recipes"] for r in table())
+    assert all(f"`{n}`" in listed for n in RECIPES)

@@ -39,6 +39,7 @@ def _recipes() -> list[dict[str, Any]]:
             "summary": e.summary,
             "paper": e.paper,
             "modalities": e.modalities,
+            "needs": ", ".join(e.needs),
             "cost": e.cost,
             "minimum": e.minimum,
             "settings": ", ".join(f"{k}={v!r}" for k, v in e.settings.items()),
@@ -84,18 +85,29 @@ def _interventions() -> list[dict[str, Any]]:
     ]
 
 
+def _fits() -> list[dict[str, Any]]:
+    from workbench.training.fits import table
+
+    return [{"name": r["data"], "summary": r["recipes"]} for r in table()]
+
+
 CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "diagnostics": _diagnostics,
     "rules": _rules,
     "interventions": _interventions,
+    "fits": _fits,
     "recipes": _recipes,
 }
 COLUMNS = {
     "rules": ("name", "summary", "false alarms", "power"),
     "interventions": ("name", "summary", "settings"),
+    "fits": ("name", "summary"),
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
     "recipes": ("name", "summary", "paper", "modalities", "minimum"),
 }
+
+
+HEADS = {("fits", "name"): "what data you have", ("fits", "summary"): "recipes that it makes possible"}
 
 
 def catalog(what: str) -> list[dict[str, Any]]:
@@ -108,8 +120,8 @@ def catalog(what: str) -> list[dict[str, Any]]:
 def markdown(what: str) -> str:
     """The README's table of a catalogue."""
     columns = COLUMNS[what]
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines = ["| " + " | ".join(HEADS.get((what, c), c) for c in columns) + " |", "|" + "---|" * len(columns)]
     for row in catalog(what):
-        cells = [f"`{row[c]}`" if c == "name" else str(row[c]).replace("|", "\\|") for c in columns]
+        cells = [f"`{row[c]}`" if c == "name" and what != "fits" else str(row[c]).replace("|", "\\|") for c in columns]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -42,6 +42,8 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
     """Retrieval on the probe falls while the loss goes on falling."""
     best, lost = _fallen(rows)
     last = rows[-1]
+    if not all("loss" in m for m in rows):  # somebody else's loop need not log one
+        return
     span = abs(rows[0]["loss"] - min(m["loss"] for m in rows)) or 1.0
     if lost and best["loss"] - last["loss"] > LOSS_FELL * span:
         yield Finding(

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -187,9 +188,8 @@ class _Loop:
             turn = (step - 1) * s.accumulate + k + 1
             if s.chunk:
                 inputs, more = self._inputs(turn)
-                found.append(
-                    cached_backward(self.model, inputs, lambda z, more=more: self._loss(z, more), s.chunk, self._pull)
-                )
+                loss = partial(self._loss, more=more)
+                found.append(cached_backward(self.model, inputs, loss, s.chunk, self._pull))
                 continue
             with self.fabric.no_backward_sync(self.model, enabled=k < s.accumulate - 1 and self.fabric.world_size > 1):
                 parts = self._parts(turn)

@@ -78,10 +78,11 @@ class Run:
     @property
     def findings(self) -> list[Finding]:
         """What the doctor says of the metrics so far."""
-        from workbench.objectives.recipes import recipe
+        from workbench.objectives.recipes import RECIPES
 
-        objective = recipe(self.config["recipe"], **self.config["objective"])
-        return examine_run(self.metrics, objective.uninformed(self.config["train"]["batch"]))
+        entry = RECIPES.get(self.config["recipe"])  # none for a run that somebody else's loop wrote
+        guess = entry.guess(self.config["train"]["batch"]) if entry and entry.guess else None
+        return examine_run(self.metrics, guess)
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 

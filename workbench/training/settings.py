@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from workbench.errors import InputError, unknown
-from workbench.objectives.recipes import recipe
 from workbench.objectives.recipes.base import RECIPES
 
 

@@ -263,6 +263,41 @@ def scatter(projection: Projection, text: Sequence[str], *, height: int = 460) -
     return fig
 
 
+def changes(rows: Any, name: str) -> go.Figure:
+    """Where each run ended, with the interval of its change; a hollow mark where it began."""
+    rows = rows.sort_values("final")
+    labels = [html.escape(r) for r in rows["run"]]
+    fig = go.Figure()
+    fig.add_trace(
+        go.Scatter(
+            x=rows["first"],
+            y=labels,
+            mode="markers",
+            name="first look",
+            marker={"size": 8, "color": FAINT, "symbol": "circle-open"},
+        )
+    )
+    fig.add_trace(
+        go.Scatter(
+            x=rows["final"],
+            y=labels,
+            mode="markers",
+            name="last look",
+            marker={"size": 9, "color": HUES[0]},
+            error_x={
+                "type": "data",
+                "array": (rows["high"] - rows["change"]).fillna(0),
+                "color": HUES[0],
+                "thickness": 1.5,
+                "width": 4,
+            },
+            hovertemplate="%{y}: %{x:.3g}<extra></extra>",
+        )
+    )
+    fig = dressed(fig, height=130 + 22 * len(labels), x=name)
+    return fig.update_layout(margin={"l": 160})
+
+
 PANELS = (
     ("loss", "loss"),
     ("recall_at_1", "R@1"),

@@ -306,6 +306,26 @@ def report_page(report: Report, items: Any = None) -> str:
     return page(str(a.get("run") or a["source"]), heading(report) + report_body(report, items))
 
 
+def sweep_page(frame: Any) -> str:
+    """How recipes moved the space: a figure a quantity with intervals over seeds, and every number."""
+    seeds = int(frame["seeds"].min())
+    parts = ["<h1>How recipes move the space</h1>"]
+    parts += [
+        f'<p class="lead">From the first look at the validation items to the last, mean and 95 % t-interval over {seeds} '
+        "seeds. The same data, towers and steps for all; losses, and so the sense of a learning rate, differ.</p>"
+    ]
+    for name in frame["name"].unique():
+        rows = frame[frame["name"] == name]
+        parts += [f"<h2>{escape(name)}</h2>", drawn(figures.changes(rows, name))]
+    head = "".join(f"<th>{escape(c)}</th>" for c in frame.columns)
+    body = "".join(
+        "<tr>" + "".join(f"<td>{number(v) if isinstance(v, float) else escape(str(v))}</td>" for v in r) + "</tr>"
+        for r in frame.itertuples(index=False)
+    )
+    parts += [f'<h2>Every number</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>']
+    return page("How recipes move the space", "".join(parts))
+
+
 def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """Runs side by side: sentences, leading figures with both, metrics over steps, every value."""
     title = " against ".join(reports)

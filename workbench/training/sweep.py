@@ -1,0 +1,112 @@
+"""A small grid of runs over recipes, settings and seeds; what is done is not done again."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import InputError
+from workbench.training.loop import load_data, train
+from workbench.training.run import Run
+from workbench.training.settings import sort_settings
+
+MOVED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank")
+
+
+def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    for values in itertools.product(*grid.values()):
+        yield dict(zip(grid, values, strict=True))
+
+
+def sweep(
+    recipes: Sequence[str],
+    *,
+    out: Path,
+    data: Any = "emoji",
+    modalities: Sequence[str] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    seeds: int = 3,
+    device: str = "auto",
+    **settings: Any,
+) -> list[Run]:
+    """Train every recipe with every cell of the grid and every seed; all settings are checked before the first run.
+
+    A finished run is read, a run that was cut short goes on from its checkpoint.
+    """
+    jobs = []
+    for name in recipes:
+        for cell in cells(grid or {}):
+            wanted = {k: v for k, v in (settings | cell).items() if k != "seed"}
+            sort_settings(name, wanted)
+            label = "-".join([name, *(f"{k.split('.')[-1]}={v}" for k, v in cell.items())])
+            jobs += [(name, wanted | {"seed": s}, Path(out) / f"{label}-s{s}") for s in range(seeds)]
+    if not jobs:
+        raise InputError("sweep: nothing to train; name a recipe, or ask for all that fit with --all")
+    es = load_data(data)
+    made = []
+    for k, (name, wanted, folder) in enumerate(jobs, 1):
+        run = _done(folder)
+        if run is None:
+            print(f"{k} of {len(jobs)}  {folder.name}", flush=True)
+            given = data if isinstance(data, str | Path) else es
+            begun = (folder / "config.yaml").exists()
+            run = train(name, data=given, out=folder, modalities=modalities, resume=begun, device=device, **wanted)
+            # of a grid the last checkpoint and the first and last look are enough
+            for step in sorted(run.snapshots)[1:-1]:
+                shutil.rmtree(run.snapshots[step])
+        made.append(run)
+    return made
+
+
+def _done(folder: Path) -> Run | None:
+    if not (folder / "config.yaml").exists():
+        return None
+    run = Run(folder)
+    return run if run.steps >= run.config["train"]["steps"] else None
+
+
+def moved(runs: Sequence[Run]) -> pd.DataFrame:
+    """How each recipe (and cell) moved the space, from the first look to the last: mean and t-interval over seeds.
+
+    Where a diagnostic has several subjects, their mean. `final` and `change` of each; `low`, `high` of the change.
+    """
+    from scipy.stats import t as student
+
+    found: dict[str, list[dict[str, tuple[float, float]]]] = {}
+    for run in runs:
+        label = run.name.rsplit("-s", 1)[0]
+        looks = [m for m in run.metrics if "probe_recall_at_1" in m]
+        ends = {name: (_mean(looks[0], name), _mean(looks[-1], name)) for name in MOVED}
+        found.setdefault(label, []).append(ends)
+    rows = []
+    for label, seeds in found.items():
+        for name in MOVED:
+            first, last = (np.array([s[name][k] for s in seeds]) for k in (0, 1))
+            change = last - first
+            n = len(change)
+            half = student.ppf(0.975, n - 1) * change.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
+            rows.append(
+                {
+                    "run": label,
+                    "name": name,
+                    "first": float(first.mean()),
+                    "final": float(last.mean()),
+                    "change": float(change.mean()),
+                    "low": float(change.mean() - half),
+                    "high": float(change.mean() + half),
+                    "seeds": n,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _mean(line: Mapping[str, Any], name: str) -> float:
+    values = [v for k, v in line.items() if k.startswith(f"{name} ") and "+" not in k]
+    return float(np.mean(values)) if values else math.nan
