@@ -19,7 +19,14 @@ def table(rows: list[dict]) -> str:
 
 def main() -> None:
     rows = []
-    for part in (sweep.suite, terms.uniformity, terms.volumes, sweep.ranks):
+    for part in (
+        sweep.suite,
+        terms.uniformity,
+        terms.volumes,
+        terms.tiled_contrast,
+        terms.loop_overhead,
+        sweep.ranks,
+    ):
         found = part()
         rows += found
         print(table(found), flush=True)

@@ -36,7 +36,11 @@ def ratios(jobs: dict[str, Job], rounds: int) -> dict[str, tuple[float, float]]:
 
 
 def growth(code: str) -> int:
-    """Bytes that `job()` of a program adds at its peak to what it held before, in a process of its own (Linux)."""
+    return growth_and_output(code)[0]
+
+
+def growth_and_output(code: str) -> tuple[int, str]:
+    """Bytes that `job()` of a program adds at its peak to what it held before, in a process of its own (Linux); and what it said."""
     program = (
         "def held(what):\n"
         "    lines = open('/proc/self/status')\n"
@@ -46,7 +50,8 @@ def growth(code: str) -> int:
         "before = held('VmRSS')\njob()\nprint(held('VmHWM') - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    return int(done.stdout.split()[-1])
+    *said, held = done.stdout.split()
+    return int(held), " ".join(said)
 
 
 def machine() -> str:

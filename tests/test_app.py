@@ -76,7 +76,8 @@ def test_run_screen_shows_the_reports_numbers(page, server, demo_runs):
     run = demo_runs["infonce"]
     split = "test" if (run.path / "reports" / "test" / "report.json").exists() else "validation"
     value = run.report(split).value("recall_at_1", "sketch", "color")
-    row = page.locator("tr", has_text="recall_at_1").filter(has_text="sketch → color")
+    of = page.get_by_text("sketch → color", exact=True)
+    row = page.locator("tr", has_text="recall_at_1").filter(has=of).first
     assert f"{value:.3f}" in row.inner_text()
     page.wait_for_selector("text=neighbours kept")
     assert page.locator(".js-plotly-plot").count() == 3
