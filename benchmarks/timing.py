@@ -40,7 +40,7 @@ def growth(code: str) -> int:
 
 
 def growth_and_output(code: str) -> tuple[int, str]:
-    """Bytes that `job()` of a program adds at its peak to what it held before, in a process of its own (Linux); and what it said."""
+    """Bytes that `job()` of a program adds at its peak, in a process of its own (Linux), and what it said."""
     program = (
         "def held(what):\n"
         "    lines = open('/proc/self/status')\n"
