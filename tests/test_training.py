@@ -250,3 +250,57 @@ def test_every_recipe_fits_some_data_or_says_what_it_needs(emoji):
     assert all(lacking(RECIPES[n], ["text", "color", "sketch"], "group") for n in set(RECIPES) - set(fit))
     listed = " ".join(r["recipes"] for r in table())
     assert all(f"`{n}`" in listed for n in RECIPES)
+
+
+def test_a_stage_starts_where_another_ended(tmp_path):
+    first = wb.train("align_uniform", out=tmp_path / "first", modalities=["text", "color"], **PLAIN)
+    second = wb.train("proclip", out=tmp_path / "second", modalities=["text", "color"], start=str(first.path), **PLAIN)
+    before, after = first.snapshot(), second.snapshot(0)
+    torch.testing.assert_close(after["text"], before["text"])
+    with pytest.raises(wb.InputError, match=r"none of its towers fits"):
+        wb.train(
+            "infonce",
+            out=tmp_path / "no",
+            modalities=["text", "color"],
+            start=str(first.path),
+            **(PLAIN | {"dim": 8, "hidden": 8}),
+        )
+
+
+@pytest.mark.parametrize("name", ["infonce", "gram"])
+def test_a_queue_of_earlier_rows_resumes_exactly(tmp_path, name):
+    settings = SHORT | {"queue": 100}
+    whole = wb.train(name, out=tmp_path / "whole", modalities=MODALITIES, **settings)
+    cut = wb.train(name, out=tmp_path / "cut", modalities=MODALITIES, **settings)
+    cut.checkpoints[30].unlink()
+    assert wb.train(name, out=tmp_path / "cut", modalities=MODALITIES, resume=True, **settings).metrics == whole.metrics
+    # more keys, so a guess costs more
+    assert whole.metrics[1]["loss"] > torch.tensor(64.0).log()
+    with pytest.raises(wb.InputError, match="has no keys"):
+        wb.train("siglip", out=tmp_path / "no", modalities=MODALITIES, **settings)
+
+
+@pytest.mark.parametrize(("tower", "name"), [("characters:text", "bytes"), ("cnn1d:color", "signal")])
+def test_other_towers(tmp_path, tower, name):
+    run = wb.train("infonce", out=tmp_path / name, modalities=["text", "color"], tower=tower, **PLAIN)
+    assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
+    assert embed(run, "test")["text"].shape[1] == 16
+
+
+def test_a_module_of_ones_own_is_a_tower(tmp_path):
+    mine = torch.nn.Sequential(torch.nn.Linear(512, 16), torch.nn.Tanh())
+    run = wb.train("infonce", out=tmp_path / "r", modalities=["text", "color"], own={"text": mine}, **PLAIN)
+    assert float(run.snapshot()["text"].abs().max()) <= 1.0
+    with pytest.raises(wb.InputError, match="towers of your own"):
+        embed(run, "test")
+
+
+def test_the_doctor_speaks_up_in_the_log(tmp_path):
+    """Pairs dealt out at random cannot be learnt, and the log says so when it is clear."""
+    es = wb.dataset("emoji").only(["text", "color"])
+    order = torch.randperm(len(es), generator=torch.Generator().manual_seed(0))
+    wrong = wb.EmbeddingSet({"text": es["text"], "color": es["color"][order]}, es.items)
+    run = wb.train("infonce", data=wrong, out=tmp_path / "r", temperature=1.0, **(PLAIN | {"lr": 1e-5}))
+    events = [m for m in run.metrics if "event" in m]
+    assert [e["event"] for e in events] == ["at_chance"]
+    assert "learnt nothing" in events[0]["sentence"]

@@ -33,6 +33,7 @@ from workbench.training.settings import Settings, sort_settings
 
 PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank", "gramian_volume")
 LOG_EVERY = 10  # steps between lines of the training loss
+QUEUED = ("infonce", "gram")  # recipes that know keys beyond the batch
 SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
@@ -45,6 +46,7 @@ def train(
     resume: bool = False,
     device: str = "auto",
     devices: int = 1,
+    own: Mapping[str, nn.Module] | None = None,
     **settings: Any,
 ) -> Run:
     """Train towers over a set with a recipe, and leave a run on disk: metrics, snapshots of the probe, checkpoints.
@@ -53,7 +55,8 @@ def train(
     recipe, by bare name where that is unique (`steps=500`, `temperature=0.05`), else as `train.x` or `objective.x`.
     The set is split by its column `split`, or 70/15/15 by family; the probe is the validation split, test is not
     touched. The same seed gives the same run; `resume=True` goes on from the last checkpoint to the same result.
-    `devices` above 1 starts as many processes, which share each batch and see all of it in the loss.
+    `devices` above 1 starts as many processes, which share each batch and see all of it in the loss. `own` modules
+    take the place of named towers: `{"image": my_module}`, from the modality's rows to `dim` numbers.
     """
     from lightning_fabric import Fabric
 
@@ -68,6 +71,8 @@ def train(
         "train": asdict(train_settings),
         "objective": objective_settings,
     }
+    if own:
+        config["own"] = {m: type(x).__name__ for m, x in own.items()}
     at = resolve_device(device)
     precision: Any = train_settings.precision
     if precision == "auto":  # on CUDA the towers run in bfloat16; objectives always see float32
@@ -83,7 +88,7 @@ def train(
     run = _open(Path(out), config, resume) if fabric.is_global_zero else None
     fabric.barrier()
     run = run or Run(out)
-    _Loop(run, es, config, fabric).go()
+    _Loop(run, es, config, fabric, own).go()
     fabric.barrier()
     return run
 
@@ -91,12 +96,17 @@ def train(
 class _Loop:
     """Everything a step needs, in one place."""
 
-    def __init__(self, run: Run, es: EmbeddingSet, config: Mapping[str, Any], fabric: Any) -> None:
+    def __init__(
+        self, run: Run, es: EmbeddingSet, config: Mapping[str, Any], fabric: Any, own: Mapping[str, nn.Module] | None
+    ) -> None:
         self.run, self.fabric = run, fabric
         self.settings = s = Settings(**config["train"])
         self.entry = RECIPES[config["recipe"]]
-        if s.chunk and fabric.world_size > 1:
-            raise InputError("train.chunk caches gradients in one process; leave it out with several devices")
+        for what, value in (("train.chunk", s.chunk), ("train.queue", s.queue)):
+            if value and fabric.world_size > 1:
+                raise InputError(f"{what} works in one process; leave it out with several devices")
+        if s.queue and self.entry.name not in QUEUED:
+            raise InputError(f"train.queue serves {' and '.join(QUEUED)}; recipe {self.entry.name} has no keys")
         torch.manual_seed(s.seed)
         es = with_splits(es)
         learn = es.split("train")
@@ -108,7 +118,9 @@ class _Loop:
         self.batch = min(s.batch, self.count)
         self.labels = _labels(learn, s, self.entry.needs)
         self.sampler = self._sampler()
-        model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout)
+        model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout, own)
+        if s.start:
+            _begin(model, Run(s.start))
         objective = recipe(config["recipe"], dims=dict.fromkeys(self.kinds, s.dim), **config["objective"])
         self.objective: Objective = objective.to(fabric.device)
         self.loss_of = Gathered(self.objective)
@@ -122,6 +134,7 @@ class _Loop:
         self.model, self.optimizer = fabric.setup(model, optimizer)
         self.teaches = _teacher(s, self.entry)
         self.teacher = copy.deepcopy(model).requires_grad_(False).eval() if self.teaches in ("start", "ema") else None
+        self.queue = {m: torch.zeros(0, s.dim, device=fabric.device) for m in self.kinds} if s.queue else {}
         self.frozen = [m for m in s.freeze.split(",") if m]
         for m in self.frozen:
             if m not in self.kinds:
@@ -226,7 +239,9 @@ class _Loop:
         return inputs, more
 
     def _loss(self, out: Mapping[str, Tensor], more: Mapping[str, Any]) -> dict[str, Tensor]:
-        self._last = Batch({m: x.float() for m, x in out.items()}, **more)
+        vectors = {m: x.float() for m, x in out.items()}
+        keys = {m: torch.cat([x, self.queue[m]]) for m, x in vectors.items()} if self.queue else None
+        self._last = Batch(vectors, keys=keys, **more)
         return self.loss_of(self._last)
 
     def _hold_still(self, step: int) -> None:
@@ -240,6 +255,10 @@ class _Loop:
     def _follow(self, step: int) -> None:
         """After the step: the averaged teacher, and the parts of the recipe that remember."""
         self.objective.after_step(self._last)
+        for m in self.queue:
+            # keys of an averaged teacher change slowly; without one they are the towers' own, as they were
+            new = self._last.teacher[m] if self.teaches == "ema" and self._last.teacher else self._last.modalities[m]
+            self.queue[m] = torch.cat([new.detach(), self.queue[m]])[: self.settings.queue]
         if self.teaches == "ema" and self.teacher is not None:
             with torch.no_grad():
                 for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
@@ -261,8 +280,16 @@ class _Loop:
             es = self._embed(self.probe, self.probe_inputs)
             self.run.keep_snapshot(step, es)
             self.run.log(step=step, **values, **probed(es, str(self.fabric.device)))
+            self._tell(step)
             self.run.keep_checkpoint(step, self._state())
         self.fabric.barrier()
+
+    def _tell(self, step: int) -> None:
+        """What the doctor says for the first time goes into the log, as an event of its own."""
+        said = {m["event"] for m in self.run.metrics if "event" in m}
+        for f in self.run.findings:
+            if f.rule not in said:
+                self.run.log(step=step, event=f.rule, severity=f.severity, sentence=f.sentence)
 
     def _embed(self, es: EmbeddingSet, inputs: Mapping[str, Tensor]) -> EmbeddingSet:
         self.model.eval()
@@ -281,6 +308,8 @@ class _Loop:
         }
         if self.teacher is not None:
             state["teacher"] = self.teacher.state_dict()
+        if self.queue:
+            state["queue"] = dict(self.queue)
         if self.fabric.device.type == "cuda":
             state["random"]["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
         return state
@@ -299,12 +328,25 @@ class _Loop:
         self.optimizer.load_state_dict({"state": kept, "param_groups": groups})
         if self.teacher is not None:
             self.teacher.load_state_dict(state["teacher"])
+        self.queue |= {m: x.to(self.fabric.device) for m, x in state.get("queue", {}).items() if m in self.queue}
         if self.fabric.global_rank == 0:
             torch.set_rng_state(state["random"]["cpu"])
             self.run.forget_after(step)
         if "cuda" in state["random"] and self.fabric.device.type == "cuda":
             torch.cuda.set_rng_state(state["random"]["cuda"], self.fabric.device)
         return step
+
+
+def _begin(model: nn.Module, before: Run) -> None:
+    """The towers of another run, where they have the same names and shapes."""
+    found = before.checkpoint()
+    if found is None:
+        raise InputError(f"{before.path}: train.start needs a run with a checkpoint")
+    mine, theirs = model.state_dict(), found[1]["model"]
+    shared = {k: x for k, x in theirs.items() if k in mine and mine[k].shape == x.shape}
+    if not shared:
+        raise InputError(f"{before.path}: none of its towers fits (train.start); use the same modalities and widths")
+    model.load_state_dict(mine | shared)
 
 
 def _plain(model: Any) -> nn.Module:
@@ -368,6 +410,8 @@ def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
     es = with_splits(load_data(run.config["data"] if data is None else data))
     if es.fingerprint != run.config["fingerprint"]:
         raise InputError(f"{run.path}: was trained on data {run.config['fingerprint']}, this is {es.fingerprint}")
+    if run.config.get("own"):
+        raise InputError(f"{run.path}: has towers of your own; embed with them, the run cannot build them")
     s = Settings(**run.config["train"])
     kinds = _kinds(s.tower, run.config["modalities"])
     part = es.split(split)

@@ -31,6 +31,8 @@ class Settings:
     precision: str = "auto"  # 32-true, bf16-mixed, or auto: bfloat16 on CUDA
     freeze: str = ""  # towers that do not learn, comma between
     freeze_until: int = 0  # step from which they do; 0: never
+    start: str = ""  # a run whose towers these start from: the stage before
+    queue: int = 0  # rows of earlier batches that queries meet too, for infonce and gram
     teacher: str = "auto"  # inputs, start, ema, or what the recipe needs
     ema: float = 0.996  # momentum of the averaged teacher
     sampler: str = "shuffle"  # shuffle, balanced (by label), hard (nearest strangers together)

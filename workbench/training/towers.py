@@ -14,6 +14,8 @@ from workbench.errors import InputError, unknown
 
 TOWERS: dict[str, Callable[..., nn.Module]] = {}
 PIXELS = {"cnn"}  # towers that read the drawing itself, from the column <modality>_png
+LETTERS = {"characters"}  # towers that read the text itself, from the column <modality>_text, else name
+LENGTH = 64  # bytes of a text that are read
 
 
 def tower(f: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
@@ -56,6 +58,41 @@ def cnn(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Mod
     return nn.Sequential(*layers)
 
 
+@tower
+def cnn1d(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+    """Four strided convolutions along a signal: spectra, audio features, anything whose dimensions have an order."""
+    widths = (1, 32, 64, 128, hidden)
+    layers: list[nn.Module] = [nn.LayerNorm(shape[0], elementwise_affine=False), nn.Unflatten(1, (1, shape[0]))]
+    for a, b in zip(widths, widths[1:], strict=False):
+        layers += [nn.Conv1d(a, b, 5, stride=2, padding=2), nn.GroupNorm(8, b), nn.GELU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool1d(1), nn.Flatten(), nn.Dropout(dropout), nn.Linear(hidden, dim))
+
+
+class Characters(nn.Module):
+    """A small transformer over bytes (names, DNA, SMILES): two layers, mean over the bytes that are there."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.letters, self.places = nn.Embedding(257, hidden, padding_idx=256), nn.Embedding(LENGTH, hidden)
+        layer = nn.TransformerEncoderLayer(
+            hidden, 4, 2 * hidden, dropout, activation="gelu", batch_first=True, norm_first=True
+        )
+        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+        self.head = nn.Linear(hidden, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        there = x != 256
+        z = self.letters(x) + self.places(torch.arange(x.shape[1], device=x.device))
+        z = self.body(z, src_key_padding_mask=~there)
+        return self.head((z * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1))
+
+
+@tower
+def characters(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+    """A small transformer over the bytes of a text column: names, DNA, SMILES."""
+    return Characters(dim, hidden, dropout)
+
+
 class Towers(nn.ModuleDict):
     """A tower a modality; called with a dict of inputs, gives a dict of vectors (B, dim)."""
 
@@ -63,9 +100,20 @@ class Towers(nn.ModuleDict):
         return {m: self[m](x) for m, x in inputs.items()}
 
 
-def build(kinds: Mapping[str, str], inputs: Mapping[str, Tensor], dim: int, hidden: int, dropout: float) -> Towers:
+def build(
+    kinds: Mapping[str, str],
+    inputs: Mapping[str, Tensor],
+    dim: int,
+    hidden: int,
+    dropout: float,
+    own: Mapping[str, nn.Module] | None = None,
+) -> Towers:
+    """The towers of a run; `own` modules take the place of named ones."""
     made = {}
     for m, x in inputs.items():
+        if own and m in own:
+            made[m] = own[m]
+            continue
         if kinds[m] not in TOWERS:
             raise unknown("tower", kinds[m], TOWERS)
         made[m] = TOWERS[kinds[m]](tuple(x.shape[1:]), dim, hidden, dropout)
@@ -78,6 +126,8 @@ def inputs(es: EmbeddingSet, kinds: Mapping[str, str]) -> dict[str, Tensor]:
     for m, kind in kinds.items():
         if kind in PIXELS:
             out[m] = drawings(es, f"{m}_png")
+        elif kind in LETTERS:
+            out[m] = letters(es, f"{m}_text" if f"{m}_text" in es.items else "name")
         elif not es.aligned(m):
             raise InputError(
                 f"{es.source}: modality {m!r} has missing or several rows an item; training needs one row an item: "
@@ -85,6 +135,17 @@ def inputs(es: EmbeddingSet, kinds: Mapping[str, str]) -> dict[str, Tensor]:
             )
         else:
             out[m] = es[m].float()
+    return out
+
+
+def letters(es: EmbeddingSet, column: str) -> Tensor:
+    """A column of texts as UTF-8 bytes (N, LENGTH), 256 where a text has ended."""
+    if column not in es.items:
+        raise unknown("column of texts", column, [c for c in es.items if es.items[c].dtype == object])
+    out = torch.full((len(es), LENGTH), 256)
+    for i, text in enumerate(es.items[column].astype(str)):
+        raw = text.encode()[:LENGTH]
+        out[i, : len(raw)] = torch.tensor(list(raw), dtype=torch.long)
     return out
 
 
