@@ -58,9 +58,9 @@ class Rows:
         a, b = self.item, k.item
         return int(a[0]) <= int(b[-1]) and int(b[0]) <= int(a[-1])
 
-    @cached_property
+    @property
     def exact(self) -> Tensor:
-        """Float64 unit rows, (n, d)."""
+        """Float64 unit rows, (n, d); made anew, as few ask and they are large."""
         return self.sweep.es.unit(self.modality, self.index).to(self.x.device)
 
     def of(self, modality: str, at: Tensor) -> Tensor:
