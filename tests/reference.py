@@ -392,7 +392,10 @@ def mutual_knn(s, a, b):
             near[m].setdefault(item, [s[m][j][0] for j in js])
     shares = []
     for item in sorted(set(near[a]) & set(near[b])):
-        x, y = near[a][item], near[b][item]
+        x, y = ([j for j in near[m][item] if j in near[o]] for m, o in ((a, b), (b, a)))
+        if not x or not y:
+            shares.append((sum(j in y for j in x) / max(len(x), 1) + sum(j in x for j in y) / max(len(y), 1)) / 2)
+            continue
         shares.append((sum(j in y for j in x) / len(x) + sum(j in x for j in y) / len(y)) / 2)
     return float(np.mean(shares))
 

@@ -1,5 +1,7 @@
 """Nominal 95 % intervals cover the truth at 93 to 97 %, over many planted sets with families of two."""
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -33,3 +35,32 @@ def test_coverage():
             hits[name] += row["low"] <= truth[name] <= row["high"]
     shares = {name: h / SETS for name, h in hits.items()}
     assert all(0.93 <= s <= 0.97 for s in shares.values()), shares
+
+
+def ragged_noise(seed, n=100, d=8):
+    """Independent directions: five captions an item, and half of the items without a sound."""
+    rng = np.random.default_rng(seed)
+    half = np.sort(rng.permutation(n)[: n // 2])
+    return wb.EmbeddingSet(
+        {
+            "image": rng.standard_normal((n, d)),
+            "text": rng.standard_normal((5 * n, d)),
+            "audio": rng.standard_normal((n // 2, d)),
+        },
+        pd.DataFrame({"id": [str(i) for i in range(n)]}),
+        rows={"text": np.repeat(np.arange(n), 5), "audio": half},
+    )
+
+
+@pytest.mark.slow
+def test_nulls_hold_noise_with_several_captions_and_missing_rows():
+    """Of 60 sets with nothing to see, most values must not stand out of their null: 95 % is nominal, 85 % is asked."""
+    asked = ["mutual_knn", "modality_gap", "relative_gap", "hubness", "hubness_within", "modality_separability"]
+    inside, count = {}, {}
+    for seed in range(60):
+        for r in wb.diagnose(ragged_noise(seed), only=asked).frame.to_dict("records"):
+            key = (r["name"], r["modalities"])
+            inside[key] = inside.get(key, 0) + (r["value"] <= r["null_high"])
+            count[key] = count.get(key, 0) + 1
+    shares = {k: inside[k] / count[k] for k in count}
+    assert all(v >= 0.85 for v in shares.values()), {k: v for k, v in shares.items() if v < 0.85}

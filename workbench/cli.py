@@ -65,11 +65,20 @@ def diagnose(
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
     settings |= {"label": label or None, "roles": roles, "executor": executor, "scheduler": scheduler or None}
-    if by:
-        _print_table(tables.slices(es, by, only=only or tables.HEADLINES, **settings), by)
-        return
-    if layer == "all":
-        _print_table(tables.layers(es, only=only or tables.LAYERED, **settings), "layer")
+    if by or layer == "all":
+        if html or (by and layer == "all"):
+            raise InputError("--by and --layer all each print one table: leave out --html, and one of the two")
+        frame = (
+            tables.slices(es, by, only=only or tables.HEADLINES, **settings)
+            if by
+            else tables.layers(es, only=only, **settings)
+        )
+        _print_table(frame, by or "layer")
+        if json_file:
+            from workbench.report import write_text
+
+            write_text(json_file, frame.to_json(orient="records", indent=1) + "\n")
+            say(f"  wrote {json_file}")
         return
     report = run_diagnose(es, only=only or None, layer=_whole(layer, "--layer"), **settings)
     _print(report)
@@ -206,9 +215,9 @@ def intervene(
     modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="save the changed set here")] = None,
 ) -> None:
-    """Change a space and see what that changes: fitted on the train items, judged on the others.
+    """Change a space and see what that changes: fitted on the train items, judged on the validation items.
 
-    Without a split column, one half of the families is fitted and the other half judged.
+    Where there are no such splits, one half of the families is fitted and the other half judged. Test is not read.
     """
     from workbench.formats import load
     from workbench.interventions import named
@@ -217,8 +226,9 @@ def intervene(
     es = load(data)
     change = named(name, **dict(_pair(text, "--set") for text in setting or []))
     chosen = modalities.split(",") if modalities else list(es.modalities)
-    if "split" in es.items and (es.items["split"] == "train").any() and (es.items["split"] != "train").any():
-        train, probe = es.split("train"), es.take((es.items["split"] != "train").to_numpy())
+    have = set(es.items["split"]) if "split" in es.items else set()
+    if {"train", "validation"} <= have:
+        train, probe = es.split("train"), es.split("validation")
     else:
         train, probe = es.take(es.halves == 0), es.take(es.halves == 1)
     table = change.compare(train, probe, *chosen)
@@ -331,7 +341,7 @@ def sweep(
     write_text(out / "index.html", sweep_page(frame))
     write_text(out / "moved.csv", frame.to_csv(index=False))
     say("\nLast look (change since the first [95 % over seeds])")
-    say(f"{'run':<24}" + "".join(f"{n:<32}" for n in sweeps.MOVED))
+    say(f"{'run':<34}" + "".join(f"{n:<32}" for n in sweeps.MOVED))
     for run, part in frame.groupby("run", sort=False):
         by = part.set_index("name")
         said = []
@@ -339,7 +349,7 @@ def sweep(
             r = by.loc[n]
             between = f" [{r['low']:+.2g}, {r['high']:+.2g}]" if math.isfinite(r["low"]) else ""
             said.append(f"{r['final']:.3g} ({r['change']:+.2g}{between})")
-        say(f"{run[:23]:<24}" + "".join(f"{x:<32}" for x in said))
+        say(f"{run:<34}" + "".join(f"{x:<32}" for x in said))
     say(f"\n{out / 'index.html'}")
 
 
@@ -379,7 +389,7 @@ def serve(
 
 @app.command()
 def catalog(
-    what: Annotated[str, typer.Argument(help="diagnostics, rules, interventions or recipes")] = "diagnostics",
+    what: Annotated[str, typer.Argument(help="diagnostics, rules, interventions, fits or recipes")] = "diagnostics",
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
 ) -> None:
     """List what there is: diagnostics with null and cost, the doctor's rules with what was measured, recipes."""

@@ -47,6 +47,8 @@ class Comparison:
     def sentences(self) -> list[str]:
         """A verdict a direction, in plain words."""
         said = []
+        if not len(self.paired):
+            return ["No retrieval to compare: the modalities have different widths, or there is only one."]
         for r in self.paired[self.paired["name"] == "recall_at_1"].to_dict("records"):
             q, k = r["modalities"]
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
@@ -54,7 +56,9 @@ class Comparison:
                 why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else ""
                 said.append(f"{q} → {k}: not distinguishable; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
             else:
-                alone = "" if math.isfinite(r["floor"]) else " One seed each: no verdict on the recipe."
+                alone = " One seed each: no verdict on the recipe."
+                if math.isfinite(r["floor"]):
+                    alone = f" Seeds alone change it by up to ±{r['floor']:.3f}."
                 said.append(
                     f"{q} → {k}: B is {r['verdict']}; R@1 of {r['n_gallery']:,} differs by {change}, "
                     f"{r['won']} queries won and {r['lost']} lost.{alone}"
@@ -89,7 +93,8 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     ids = one.items["id"][one.items["id"].isin(set(two.items["id"]))]
     if len(ids) < 4:
         raise InputError(
-            f"{one.source} and {two.source} share {len(ids)} ids; a comparison needs the same items, joined on 'id'"
+            f"{one.source} and {two.source} share {len(ids)} ids; a comparison needs at least four of the same items, "
+            "joined on the column 'id'"
         )
     one, two = (_of(x, ids) for x in (one, two))
     if by is not None and by not in one.items:

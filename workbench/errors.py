@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+SHOWN = 12  # names that an error lists beside the nearest one
+
 
 class InputError(ValueError):
     """One clear sentence for the person at the keyboard: what is wrong, where, and how to mend it.
@@ -17,5 +19,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not there, with the nearest one that is."""
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    if near and len(known) > SHOWN:
+        return InputError(f"no {what} named {name!r}: did you mean {near[0]!r}? There are {len(known)} of them")
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"no {what} named {name!r}: {hint}there are {', '.join(known) or 'none'}")

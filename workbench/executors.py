@@ -25,7 +25,7 @@ def by_waves(sweep: Sweep, do: Callable[[list[Statistic], Earlier, int, str], It
         for statistic in wave:
             states = parts[statistic]
             known[statistic] = statistic.finish(statistic.join([states[at] for at in sorted(states)]), sweep)
-    return known
+    return known | {s: known[c] for s, c in sweep.same_as.items()}
 
 
 def local(sweep: Sweep, scheduler: str | None = None) -> Earlier:

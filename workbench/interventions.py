@@ -128,6 +128,8 @@ def shift(share: float = 1.0) -> Intervention:
         if len(modalities) != 2:
             raise InputError(f"shift moves two modalities, not {len(modalities)}: fit(es, 'image', 'text')")
         a, b = modalities
+        if es[a].shape[-1] != es[b].shape[-1]:
+            raise InputError(f"shift needs equal widths: {a} has {es[a].shape[-1]}, {b} {es[b].shape[-1]}")
         delta = es.unit(a).mean(0) - es.unit(b).mean(0)
         return {a: Affine(share * delta / 2), b: Affine(-share * delta / 2)}
 
@@ -194,6 +196,8 @@ def remove_top(components: int = 1) -> Intervention:
         found = {}
         for m in modalities:
             mean, covariance = moments(es, m)
+            if not 1 <= components < len(mean):
+                raise InputError(f"remove_top: components={components} of {len(mean)} dimensions of {m}")
             top = torch.linalg.eigh(covariance).eigenvectors[:, -components:]
             found[m] = Affine(mean, torch.eye(len(mean), dtype=mean.dtype) - top @ top.T)
         return found
@@ -203,9 +207,7 @@ def remove_top(components: int = 1) -> Intervention:
 
 def matched(es: EmbeddingSet, a: str, b: str) -> tuple[Tensor, Tensor]:
     """Unit rows of the items that have both, the first row of each."""
-    from workbench.fused import Fused
-
-    item = Fused(es, (a, b)).item if es[a].shape[-1] == es[b].shape[-1] else _shared(es, a, b)
+    item = _shared(es, a, b)
     if len(item) < 2:
         raise InputError(f"{es.source}: fewer than two items have both {a} and {b}")
     first, second = (es.unit(m, torch.searchsorted(es.rows(m), item)) for m in (a, b))
@@ -225,6 +227,8 @@ def procrustes() -> Intervention:
         if len(modalities) != 2:
             raise InputError(f"procrustes turns one modality onto another, not {len(modalities)}")
         a, b = modalities
+        if es[a].shape[-1] != es[b].shape[-1]:
+            raise InputError(f"procrustes needs equal widths: {a} has {es[a].shape[-1]}, {b} {es[b].shape[-1]}")
         x, y = matched(es, a, b)
         u, _, v = torch.linalg.svd((y - y.mean(0)).T @ (x - x.mean(0)), full_matrices=False)
         return {a: Affine(x.mean(0)), b: Affine(y.mean(0), u @ v)}
@@ -278,4 +282,7 @@ def named(name: str, **settings: Any) -> Intervention:
     for key in settings:
         if key not in known:
             raise unknown(f"setting of {name}", key, known)
-    return make(**{k: type(known[k].default)(v) for k, v in settings.items()})
+    try:
+        return make(**{k: type(known[k].default)(v) for k, v in settings.items()})
+    except ValueError:
+        raise InputError(f"{name}: settings {dict(settings)} do not fit; the defaults are {make()!r}") from None

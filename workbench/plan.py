@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench.chunk import Chunk
 from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError
 from workbench.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
 from workbench.tile import Rows, Tile
 
@@ -84,7 +85,9 @@ class Sweep:
         self.family = es.families
         self.labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
         self.exact = exact
-        self.wanted = list(dict.fromkeys(statistics))
+        given = list(dict.fromkeys(statistics))
+        self.same_as = {s: s.canonical(es) for s in given}
+        self.wanted = list(dict.fromkeys(self.same_as.values()))
         asked = {s.query for s in self.wanted if isinstance(s, PairStatistic) and self.sampled(s)}
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
         self.waves = list(waves(self.wanted))
@@ -308,7 +311,13 @@ def spans(n: int, size: int) -> list[tuple[int, int]]:
 def resolve_device(device: str) -> torch.device:
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(device)
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device {device!r} is not known; give cpu, cuda, or auto") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device!r}: no CUDA device here; give cpu, or auto")
+    return found
 
 
 def has_bfloat16(device: torch.device) -> bool:

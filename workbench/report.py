@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from workbench.embeddings import EmbeddingSet, read_safetensors, replace_folder
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from workbench.doctor import Finding
@@ -100,6 +100,8 @@ class Report:
             hit = same[[tuple(m) == wanted for m in same["modalities"]]]
             if len(hit):
                 return hit.iloc[0]
+        if not len(same):
+            raise unknown("diagnostic of this report", name, self.frame["name"].unique())
         have = ", ".join(f"{name}({' '.join(m)})" for m in same["modalities"]) or f"no {name}"
         raise InputError(f"the report has no {name} of {', '.join(modalities) or 'nothing'}; it has {have}")
 
@@ -183,6 +185,8 @@ class Report:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    if path.is_dir() or not path.name:
+        raise InputError(f"{path}: is a folder; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     staging = path.with_name(f".{path.name}.writing")
     staging.write_text(text, encoding="utf-8")

@@ -73,9 +73,13 @@ def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
     return out
 
 
-def layers(data: Any, *, only: Sequence[str], **settings: Any) -> pd.DataFrame:
-    """Diagnostics of every layer of a set whose rows have layers: a row a layer, diagnostic and subject."""
+def layers(data: Any, *, only: Sequence[str] | None = None, **settings: Any) -> pd.DataFrame:
+    """Diagnostics of every layer of a set whose rows have layers: a row a layer, diagnostic and subject.
+
+    By default rank and cone, and the cluster indices where roles are given.
+    """
     es = as_set(data)
+    only = only or (LAYERED if settings.get("roles") else LAYERED[2:])
     if not es.layers:
         raise InputError(f"{es.source}: its rows have no layers; give vectors of shape (rows, layers, dimensions)")
     out = []

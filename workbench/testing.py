@@ -46,8 +46,8 @@ def planted(
     (10, ('image', 'text'))
     """
     c = gap / math.sqrt(2)
-    if not 0 <= c <= 1 or items < 4 or items % 2:
-        raise InputError("planted needs an even number of items, at least 4, and a gap between 0 and √2")
+    if not 0 <= c <= 1 or items < 4 or items % 2 or not -1 <= cosine <= 1:
+        raise InputError("planted needs an even number of items, at least 4, a gap in 0 … √2, and a cosine in −1 … 1")
     half, axes = items // 2, len(modalities)
     signal = unit(_noise(seed, half, dimensions), dim=1)
     vectors = {}

@@ -82,9 +82,9 @@ def evaluated(
     states = [known[r] if t is None else t.full for r, t in zip(reads, tallies, strict=True)]
     got = d.function(*states, **params)
     if d.each:
-        value, (low, high) = _over_each(d, subject, params, got, states[0], context.es, columns)
+        value, (low, high), many = _over_each(d, subject, params, got, states[0], context.es, columns)
     else:
-        value, (low, high) = float(got), intervals.NO_INTERVAL
+        value, (low, high), many = float(got), intervals.NO_INTERVAL, 0
         exact = [t.without for t in tallies if t is not None]
         if d.interval.startswith("jackknife") and exact:
             without = d.function(*exact, **params)
@@ -100,7 +100,13 @@ def evaluated(
         else:
             low, high = (min(max(x, d.bound[0]), d.bound[1]) if d.bound else x for x in (low, high))
     band = d.null.band(context, [known[x] for x in null_reads], subject, **params)
-    return sizes(reads, context) | {
+    sized = sizes(reads, context)
+    if many:  # as many values as the mean was taken over
+        sized["n_query"] = many
+        sized["n_gallery"] = (
+            sized["n_gallery"] if d.on == "direction" else max(many, sized["n_gallery"] // len(subject))
+        )
+    return sized | {
         "value": value,
         "low": low,
         "high": high,
@@ -122,8 +128,8 @@ def _over_each(
     state: State,
     es: EmbeddingSet,
     columns: dict[str, np.ndarray],
-) -> tuple[float, tuple[float, float]]:
-    """Value and interval of a diagnostic that has one value an item, a query or a row; keeps them as a column."""
+) -> tuple[float, tuple[float, float], int]:
+    """Value, interval and number of values, where there is one an item, a query or a row; keeps them as a column."""
     if d.each == "row":
         got, item = got
     else:
@@ -139,9 +145,9 @@ def _over_each(
     columns[f"{d.name} {joint.join(subject)}"] = (column / count).numpy()  # 0/0: the item has no value
     if d.each == "item":
         value = float(got.sum() / weight.sum())
-        return value, intervals.jackknife_of_a_mean(got, weight, family)
+        return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())
     value = float(got.mean() if d.reduce == "mean" else got.quantile(0.5))
-    return value, intervals.bootstrap(got, family, d.reduce)
+    return value, intervals.bootstrap(got, family, d.reduce), len(got)
 
 
 def sizes(reads: tuple, context: Context) -> dict[str, Any]:
@@ -155,5 +161,5 @@ def sizes(reads: tuple, context: Context) -> dict[str, Any]:
             "exact": not any(context.sweep.sampled(s) for s in looked.values()),
         }
     state = known[read[0]]
-    n = int(state["n"].sum()) if "n" in state else len(state["row"])
+    n = int(state["n"].sum()) if "n" in state else int(state["count"].sum()) if "cross" in state else len(state["row"])
     return {"n_query": n, "n_gallery": n}

@@ -47,7 +47,7 @@ def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
     each="item",
 )
 def matched_cosine(matched: State) -> Tensor:
-    r"""Mean signed cosine of matched rows, $\mathbb{E}_i\,\langle a_i, b_i\rangle$.
+    r"""Mean signed cosine of matched rows, $\mathbb{E}\,\langle a, b\rangle$ over all pairs of rows of one item.
 
     Stands beside the Gramian volume, which cannot see sign: opposite vectors have volume 0 and cosine −1. Read it
     against its null: in a narrow cone strangers score high too. Cost: one pass over rows. Equals

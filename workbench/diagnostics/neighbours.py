@@ -12,6 +12,7 @@ from workbench.statistics import Labels, Neighbours, State
 
 def occurrences(neighbours: State) -> Tensor:
     """How often each key is among the neighbours of the queries; keys that never are count 0: (K,)."""
+    apart(neighbours)
     index = neighbours["index"]
     return torch.bincount(index[index >= 0], minlength=int(neighbours["keys"])).double()
 
@@ -24,6 +25,7 @@ def skewness(x: Tensor) -> Tensor:
     return r.pow(3).mean() / deviation**3
 
 
+MOST_TIED = 0.5  # of the rows
 NEIGHBOURLY = "none: neighbours of a resampled row are the row itself"
 
 
@@ -114,21 +116,26 @@ def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
 
     $$\mathbb{E}_i\,|N_A(i) \cap N_B(i)| / k$$
 
-    Do both modalities see the same neighbourhoods? Needs no shared space: it compares two geometries, and a gap or a
-    rotation changes nothing. Chance is k/(N − 1). Of items with several rows the first speaks. Cost: all pairs within
-    each. Source: Huh et al. 2024 (Platonic representation), who clip outliers first and take the best of all layers.
+    Among neighbours that have both modalities. Do both see the same neighbourhoods? Needs no shared space: it compares
+    two geometries, and a gap or a rotation changes nothing. Chance is about k/(N − 1). Of items with several rows the
+    first speaks. Cost: all pairs within each. Source: Huh et al. 2024 (Platonic representation), who clip outliers
+    first and take the best of all layers.
 
     >>> import torch, workbench as wb
     >>> x = torch.randn(30, 5, generator=torch.Generator().manual_seed(0))
     >>> float(wb.diagnose({"a": x, "b": -x}, only=["mutual_knn"]).value("mutual_knn", "a", "b"))
     1.0
     """
+    apart(a, b)
     a, b = first_rows(a), first_rows(b)
     both = torch.isin(a["item"], b["item"])
     mine = a["key_item"][both]
     theirs = b["key_item"][torch.isin(b["item"], a["item"])]
     if len(mine) < 2:
         raise Reason("fewer than two items have both")
+    # a neighbour that lacks the other modality can never be shared, and is not asked for
+    mine = torch.where(torch.isin(mine, b["item"]), mine, -1)
+    theirs = torch.where(torch.isin(theirs, a["item"]), theirs, -1)
     return overlap(mine, theirs), a["item"][both]
 
 
@@ -139,9 +146,17 @@ def first_rows(neighbours: State) -> State:
     return {f: neighbours[f][leads] for f in ("item", "key_item")}
 
 
+def apart(*neighbours: State) -> None:
+    """Raises where most rows have more equally near keys than places: who is a neighbour is then no fact."""
+    for state in neighbours:
+        share = float(state["tied"].double().mean()) if len(state["tied"]) else 0.0
+        if share > MOST_TIED:
+            raise Reason(f"the nearest keys are tied for {share:.0%} of the rows: many rows coincide")
+
+
 def overlap(a: Tensor, b: Tensor) -> Tensor:
     """Share of the neighbours in each row that stand in the same row of the other, both ways: (n, k) twice → (n,)."""
-    hit = a[:, :, None] == b[:, None]
+    hit = (a[:, :, None] == b[:, None]) & (a >= 0)[:, :, None]
     known_a, known_b = (a >= 0), (b >= 0)
     one = (hit.any(2) & known_a).sum(1).double() / known_a.sum(1).clamp_min(1)
     other = (hit.any(1) & known_b).sum(1).double() / known_b.sum(1).clamp_min(1)

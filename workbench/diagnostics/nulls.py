@@ -163,8 +163,9 @@ def swapped_mmd(context, states, subject, *, t: float) -> Band:
 
 
 def coin(context, states, subject) -> Band:
-    n = sum(len(context.es[m]) for m in subject)
-    return _normal(0.5, 0.5 / math.sqrt(n))
+    """One toss a family: its rows, and the two rows of a pair, do not toss for themselves."""
+    families = np.unique(context.es.families[context.es.rows(subject[0]).numpy()])
+    return _normal(0.5, 0.5 / math.sqrt(len(families)))
 
 
 def same_gaussian(context, states, subject) -> Band:
@@ -245,11 +246,11 @@ def _points(rng: np.random.Generator, n: int, d: int) -> Tensor:
 
 
 @lru_cache(maxsize=16)
-def _sphere_neighbours(n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tensor], ...]:
+def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tensor], ...]:
     """Scores and positions of the ten nearest among n even points of the sphere, in a few draws."""
     rng, out = np.random.default_rng(0), []
-    for _ in range(10 if n <= 300 else 5):
-        x = _points(rng, n, d)
+    for _ in range(60 if n <= 300 else 12):
+        x = _points(rng, queries, d)
         s = x @ (x if within else _points(rng, n, d)).T
         if within:
             s.fill_diagonal_(-4.0)
@@ -262,13 +263,17 @@ def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, i
     def band(context, states, subject, **params) -> Band:
         from workbench.diagnostics.registry import Reason
 
-        n, d = min(len(context.es[subject[-1]]), POINTS), context.es[subject[0]].shape[-1]
-        if n < 4:
+        asked, keys = len(context.es[subject[0]]), len(context.es[subject[-1]])
+        share = min(POINTS / max(asked, keys), 1.0)  # fewer points, as many queries a key
+        queries, n, d = round(asked * share), round(keys * share), context.es[subject[0]].shape[-1]
+        if min(n, queries) < 4:
             return NAN_BAND
         try:
-            out = [measure(s, i, n) for s, i in _sphere_neighbours(n, d, within)]
+            out = [measure(s, i, n) for s, i in _sphere_neighbours(queries, n, d, within)]
         except Reason:
             return NAN_BAND
+        if len(out) >= 40:
+            return _percentiles(np.array(out))
         return _normal(float(np.mean(out)), float(np.std(out, ddof=1)))
 
     return Null(kind, band)
@@ -377,12 +382,23 @@ def _ranked(gain: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Band]:
     return band
 
 
-def chance_overlap(context, states, subject, *, k: int = 10) -> Band:
-    n = min(len(np.unique(context.es.rows(m).numpy())) for m in subject)
-    if n < 3:
-        return NAN_BAND
-    p = min(k / (n - 1), 1.0)
-    return _normal(p, math.sqrt(p * (1 - p) / (n * min(k, n - 1))))
+def chance_overlap(context, states, subject) -> Band:
+    """Lists of neighbours that know nothing of each other: the chance that an item stands in one at all."""
+    chances, items_of = [], []
+    for state in states:
+        listed = state["key_item"].sort(1).values
+        distinct = 1 + (listed.diff(dim=1) != 0).sum(1).double() - (listed[:, 0] < 0).double()
+        items = torch.unique(state["item"])
+        if len(items) < 3:
+            return NAN_BAND
+        chances.append(float(distinct.mean()) / (len(items) - 1))
+        items_of.append(items)
+    shared = items_of[0][torch.isin(items_of[0], items_of[1])]
+    p = min(sum(chances) / 2, 1.0)
+    # as many chances to agree as the shorter list has members that could be in the other
+    known = [torch.isin(state["key_item"], shared).sum(1).double().mean() for state in states]
+    n, k = len(shared), max(float(min(known)), 1.0)
+    return _normal(p, math.sqrt(p * (1 - p) / (n * k))) if n > 2 else NAN_BAND
 
 
 def same_label(context, states, subject) -> Band:
@@ -427,11 +443,11 @@ def _joint_reads(*m: str) -> tuple:
 
 
 def _pair_moments(a: str, b: str, **params) -> tuple:
-    return (Moments((a, b)),)
+    return (Moments((a, b), by_item=True),)
 
 
 def _raw_moments(a: str, b: str, **params) -> tuple:
-    return (Moments((a, b), True),)
+    return (Moments((a, b), True, True),)
 
 
 def _own_moments(a: str, b: str, **params) -> tuple:
@@ -440,6 +456,12 @@ def _own_moments(a: str, b: str, **params) -> tuple:
 
 def _positives(a: str, b: str, **params) -> tuple:
     return (Positive(a, b),)
+
+
+def _own_neighbours(a: str, b: str) -> tuple:
+    from workbench.statistics import Neighbours
+
+    return Neighbours(a, a), Neighbours(b, b)
 
 
 def _differences(a: str, b: str) -> tuple:
@@ -487,7 +509,7 @@ CHANCE_MIXED = Null("pairing shuffle", chance_mixed, _positives)
 CHANCE_RANK = Null("pairing shuffle", chance_median_rank, _positives)
 CHANCE_RECIPROCAL = Null("pairing shuffle", _ranked(lambda r: 1 / r), _positives)
 CHANCE_GAIN = Null("pairing shuffle", _ranked(lambda r: np.where(r <= 10, 1 / np.log2(1 + r), 0.0)), _positives)
-CHANCE_OVERLAP = Null("pairing shuffle", chance_overlap)
+CHANCE_OVERLAP = Null("pairing shuffle", chance_overlap, _own_neighbours)
 CHANCE_VOLUME = Null(
     "pairing shuffle",
     lambda c, s, subject, **params: chance_recall(c, s, subject, k=1),

@@ -157,11 +157,12 @@ def diagnostics() -> dict[str, Diagnostic]:
     return dict(sorted(REGISTRY.items(), key=lambda kv: FAMILIES.index(kv[1].family)))
 
 
-def choose(only: Sequence[str] | None) -> list[Diagnostic]:
+def choose(only: Sequence[str] | str | None) -> list[Diagnostic]:
     """The diagnostics of these names, or all; an unknown name is an error with the nearest one that exists."""
     known = diagnostics()
     if only is None:
         return list(known.values())
+    only = only.split(",") if isinstance(only, str) else [n for o in only for n in o.split(",")]
     for name in only:
         if name not in known:
             raise unknown("diagnostic", name, known)

@@ -44,6 +44,8 @@ def diagnose(
     started here): the same plan, so the same answer.
     """
     es = as_set(data)
+    if layer is not None and not es.layers:
+        raise InputError(f"{es.source}: layer={layer}, but its rows have no layers")
     if es.layers:
         layer = es.layers - 1 if layer is None else layer
         es = es.layer(layer)
@@ -109,6 +111,11 @@ def _settings(d: Diagnostic, given: Mapping[str, Any]) -> dict[str, Any]:
         if name not in d.params:
             raise unknown(f"parameter of {d.name}", name, d.params)
     try:
-        return {k: type(d.params[k])(v) for k, v in given.items()}
+        made = {k: type(d.params[k])(v) for k, v in given.items()}
+        if any(isinstance(v, float) and not v > 0 for v in made.values()):
+            raise ValueError
+        return made
     except (TypeError, ValueError):
-        raise InputError(f"{d.name}: parameters {dict(given)} do not fit; the defaults are {d.params}") from None
+        raise InputError(
+            f"{d.name}: parameters {dict(given)} do not fit: numbers above 0 are needed; the defaults are {d.params}"
+        ) from None

@@ -82,7 +82,8 @@ def examine(report: Report) -> list[Finding]:
     from workbench.doctor import reports  # noqa: F401 - its rules register themselves
 
     found = [finding for r in RULES for finding in r(report)]
-    looked = report.has("uniformity") and report.has("recall_at_10")
+    known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
+    looked = {"uniformity", "recall_at_10"} <= known
     if looked and not any(f.severity in ("fault", "warning") for f in found):
         found.append(
             Finding("healthy", "info", "No sign of collapse, of pairs at chance, or of tuples that agree only in part.")

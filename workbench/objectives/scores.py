@@ -5,11 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workbench.errors import InputError
 from workbench.objectives.geometry import EPS, gram_volume_of
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:
     """Cosines of unit rows: (Q, d), (K, d) → (Q, K). Sees sign; 1 at perfect alignment."""
+    if a.shape[-1] != b.shape[-1]:
+        raise InputError(f"rows of {a.shape[-1]} and of {b.shape[-1]} dimensions have no cosine: give them one width")
     return a @ b.T
 
 

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from workbench.plan import Chunk, Sweep
+    from workbench.chunk import Chunk
+    from workbench.embeddings import EmbeddingSet
+    from workbench.plan import Sweep
     from workbench.tile import Tile
 
 State = dict[str, Tensor]
@@ -36,6 +38,10 @@ class Statistic:
     @property
     def after(self) -> tuple[Statistic, ...]:
         return ()
+
+    def canonical(self, es: EmbeddingSet) -> Statistic:
+        """The statistic whose state is the same on this set: worked out once."""
+        return self
 
     def prepare(self, sweep: Sweep, earlier: Earlier) -> State:
         """Made once before the wave of this statistic, found by `look` under `Prepared(self)`: a fitted direction."""

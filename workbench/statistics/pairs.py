@@ -135,7 +135,8 @@ class Neighbours(PairStatistic):
     """Per query row: its k nearest key rows, and their cosines; within a modality, rows of other items only.
 
     `index` (n, k) positions of key rows, `score` (n, k), `item` (n,) and `key_item` (n, k). Membership and order are
-    those of float64, ties by position; within a modality so are the two best scores. Fewer keys than k: −1.
+    those of float64, ties by position, and `tied` (n,) says where these decided; within a modality so are the two
+    best scores. Fewer keys than k: −1.
     """
 
     query: str
@@ -200,6 +201,9 @@ class Neighbours(PairStatistic):
         doubt = (full & (edge <= state["score"][:, -1].double() + band)).nonzero()[:, 0]
         for part in doubt.split(256) if len(doubt) else ():
             score[part], index[part] = self._again(sweep, row[part], score.shape[1])
+        tied = torch.zeros(len(row), dtype=torch.bool)
+        if score.shape[1] > self.k:
+            tied = (index[:, self.k] != NONE) & (score[:, self.k - 1] - score[:, self.k] <= TIE)
         score, index = score[:, : self.k], index[:, : self.k]
         index = index.masked_fill((index == NONE) | (score <= -2.5), -1)
         key_item = torch.where(index < 0, -1, es.rows(self.key)[index.clamp_min(0)])
@@ -209,6 +213,7 @@ class Neighbours(PairStatistic):
             "index": index,
             "item": es.rows(self.query)[row],
             "key_item": key_item,
+            "tied": tied,
             "keys": torch.tensor(len(es[self.key])),
         }
 

@@ -13,25 +13,36 @@ from workbench.objectives.geometry import leading_share, triangle_area, volume
 from workbench.statistics.base import Earlier, RowStatistic, State, Statistic, fold, merge_rows
 
 if TYPE_CHECKING:
-    from workbench.plan import Chunk
+    from workbench.chunk import Chunk
+    from workbench.embeddings import EmbeddingSet
 
 
 @dataclass(frozen=True)
 class Moments(RowStatistic):
     """Count, mean and centred scatter of the unit (or raw) rows of one modality, or of several joined side by side.
 
-    Joined, each item counts once for every combination of its rows, and only where no modality is missing.
+    Joined, each item counts once for every combination of its rows, and only where no modality is missing; `by_item`
+    takes the mean of its rows instead, so that it counts once.
     """
 
     modalities: tuple[str, ...]
     raw: bool = False
+    by_item: bool = False
+
+    def canonical(self, es: EmbeddingSet) -> Statistic:
+        """With one row an item both are the same."""
+        same = self.by_item and all(es.aligned(m) for m in self.modalities)
+        return Moments(self.modalities, self.raw) if same else self
 
     def look(self, chunk: Chunk, earlier: Earlier) -> State:
-        rows = chunk.tuples(self.modalities)
-        x = torch.cat(
-            [chunk.vectors(m, self.raw)[i] for m, i in zip(self.modalities, rows.rows, strict=True)],
-            1,
-        )
+        if self.by_item:
+            sums, count = chunk.item_sums(self.modalities, self.raw)
+            there = (count > 0).all(1)
+            x = (sums[there] / count[there][..., None]).flatten(1)
+        else:
+            rows = chunk.tuples(self.modalities)
+            parts = zip(self.modalities, rows.rows, strict=True)
+            x = torch.cat([chunk.vectors(m, self.raw)[i] for m, i in parts], 1)
         mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
         y = x - mean
         return {"n": torch.tensor(float(len(x)), dtype=torch.float64), "mean": mean, "scatter": y.T @ y}

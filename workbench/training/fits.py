@@ -17,15 +17,14 @@ NEEDED = {
     "teacher of the same width": "another model's vectors of the towers' own width",
 }
 SPECIAL = {"grace": "roles", "sepclr": "target", "distil": "teacher of the same width"}
-LEAST = {"triangle": 3, "grace": 3}
 
 
 def lacking(entry: Entry, modalities: Sequence[str], label: str = "") -> str:
     """What these data lack for a recipe, or nothing: plain rows of each modality, and perhaps a label."""
     if entry.name in SPECIAL:
         return NEEDED[SPECIAL[entry.name]]
-    if len(modalities) < LEAST.get(entry.name, 2):
-        return f"{LEAST[entry.name]} modalities"
+    if len(modalities) < entry.least:
+        return f"{entry.least} modalities"
     for what in entry.needs:
         if what in ("negatives", "tokens") or (what == "labels" and not label):
             return NEEDED[what]

@@ -26,6 +26,7 @@ from workbench.plan import resolve_device
 from workbench.progress import progress
 from workbench.report import write_text
 from workbench.training import samplers, towers
+from workbench.training.fits import lacking
 from workbench.training.gather import Gathered
 from workbench.training.gradcache import cached_backward
 from workbench.training.run import Run
@@ -61,20 +62,17 @@ def train(
     from lightning_fabric import Fabric
 
     es = load_data(data)
-    train_settings, objective_settings = sort_settings(name, settings)
-    chosen = tuple(modalities or es.modalities)
-    config = {
-        "recipe": name,
-        "data": str(data) if isinstance(data, str | os.PathLike) else es.source,
-        "fingerprint": es.fingerprint,
-        "modalities": list(chosen),
-        "train": asdict(train_settings),
-        "objective": objective_settings,
-    }
+    if es.layers:
+        raise InputError(f"{es.source}: its rows have layers; train on one of them, es.layer(k)")
+    config = configured(name, es, data, modalities, settings)
     if own:
         config["own"] = {m: type(x).__name__ for m, x in own.items()}
+    if why := lacking(RECIPES[name], config["modalities"], config["train"]["label"]):
+        raise InputError(f"recipe {name} needs {why}; 'workbench catalog fits' says which recipe fits which data")
+    if devices < 1:
+        raise InputError(f"devices must be 1 or more, not {devices}")
     at = resolve_device(device)
-    precision: Any = train_settings.precision
+    precision: Any = config["train"]["precision"]
     if precision == "auto":  # on CUDA the towers run in bfloat16; objectives always see float32
         precision = "bf16-mixed" if at.type == "cuda" else "32-true"
     fabric = Fabric(
@@ -91,6 +89,24 @@ def train(
     _Loop(run, es, config, fabric, own).go()
     fabric.barrier()
     return run
+
+
+def configured(
+    name: str, es: EmbeddingSet, data: Any, modalities: Sequence[str] | None, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a run's config.yaml says, from what was asked for."""
+    train_settings, objective_settings = sort_settings(name, settings)
+    for m in modalities or ():
+        if m not in es:
+            raise unknown("modality", m, es.modalities)
+    return {
+        "recipe": name,
+        "data": str(data) if isinstance(data, str | os.PathLike) else es.source,
+        "fingerprint": es.fingerprint,
+        "modalities": list(modalities or es.modalities),
+        "train": asdict(train_settings),
+        "objective": objective_settings,
+    }
 
 
 class _Loop:
@@ -116,6 +132,10 @@ class _Loop:
         self.probe_inputs = towers.inputs(self.probe, self.kinds)
         self.count = len(learn)
         self.batch = min(s.batch, self.count)
+        if self.batch < s.batch:
+            print(f"train.batch={s.batch} is more than the {self.count} training items: batches of {self.batch}")
+        if len(self.probe) < 2:
+            raise InputError(f"{es.source}: {len(self.probe)} validation items; the probe needs at least two")
         self.labels = _labels(learn, s, self.entry.needs)
         self.sampler = self._sampler()
         model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout, own)
@@ -462,17 +482,26 @@ def load_data(data: Any) -> EmbeddingSet:
     return as_set(data)
 
 
+def check_same(out: Path, config: Mapping[str, Any]) -> None:
+    """A run goes on, or is taken for the one asked for, only if nothing of its configuration differs."""
+    old = Run(out).config
+    changed = [k for k in config if config[k] != old.get(k)]
+    if changed:
+        raise InputError(
+            f"{out}: cannot resume, {', '.join(changed)} differ from the run's config.yaml; choose another folder"
+        )
+
+
 def _open(out: Path, config: dict[str, Any], resume: bool) -> Run:
     """A new folder, or the old one where the run may go on."""
     file = out / "config.yaml"
     if file.exists():
         if not resume:
             raise InputError(f"{out}: a run is here already; go on with resume (--resume), or choose another folder")
-        old = Run(out).config
-        changed = [k for k in config if config[k] != old.get(k)]
-        if changed:
-            raise InputError(f"{out}: cannot resume, {', '.join(changed)} differ from the run's config.yaml")
-    elif out.exists() and any(out.iterdir()):
+        check_same(out, config)
+    elif resume:
+        raise InputError(f"{out}: no run here to resume (no config.yaml); leave --resume out to start one")
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists and is no run; choose another folder, nothing was written")
     write_text(file, yaml.safe_dump(config, sort_keys=False))
     for folder in ("snapshots", "checkpoints", "reports"):

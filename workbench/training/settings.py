@@ -42,6 +42,21 @@ class Settings:
     watch: str = "probe_recall_at_1"
 
 
+LEAST = {
+    "steps": 1,
+    "batch": 2,
+    "lr": 0,
+    "weight_decay": 0,
+    "dim": 1,
+    "hidden": 8,
+    "evaluate": 1,
+    "clip": 0,
+    "accumulate": 1,
+    "chunk": 0,
+    "freeze_until": 0,
+    "queue": 0,
+    "patience": 0,
+}
 PRECISIONS = ("auto", "32-true", "bf16-mixed", "16-mixed")
 TEACHERS = ("auto", "inputs", "start", "ema", "none")
 SAMPLERS = ("shuffle", "balanced", "hard")
@@ -67,6 +82,12 @@ def sort_settings(name: str, settings: Mapping[str, Any]) -> tuple[Settings, dic
         out[full[0]] = _cast(full[0], value, allowed[full[0]])
     picked = {p: {k.split(".", 1)[1]: v for k, v in out.items() if k.startswith(p)} for p in ("train.", "objective.")}
     made = Settings(**picked["train."])
+    for key, least in LEAST.items():
+        if not getattr(made, key) >= least:
+            raise InputError(f"train.{key} must be at least {least}, not {getattr(made, key)}")
+    for key in ("dropout", "drop", "warmup", "ema"):
+        if not 0 <= getattr(made, key) <= 1 or (key in ("dropout", "drop") and getattr(made, key) == 1):
+            raise InputError(f"train.{key} must be between 0 and 1, not {getattr(made, key)}")
     for what, value, known in (
         ("train.precision", made.precision, PRECISIONS),
         ("train.teacher", made.teacher, TEACHERS),

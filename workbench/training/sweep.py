@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError
-from workbench.training.loop import load_data, train
+from workbench.objectives.recipes import RECIPES
+from workbench.training.fits import lacking
+from workbench.training.loop import check_same, configured, load_data, train
 from workbench.training.run import Run
 from workbench.training.settings import sort_settings
 
@@ -50,26 +52,25 @@ def sweep(
     if not jobs:
         raise InputError("sweep: nothing to train; name a recipe, or ask for all that fit with --all")
     es = load_data(data)
+    for name in recipes:
+        if why := lacking(RECIPES[name], modalities or es.modalities, str(settings.get("label", ""))):
+            raise InputError(f"sweep: recipe {name} needs {why}")
     made = []
     for k, (name, wanted, folder) in enumerate(jobs, 1):
-        run = _done(folder)
+        given = data if isinstance(data, str | Path) else es
+        begun = (folder / "config.yaml").exists()
+        run = None
+        if begun:
+            check_same(folder, configured(name, es, given, modalities, wanted))
+            run = Run(folder) if Run(folder).steps >= Run(folder).config["train"]["steps"] else None
         if run is None:
             print(f"{k} of {len(jobs)}  {folder.name}", flush=True)
-            given = data if isinstance(data, str | Path) else es
-            begun = (folder / "config.yaml").exists()
             run = train(name, data=given, out=folder, modalities=modalities, resume=begun, device=device, **wanted)
             # of a grid the last checkpoint and the first and last look are enough
             for step in sorted(run.snapshots)[1:-1]:
                 shutil.rmtree(run.snapshots[step])
         made.append(run)
     return made
-
-
-def _done(folder: Path) -> Run | None:
-    if not (folder / "config.yaml").exists():
-        return None
-    run = Run(folder)
-    return run if run.steps >= run.config["train"]["steps"] else None
 
 
 def moved(runs: Sequence[Run]) -> pd.DataFrame:

@@ -49,8 +49,15 @@ class Entry:
     teacher: str = "none"
 
     @property
+    def least(self) -> int:
+        """The fewest modalities that it works on: the first number of what it says of them."""
+        return int(self.modalities[0]) if self.modalities[0].isdigit() else 2
+
+    @property
     def summary(self) -> str:
-        return (inspect.getdoc(self.build) or "").splitlines()[0]
+        """The docstring's first sentence."""
+        first = " ".join((inspect.getdoc(self.build) or "").split("\n\n")[0].split())
+        return first.split(". ")[0].rstrip(".") + "."
 
 
 RECIPES: dict[str, Entry] = {}
@@ -110,6 +117,14 @@ class Objective(nn.Module):
         return t.clamp(COLDEST, WARMEST) if self.log_temperature.requires_grad else t
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
+        if not isinstance(batch, Batch):
+            raise InputError(
+                f"an objective takes a Batch, not {type(batch).__name__}: wb.Batch({{'image': x, 'text': y}})"
+            )
+        if len(batch.names) < self.entry.least:
+            raise InputError(
+                f"recipe {self.entry.name} needs {self.entry.least} modalities, not {', '.join(batch.names)}"
+            )
         parts = {t.name: t.function(batch, self.temperature) for t in self.terms}
         total = torch.stack([t.weight * parts[t.name] for t in self.terms]).sum()
         return {"loss": total} | {k: x.detach() for k, x in parts.items()}
