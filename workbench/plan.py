@@ -24,7 +24,7 @@ TILE = 1_024  # rows a side: large enough that the product dwarfs the rest, smal
 SMALLEST_TILE = 64  # a device that cannot hold even this is too small
 GROUPS = 64  # tasks fold into this many groups whatever the workers, so the sums are the same bits on any number
 STRIP = 8  # tiles of rows that stay at hand while the keys pass by
-PAIRS = 1 << 13  # chosen pairs whose float64 rows are held together: they should fit the cache
+PAIRS = 1 << 11  # chosen pairs whose float64 rows are held together: they should fit the cache
 CACHE_BYTES = 64 << 20  # float32 unit rows kept between tiles; their float64 and bfloat16 forms come on top
 
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from workbench.tile import Tile
 
 SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
-PAIRS = 1 << 13  # tuples whose float64 rows are held together
+PAIRS = 1 << 11  # tuples whose float64 rows are held together
 DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
 FAR = -4.0  # below any cosine, and below the −3 of a row's own item
-BLOCK = 8_192  # keys that the few rows in doubt meet at once
+BLOCK = 2_048  # keys that the few rows in doubt meet at once
 NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
 
 
