@@ -32,7 +32,8 @@ def ranks(tmp_path, count, body):
         "dist.init_process_group('gloo', init_method=sys.argv[1], rank=int(sys.argv[2]), world_size=int(sys.argv[3]))\n"
         "rank, size = dist.get_rank(), dist.get_world_size()\n"
         + textwrap.dedent(body)
-        + "\ndist.destroy_process_group()\n"
+        # gloo's threads may outlive the interpreter's teardown and abort it: everything is on disk, leave at once
+        + "\ndist.barrier()\ndist.destroy_process_group()\nsys.stdout.flush()\nos._exit(0)\n"
     )
     meet = f"file://{tmp_path}/meet"
     env = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
@@ -40,8 +41,8 @@ def ranks(tmp_path, count, body):
         subprocess.Popen([sys.executable, script, meet, str(r), str(count)], env=env, stderr=subprocess.PIPE, text=True)
         for r in range(count)
     ]
-    for p in running:
-        _, err = p.communicate(timeout=180)
+    said = [p.communicate(timeout=180)[1] for p in running]
+    for p, err in zip(running, said, strict=True):
         assert p.returncode == 0, err
 
 
