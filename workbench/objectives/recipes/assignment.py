@@ -10,13 +10,9 @@ from torch import Tensor, nn
 from workbench.objectives import heads, transport
 from workbench.objectives.batch import Batch, nothing, wide
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import over_pairs
+from workbench.objectives.recipes.contrast import clip, over_pairs
 
 unit = torch.nn.functional.normalize
-
-
-def contrast(batch: Batch, temperature: Tensor) -> Tensor:
-    return over_pairs(batch, lambda x, y: heads.symmetric(x @ y.T / temperature))
 
 
 def transported(x: Tensor, y: Tensor, x_present: Tensor | None, y_present: Tensor | None, eps: float) -> Tensor:
@@ -60,7 +56,7 @@ def orma(whole: float = 0.3, parts: float = 0.7, eps: float = 0.1) -> list[Term]
         s = transported(unit(wide(x), dim=-1), unit(wide(y), dim=-1), there.get(a), there.get(b), eps)
         return heads.symmetric(s / temperature)
 
-    return [Term("wholes", whole, contrast), Term("transport", parts, bags)]
+    return [Term("wholes", whole, clip), Term("transport", parts, bags)]
 
 
 class Swapped(nn.Module):

@@ -22,6 +22,11 @@ def over_pairs(batch: Batch, loss) -> Tensor:
     return torch.stack(losses).mean()
 
 
+def clip(batch: Batch, temperature: Tensor) -> Tensor:
+    """The symmetric softmax contrast of all pairs of modalities, as other recipes stand on it."""
+    return over_pairs(batch, lambda x, y: heads.symmetric(scores.cosine(x, y) / temperature))
+
+
 @entry(
     paper="Radford et al. 2021 (CLIP); van den Oord et al. 2018 (InfoNCE)",
     family="contrast",
@@ -138,16 +143,13 @@ def infoloob(beta: float = 8.0) -> list[Term]:
 def cyclip(cross: float = 0.25, within: float = 0.25) -> list[Term]:
     """InfoNCE with two consistencies: similarities across must be symmetric, and alike within both modalities."""
 
-    def contrast(batch: Batch, temperature: Tensor) -> Tensor:
-        return over_pairs(batch, lambda x, y: heads.symmetric(x @ y.T / temperature))
-
     def across(batch: Batch, temperature: Tensor) -> Tensor:
         return over_pairs(batch, lambda x, y: (x @ y.T - y @ x.T).square().sum() / len(x))
 
     def inside(batch: Batch, temperature: Tensor) -> Tensor:
         return over_pairs(batch, lambda x, y: (x @ x.T - y @ y.T).square().sum() / len(x))
 
-    return [Term("contrast", 1.0, contrast), Term("cross", cross, across), Term("within", within, inside)]
+    return [Term("contrast", 1.0, clip), Term("cross", cross, across), Term("within", within, inside)]
 
 
 @entry(

@@ -5,17 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.objectives import heads
 from workbench.objectives.batch import Batch, nothing
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import over_pairs
+from workbench.objectives.recipes.contrast import clip
 from workbench.objectives.recipes.space import hybrid
 
 unit = torch.nn.functional.normalize
-
-
-def contrast(batch: Batch, temperature: Tensor) -> Tensor:
-    return over_pairs(batch, lambda x, y: heads.symmetric(x @ y.T / temperature))
 
 
 def distances(x: Tensor) -> Tensor:
@@ -85,7 +80,7 @@ def proclip(modality: str = "", weight: float = 0.1, reduction: str = "sum") -> 
     """
     why = "recipe proclip"
     return [
-        Term("contrast", 1.0, contrast),
+        Term("contrast", 1.0, clip),
         Term("rows", weight, lambda b, t: held(b, lambda x, y: rows(x, y, reduction), modality, why)),
         Term("structure", weight, lambda b, t: held(b, lambda x, y: structure(x, y, reduction), modality, why)),
     ]

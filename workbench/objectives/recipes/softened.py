@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from workbench.objectives import heads, scores, targets
 from workbench.objectives.batch import Batch, nothing, wide
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import over_pairs
+from workbench.objectives.recipes.contrast import clip
 
 unit = torch.nn.functional.normalize
 
@@ -391,7 +391,4 @@ def protoclip(
     to the towers.
     """
 
-    def contrast(batch: Batch, temperature: Tensor) -> Tensor:
-        return over_pairs(batch, lambda x, y: heads.symmetric(x @ y.T / temperature))
-
-    return [Term("contrast", 1.0, contrast), Term("prototypes", 1.0, Prototypes(dims, clusters, memory, every, soft))]
+    return [Term("contrast", 1.0, clip), Term("prototypes", 1.0, Prototypes(dims, clusters, memory, every, soft))]

@@ -10,13 +10,9 @@ from torch import Tensor, nn
 from workbench.objectives import geometry, heads, targets
 from workbench.objectives.batch import Batch, nothing, wide
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import over_pairs
+from workbench.objectives.recipes.contrast import clip, over_pairs
 
 unit = torch.nn.functional.normalize
-
-
-def contrast(batch: Batch, temperature: Tensor) -> Tensor:
-    return over_pairs(batch, lambda x, y: heads.symmetric(x @ y.T / temperature))
 
 
 def raw_pairs(batch: Batch, loss) -> Tensor:
@@ -133,7 +129,7 @@ def mmd(weight: float = 2.0, sigma: float = 1.0) -> list[Term]:
     def discrepancy(batch: Batch, temperature: Tensor) -> Tensor:
         return over_pairs(batch, lambda x, y: geometry.mmd(x, y, sigma=sigma))
 
-    return [Term("contrast", 1.0, contrast), Term("mmd", weight, discrepancy)]
+    return [Term("contrast", 1.0, clip), Term("mmd", weight, discrepancy)]
 
 
 @entry(
@@ -245,7 +241,7 @@ def gap_guard(weight: float = 10.0, tolerance: float = 0.05) -> list[Term]:
 
     The published rule stops training at 10 % change of a logit; cosines may start near 0, so this one is absolute.
     """
-    return [Term("contrast", 1.0, contrast), Term("guard", weight, GapGuard(tolerance))]
+    return [Term("contrast", 1.0, clip), Term("guard", weight, GapGuard(tolerance))]
 
 
 @entry(
