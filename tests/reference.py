@@ -174,7 +174,7 @@ def matched_distance(s, a, b):
 
 
 def modality_separability(s, a, b, half):
-    right = []
+    right = {a: [], b: []}
     for judged in (0, 1):
         taught = {m: np.array([unit(v) for i, v in s[m] if half[i] != judged]) for m in (a, b)}
         mu = {m: x.mean(0) for m, x in taught.items()}
@@ -182,8 +182,8 @@ def modality_separability(s, a, b, half):
         d = len(within)
         w = np.linalg.solve(within + 1e-3 * np.trace(within) / d * np.eye(d), mu[a] - mu[b])
         for m, sign in ((a, 1), (b, -1)):
-            right += [sign * float((unit(v) - (mu[a] + mu[b]) / 2) @ w) > 0 for i, v in s[m] if half[i] == judged]
-    return float(np.mean(right))
+            right[m] += [sign * float((unit(v) - (mu[a] + mu[b]) / 2) @ w) > 0 for i, v in s[m] if half[i] == judged]
+    return float(np.mean(right[a]) + np.mean(right[b])) / 2
 
 
 def frechet_distance(s, a, b):

@@ -167,8 +167,9 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
     $$w = (S_w + \lambda I)^{-1}(\bar a - \bar b), \quad \lambda = 10^{-3}\,\mathrm{tr}(S_w)/d$$
 
     0.5: the modalities cannot be told apart along any one direction; 1: they can, as in nearly every trained model:
-    a fact, not a fault. Both modalities weigh alike. Cost: two passes over rows, d³. Source: Fisher 1936; the use as a
-    gap measure as in Shi et al. 2023 ("Towards understanding the modality gap in CLIP").
+    a fact, not a fault. Both modalities weigh alike, however many rows they have. Cost: two passes over rows, d³.
+    Source: Fisher 1936; the use as a gap measure as in Shi et al. 2023 ("Towards understanding the modality gap in
+    CLIP").
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(8) + 0.1
@@ -176,7 +177,9 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
     >>> float(report.value("modality_separability", "a", "b"))
     1.0
     """
-    return torch.cat([a["correct"], b["correct"]]), torch.cat([a["item"], b["item"]])
+    rows = len(a["correct"]) + len(b["correct"])
+    alike = [s["correct"] * rows / (2 * len(s["correct"])) for s in (a, b)]
+    return torch.cat(alike), torch.cat([a["item"], b["item"]])
 
 
 def root(scatter: Tensor) -> Tensor:

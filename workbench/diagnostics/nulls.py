@@ -21,6 +21,7 @@ from workbench.statistics import Matched, Moments, Positive, Ranks, VolumeRanks
 DRAWS = 2_000
 SHUFFLED_TUPLES = 4_096  # enough that the error of the band's centre is far below its width
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
+NEIGHBOUR_WORK = 2e9  # products that a null of neighbours may cost: fewer draws of more points
 POINTS = 1_000  # random points whose neighbours a null looks at; with fewer items, as many as there are
 SWAP_ITEMS = 500  # items whose kernel a null of MMD holds in memory
 Band = tuple[float, float, float]
@@ -249,7 +250,7 @@ def _points(rng: np.random.Generator, n: int, d: int) -> Tensor:
 def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tensor], ...]:
     """Scores and positions of the ten nearest among n even points of the sphere, in a few draws."""
     rng, out = np.random.default_rng(0), []
-    for _ in range(60 if n <= 300 else 12):
+    for _ in range(int(np.clip(NEIGHBOUR_WORK / (queries * n * d), 12, 150))):
         x = _points(rng, queries, d)
         s = x @ (x if within else _points(rng, n, d)).T
         if within:
