@@ -171,9 +171,10 @@ def above(scores: Tensor, threshold: Tensor) -> Tensor:
     """How many scores of each row exceed its threshold: (Q, K), (Q,) → (Q,)."""
     # fresh pages for each tile would cost more than the comparison, and so would another type than that of the scores
     key = (scores.dtype, scores.device)
-    if key not in _buffers() or _buffers()[key].numel() < scores.numel():
-        _buffers()[key] = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
-    flat = _buffers()[key][: scores.numel()]
+    buffers = _buffers()
+    if key not in buffers or buffers[key].numel() < scores.numel():
+        buffers[key] = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
+    flat = buffers[key][: scores.numel()]
     rows_first = scores.stride(1) == 1 or scores.shape[1] == 1
     out = flat.view(scores.shape) if rows_first else flat.view(scores.shape[::-1]).T
     # ones and zeros: a sum in float32 is exact to 2²⁴ keys

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,12 +17,6 @@ REPLICATES = 1_000
 FEW = 3  # families below which no interval is honest
 CROWD = 2_000  # families above which the bootstrap is its normal limit, and not worth its time
 NO_INTERVAL = (math.nan, math.nan)
-
-
-class Interval(NamedTuple):
-    low: float
-    high: float
-    kind: str
 
 
 def jackknife(value: float, without: Tensor) -> tuple[float, float]:
