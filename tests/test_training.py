@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.training.loop import embed
+from workbench.training.probe import embed
 from workbench.training.samplers import balanced, dropped, hard, shuffle
 from workbench.training.settings import sort_settings
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
@@ -41,6 +42,7 @@ def emoji() -> EmbeddingSet:
 
 
 DATASETS = {"emoji": emoji}
+SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 def dataset(name: str) -> EmbeddingSet:
@@ -58,3 +60,21 @@ def split_of(key: str, shares: Mapping[str, float]) -> str:
         if u < 0:
             return name
     return name
+
+
+def load_data(data: Any) -> EmbeddingSet:
+    """A shipped set by name, or whatever a path or a mapping holds."""
+    from workbench.formats import as_set
+
+    if isinstance(data, str) and data in DATASETS and not Path(data).exists():
+        return dataset(data)
+    return as_set(data)
+
+
+def with_splits(es: EmbeddingSet) -> EmbeddingSet:
+    """The set as it is if it has splits, else with 70/15/15 by family, the same on every machine."""
+    if "split" in es.items:
+        return es
+    keys = es.items["family"] if "family" in es.items else es.items["id"]
+    items = es.items.assign(split=[split_of(str(k), SPLIT) for k in keys])
+    return EmbeddingSet({m: es[m] for m in es.modalities}, items, rows=es._rows, source=es.source)

@@ -13,7 +13,7 @@ import torch
 from workbench.embeddings import EmbeddingSet
 from workbench.projection import Projection, project
 from workbench.report import Report
-from workbench.training.loop import embed
+from workbench.training.probe import embed
 from workbench.training.run import Run
 
 BEATEN_BY = 5  # keys shown beside a match

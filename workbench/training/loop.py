@@ -13,29 +13,25 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 from torch import Tensor, nn
 
+from workbench.datasets import load_data, with_splits
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
-from workbench.formats import as_set
-from workbench.fused import PLUS
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.plan import resolve_device
 from workbench.progress import progress
-from workbench.report import write_text
 from workbench.training import samplers, towers
 from workbench.training.fits import lacking
 from workbench.training.gather import Gathered
 from workbench.training.gradcache import cached_backward
-from workbench.training.run import Run
+from workbench.training.probe import forward, light, probed
+from workbench.training.run import STOPPED, Run
 from workbench.training.settings import Settings, sort_settings
 
-PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank", "gramian_volume")
 LOG_EVERY = 10  # steps between lines of the training loss
 QUEUED = ("infonce", "gram")  # recipes that know keys beyond the batch
-SPLIT = {"train": 0.7, "validation": 0.15, "test": 0.15}
 
 
 def train(
@@ -83,7 +79,7 @@ def train(
     )
     if devices > 1:
         fabric.launch()
-    run = _open(Path(out), config, resume) if fabric.is_global_zero else None
+    run = Run.begin(Path(out), config, resume=resume) if fabric.is_global_zero else None
     fabric.barrier()
     run = run or Run(out)
     _Loop(run, es, config, fabric, own).go()
@@ -126,7 +122,7 @@ class _Loop:
         torch.manual_seed(s.seed)
         es = with_splits(es)
         learn = es.split("train")
-        self.kinds = _kinds(s.tower, config["modalities"])
+        self.kinds = towers.assigned(s.tower, config["modalities"])
         self.train_inputs = towers.inputs(learn, self.kinds)
         self.probe = es.split("validation")
         self.probe_inputs = towers.inputs(self.probe, self.kinds)
@@ -176,6 +172,8 @@ class _Loop:
     def go(self) -> None:
         s, fabric = self.settings, self.fabric
         start = self._restore()
+        if self.run.finished or (start and self._stops(start)):
+            return
         if start == 0:
             with torch.no_grad():
                 self._evaluate(0, {"loss": float(self._parts(1)["loss"])})
@@ -207,7 +205,7 @@ class _Loop:
                     values["temperature_least"] = COLDEST
                 if at_probe:
                     self._evaluate(step, values)
-                    if self._enough():
+                    if self._stops(step):
                         break
                 elif fabric.is_global_zero:
                     self.run.log(step=step, **values)
@@ -284,13 +282,18 @@ class _Loop:
                 for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
                     old.lerp_(new, 1 - self.settings.ema)
 
-    def _enough(self) -> bool:
+    def _stops(self, step: int) -> bool:
         """Whether the watched metric has not risen for `patience` looks; the same on every rank."""
         s = self.settings
         if not s.patience:
             return False
         seen = [m[s.watch] for m in self.run.metrics if s.watch in m]
-        return len(seen) > s.patience and max(seen[-s.patience :]) <= max(seen[: -s.patience])
+        enough = len(seen) > s.patience and max(seen[-s.patience :]) <= max(seen[: -s.patience])
+        self.fabric.barrier()  # every rank has read the log before one writes into it
+        if enough and self.fabric.is_global_zero:
+            said = f"Stopped early: {s.watch} has not risen for {s.patience} looks."
+            self.run.log(step=step, event=STOPPED, severity="info", sentence=said)
+        return enough
 
     # -- looking at the probe --------------------------------------------------------------------------------------
 
@@ -315,8 +318,7 @@ class _Loop:
         self.model.eval()
         out = forward(self.model.module, inputs, self.fabric.device)
         self.model.train()
-        light = es.items[[c for c in es.items if not c.endswith("_png")]]
-        return EmbeddingSet(out, light, source=str(self.run.path))
+        return EmbeddingSet(out, light(es), source=str(self.run.path))
 
     def _state(self) -> dict[str, Any]:
         optimizer = self.optimizer.state_dict()
@@ -375,23 +377,6 @@ def _plain(model: Any) -> nn.Module:
     return inner.module if hasattr(inner, "module") else inner
 
 
-def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
-    """What a look at the probe logs: the diagnostics of `PROBED`, and recall over all plain directions."""
-    from workbench.diagnostics.suite import diagnose
-
-    report = diagnose(es, only=PROBED, device=device)
-    single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
-    hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
-    values = {
-        "probe_recall_at_1": float(hits["value"].mean()),
-        "probe_chance_high": float(hits["null_high"].max()),
-    }
-    for row in report.frame.to_dict("records"):
-        if row["reason"] is None and math.isfinite(row["value"]):
-            values[f"{row['name']} {' '.join(row['modalities'])}"] = row["value"]
-    return values
-
-
 def _labels(learn: EmbeddingSet, s: Settings, needs: Sequence[str]) -> Tensor | None:
     if not s.label:
         if "labels" in needs:
@@ -408,102 +393,9 @@ def _teacher(s: Settings, entry: Any) -> str:
     return entry.teacher
 
 
-def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
-    """All rows through the towers, a thousand at a time, as float32 on the CPU."""
-    count, out = len(next(iter(inputs.values()))), []
-    with torch.inference_mode():
-        for a in range(0, count, 1024):
-            out.append(
-                {
-                    m: x.float().cpu()
-                    for m, x in model({m: x[a : a + 1024].to(device) for m, x in inputs.items()}).items()
-                }
-            )
-    return {m: torch.cat([o[m] for o in out]).clone() for m in inputs}
-
-
-def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
-    """The items of a split through the towers of a run's last checkpoint."""
-    found = run.checkpoint()
-    if found is None:
-        raise InputError(f"{run.path}: no checkpoint to embed with; train first")
-    es = with_splits(load_data(run.config["data"] if data is None else data))
-    if es.fingerprint != run.config["fingerprint"]:
-        raise InputError(f"{run.path}: was trained on data {run.config['fingerprint']}, this is {es.fingerprint}")
-    if run.config.get("own"):
-        raise InputError(f"{run.path}: has towers of your own; embed with them, the run cannot build them")
-    s = Settings(**run.config["train"])
-    kinds = _kinds(s.tower, run.config["modalities"])
-    part = es.split(split)
-    inputs = towers.inputs(part, kinds)
-    model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
-    model.load_state_dict(found[1]["model"])
-    model.eval()
-    out = forward(model, inputs, torch.device("cpu"))
-    light = part.items[[c for c in part.items if not c.endswith("_png")]]
-    return EmbeddingSet(out, light, source=f"{run.path} ({split})")
-
-
 def schedule(step: int, steps: int, warmup: float) -> float:
     """Linear warm-up, then half a cosine down to zero; the factor of the learning rate at a step."""
     rise = max(1, round(warmup * steps))
     if step <= rise:
         return step / rise
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, steps - rise)))
-
-
-def with_splits(es: EmbeddingSet) -> EmbeddingSet:
-    """The set as it is if it has splits, else with 70/15/15 by family, the same on every machine."""
-    if "split" in es.items:
-        return es
-    from workbench.datasets import split_of
-
-    keys = es.items["family"] if "family" in es.items else es.items["id"]
-    items = es.items.assign(split=[split_of(str(k), SPLIT) for k in keys])
-    return EmbeddingSet({m: es[m] for m in es.modalities}, items, rows=es._rows, source=es.source)
-
-
-def _kinds(spec: str, modalities: Sequence[str]) -> dict[str, str]:
-    """`mlp` for all, or `cnn:color,sketch` for some with mlp for the rest."""
-    kind, _, named = spec.partition(":")
-    chosen = named.split(",") if named else list(modalities)
-    for m in chosen:
-        if m not in modalities:
-            raise unknown("modality in train.tower", m, modalities)
-    return {m: kind if m in chosen else "mlp" for m in modalities}
-
-
-def load_data(data: Any) -> EmbeddingSet:
-    """A shipped set by name, or whatever a path or a mapping holds."""
-    from workbench.datasets import DATASETS, dataset
-
-    if isinstance(data, str) and data in DATASETS and not Path(data).exists():
-        return dataset(data)
-    return as_set(data)
-
-
-def check_same(out: Path, config: Mapping[str, Any]) -> None:
-    """A run goes on, or is taken for the one asked for, only if nothing of its configuration differs."""
-    old = Run(out).config
-    changed = [k for k in config if config[k] != old.get(k)]
-    if changed:
-        raise InputError(
-            f"{out}: cannot resume, {', '.join(changed)} differ from the run's config.yaml; choose another folder"
-        )
-
-
-def _open(out: Path, config: dict[str, Any], resume: bool) -> Run:
-    """A new folder, or the old one where the run may go on."""
-    file = out / "config.yaml"
-    if file.exists():
-        if not resume:
-            raise InputError(f"{out}: a run is here already; go on with resume (--resume), or choose another folder")
-        check_same(out, config)
-    elif resume:
-        raise InputError(f"{out}: no run here to resume (no config.yaml); leave --resume out to start one")
-    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: exists and is no run; choose another folder, nothing was written")
-    write_text(file, yaml.safe_dump(config, sort_keys=False))
-    for folder in ("snapshots", "checkpoints", "reports"):
-        (out / folder).mkdir(exist_ok=True)
-    return Run(out)

@@ -9,12 +9,10 @@ from typing import Any
 
 import pandas as pd
 import torch
-import yaml
 from torch import Tensor
 
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
-from workbench.report import write_text
 from workbench.training.run import Run
 
 
@@ -32,21 +30,16 @@ class Monitor:
 
     def __init__(self, path: str | os.PathLike[str], *, steps: int, name: str = "external", seed: int = 0) -> None:
         out = Path(path)
-        if not (out / "config.yaml").exists():
-            if out.exists() and any(out.iterdir()):
-                raise InputError(f"{out}: exists and is no run; choose another folder, nothing was written")
-            config = {
-                "recipe": name,
-                "data": "",
-                "fingerprint": "",
-                "modalities": [],
-                "train": {"steps": steps, "seed": seed, "batch": 0},
-                "objective": {},
-            }
-            write_text(out / "config.yaml", yaml.safe_dump(config, sort_keys=False))
-            for folder in ("snapshots", "checkpoints", "reports"):
-                (out / folder).mkdir(exist_ok=True)
-        self.run = Run(out)
+        config = {
+            "recipe": name,
+            "data": "",
+            "fingerprint": "",
+            "modalities": [],
+            "train": {"steps": steps, "seed": seed, "batch": 0},
+            "objective": {},
+        }
+        begun = (out / "config.yaml").exists()
+        self.run = Run(out) if begun else Run.begin(out, config)
 
     def log(self, step: int, **metrics: Any) -> None:
         """One line of scalars; tensors of one element are read off."""
@@ -54,7 +47,7 @@ class Monitor:
 
     def look(self, step: int, modalities: Mapping[str, Tensor], ids: Any = None, **metrics: Any) -> dict[str, float]:
         """Keep the probe's embeddings at a step, measure them, log both; row i of each modality is the same item."""
-        from workbench.training.loop import probed
+        from workbench.training.probe import probed
 
         frame = None if ids is None else pd.DataFrame({"id": [str(i) for i in ids]})
         vectors = {m: x.detach().float().cpu() for m, x in modalities.items()}

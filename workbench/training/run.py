@@ -18,6 +18,7 @@ from workbench.embeddings import EmbeddingSet, read_safetensors
 from workbench.errors import InputError
 from workbench.report import Report, write_text
 
+STOPPED = "early_stop"  # the event that ends a run before its last step
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was cut short
 
 
@@ -28,6 +29,34 @@ class Run:
         self.path = Path(path)
         if not (self.path / "config.yaml").exists():
             raise InputError(f"{path}: no run here (no config.yaml); make one with 'workbench train'")
+
+    @classmethod
+    def begin(cls, out: Path, config: Mapping[str, Any], *, resume: bool = False) -> Run:
+        """A new folder with this configuration, or the old one where the run may go on."""
+        file = out / "config.yaml"
+        if file.exists():
+            if not resume:
+                raise InputError(
+                    f"{out}: a run is here already; go on with resume (--resume), or choose another folder"
+                )
+            cls(out).check_same(config)
+        elif resume:
+            raise InputError(f"{out}: no run here to resume (no config.yaml); leave --resume out to start one")
+        elif out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise InputError(f"{out}: exists and is no run; choose another folder, nothing was written")
+        write_text(file, yaml.safe_dump(dict(config), sort_keys=False))
+        for folder in ("snapshots", "checkpoints", "reports"):
+            (out / folder).mkdir(exist_ok=True)
+        return cls(out)
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """A run goes on, or is taken for the one asked for, only if nothing of its configuration differs."""
+        changed = [k for k in config if config[k] != self.config.get(k)]
+        if changed:
+            raise InputError(
+                f"{self.path}: cannot resume, {', '.join(changed)} differ from the run's config.yaml; "
+                "choose another folder"
+            )
 
     def __repr__(self) -> str:
         return f"Run({self.path}: {self.config['recipe']}, {self.steps} of {self.config['train']['steps']} steps)"
@@ -65,6 +94,13 @@ class Run:
     def steps(self) -> int:
         """The last step that was logged."""
         return max((m["step"] for m in self.metrics), default=0)
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end: all steps, or an early stop."""
+        lines = self.metrics
+        stopped = any(m.get("event") == STOPPED for m in lines)
+        return stopped or max((m["step"] for m in lines), default=0) >= self.config["train"]["steps"]
 
     def log(self, **values: Any) -> None:
         with (self.path / "metrics.jsonl").open("a") as f:
@@ -148,7 +184,7 @@ class Run:
     @property
     def items(self) -> pd.DataFrame:
         """The items the run was trained on, with their drawings; where the data have moved, the probe's without."""
-        from workbench.training.loop import load_data
+        from workbench.datasets import load_data
 
         try:
             return load_data(self.config["data"]).items
@@ -160,7 +196,7 @@ class Run:
     def report(self, split: str = "validation") -> Report:
         """The saved report on a split, made now if it is not there; each look at test is counted."""
         from workbench.diagnostics.suite import diagnose
-        from workbench.training.loop import embed
+        from workbench.training.probe import embed
 
         place = self.path / "reports" / split
         if (place / "report.json").exists():

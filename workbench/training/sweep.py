@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.datasets import load_data
 from workbench.errors import InputError
 from workbench.objectives.recipes import RECIPES
 from workbench.training.fits import lacking
-from workbench.training.loop import check_same, configured, load_data, train
+from workbench.training.loop import configured, train
 from workbench.training.run import Run
 from workbench.training.settings import sort_settings
 
@@ -59,11 +60,10 @@ def sweep(
     for k, (name, wanted, folder) in enumerate(jobs, 1):
         given = data if isinstance(data, str | Path) else es
         begun = (folder / "config.yaml").exists()
-        run = None
         if begun:
-            check_same(folder, configured(name, es, given, modalities, wanted))
-            run = Run(folder) if Run(folder).steps >= Run(folder).config["train"]["steps"] else None
-        if run is None:
+            run = Run(folder)
+            run.check_same(configured(name, es, given, modalities, wanted))
+        if not begun or not run.finished:
             print(f"{k} of {len(jobs)}  {folder.name}", flush=True)
             run = train(name, data=given, out=folder, modalities=modalities, resume=begun, device=device, **wanted)
             # of a grid the last checkpoint and the first and last look are enough

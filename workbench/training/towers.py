@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -158,3 +158,13 @@ def drawings(es: EmbeddingSet, column: str) -> Tensor:
     pixels = [np.asarray(Image.open(io.BytesIO(b))) for b in es.items[column]]
     x = torch.from_numpy(np.stack(pixels))
     return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
+
+
+def assigned(spec: str, modalities: Sequence[str]) -> dict[str, str]:
+    """`mlp` for all, or `cnn:color,sketch` for some with mlp for the rest."""
+    kind, _, named = spec.partition(":")
+    chosen = named.split(",") if named else list(modalities)
+    for m in chosen:
+        if m not in modalities:
+            raise unknown("modality in train.tower", m, modalities)
+    return {m: kind if m in chosen else "mlp" for m in modalities}

@@ -1,28 +1,15 @@
-"""The command line: diagnose, compare, intervene, train, report, serve, … Bad input is one sentence and exit 2."""
+"""Commands that read a set: diagnose, compare, intervene."""
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from workbench.cli.base import app, pair, say
 from workbench.errors import InputError
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    help="See what training did to a multimodal embedding space.\n\nStart with: workbench diagnose pairs.parquet",
-)
-
-
-def say(text: str = "") -> None:
-    typer.echo(text)
 
 
 @app.command()
@@ -224,7 +211,7 @@ def intervene(
     from workbench.views.page import number
 
     es = load(data)
-    change = named(name, **dict(_pair(text, "--set") for text in setting or []))
+    change = named(name, **dict(pair(text, "--set") for text in setting or []))
     chosen = modalities.split(",") if modalities else list(es.modalities)
     have = set(es.items["split"]) if "split" in es.items else set()
     if {"train", "validation"} <= have:
@@ -242,203 +229,3 @@ def intervene(
             )
     if out:
         say(f"\n  wrote {change.fit(train, *chosen).apply(es).save(out)}")
-
-
-def _pair(text: str, option: str) -> tuple[str, str]:
-    key, mark, value = text.partition("=")
-    if not mark:
-        raise InputError(f"{option} {text}: say it as name=value")
-    return key, value
-
-
-@app.command()
-def train(
-    recipe: Annotated[str, typer.Argument(help="a recipe by name; 'workbench catalog recipes' lists them")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder of the run")],
-    data: Annotated[str, typer.Option(help="a set, or the name of a shipped one")] = "emoji",
-    modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
-    setting: Annotated[
-        list[str] | None, typer.Option("--set", help="such as temperature=0.05 or train.steps=500")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="a YAML file of settings; --set overrides it")] = None,
-    resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
-    devices: Annotated[int, typer.Option(help="processes that share each batch")] = 1,
-) -> None:
-    """Train towers over a set; leaves metrics, snapshots of the probe and checkpoints in one folder.
-
-    workbench train gram --modalities text,color,sketch -o runs/a --set steps=500 --set objective.smoothing=0
-    """
-    from workbench.training.loop import train as run_train
-
-    settings = _yaml(config) | dict(_pair(text, "--set") for text in setting or [])
-    run = run_train(
-        recipe,
-        data=data,
-        out=out,
-        modalities=modalities.split(",") if modalities else None,
-        resume=resume,
-        device=device,
-        devices=devices,
-        **settings,
-    )
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        return  # one rank speaks
-    last = next(m for m in reversed(run.metrics) if "probe_recall_at_1" in m)
-    say(f"{run.path}   step {last['step']}   loss {last['loss']:.3f}   probe R@1 {last['probe_recall_at_1']:.3f}")
-    say(f"next  workbench report {run.path}      workbench serve {run.path}")
-
-
-def _yaml(file: Path | None) -> dict[str, Any]:
-    """Settings from a file: flat, or in sections train: and objective:."""
-    import yaml
-
-    if file is None:
-        return {}
-    try:
-        found = yaml.safe_load(file.read_text()) or {}
-    except (OSError, yaml.YAMLError) as e:
-        raise InputError(f"{file}: not readable as YAML ({str(e).splitlines()[0]})") from None
-    if not isinstance(found, dict):
-        raise InputError(f"{file}: needs settings by name, such as temperature: 0.05")
-    flat: dict[str, Any] = {}
-    for key, value in found.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
-    return flat
-
-
-@app.command()
-def sweep(
-    recipes: Annotated[list[str] | None, typer.Argument(help="recipes by name")] = None,
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder of the runs and their index")] = Path("sweep"),
-    every: Annotated[bool, typer.Option("--all", help="every recipe that fits the data")] = False,
-    data: Annotated[str, typer.Option(help="a set, or the name of a shipped one")] = "emoji",
-    modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
-    grid: Annotated[list[str] | None, typer.Option(help="such as temperature=0.05,0.07; repeat for a grid")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="such as steps=100, for all runs")] = None,
-    seeds: Annotated[int, typer.Option(help="runs of each cell")] = 3,
-    device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
-) -> None:
-    """Train a grid of recipes, settings and seeds, and compare how each moved the space. Finished runs are kept."""
-    from workbench.training import fits
-    from workbench.training import sweep as sweeps
-    from workbench.training.loop import load_data
-    from workbench.views.page import sweep_page
-
-    settings = dict(_pair(text, "--set") for text in setting or [])
-    chosen = modalities.split(",") if modalities else None
-    names = list(recipes or [])
-    if every:
-        label = str(settings.get("label", settings.get("train.label", "")))
-        names += [n for n in fits.fitting(load_data(data), chosen or (), label) if n not in names]
-    cells = {k: v.split(",") for k, v in (_pair(text, "--grid") for text in grid or [])}
-    found = sweeps.sweep(
-        names, out=out, data=data, modalities=chosen, grid=cells, seeds=seeds, device=device, **settings
-    )
-    frame = sweeps.moved(found)
-    from workbench.report import write_text
-
-    write_text(out / "index.html", sweep_page(frame))
-    write_text(out / "moved.csv", frame.to_csv(index=False))
-    say("\nLast look (change since the first [95 % over seeds])")
-    say(f"{'run':<34}" + "".join(f"{n:<32}" for n in sweeps.MOVED))
-    for run, part in frame.groupby("run", sort=False):
-        by = part.set_index("name")
-        said = []
-        for n in sweeps.MOVED:
-            r = by.loc[n]
-            between = f" [{r['low']:+.2g}, {r['high']:+.2g}]" if math.isfinite(r["low"]) else ""
-            said.append(f"{r['final']:.3g} ({r['change']:+.2g}{between})")
-        say(f"{run:<34}" + "".join(f"{x:<32}" for x in said))
-    say(f"\n{out / 'index.html'}")
-
-
-@app.command()
-def report(
-    data: Annotated[Path, typer.Argument(help="a set or a run")],
-    out: Annotated[
-        Path | None, typer.Option("-o", "--out", help="the executed notebook (default: beside the data)")
-    ] = None,
-    split: Annotated[str, typer.Option(help="of a run: validation or test; of a set: only these items")] = "",
-    title: Annotated[str, typer.Option(help="heading of the report")] = "",
-) -> None:
-    """Execute the report notebook on a set or a run, and export it to one HTML file that opens anywhere."""
-    from workbench import notebooks
-
-    if not data.exists():
-        raise InputError(f"{data}: no such file or folder")
-    is_run = (data / "config.yaml").exists()
-    out = out or (data / "reports" / f"{split or 'validation'}.ipynb" if is_run else Path(f"{data.stem}-report.ipynb"))
-    page = notebooks.execute(
-        notebooks.folder() / "report.ipynb", out, {"set": str(data.absolute()), "split": split, "title": title}
-    )
-    say(f"{out}\n{page}")
-
-
-@app.command()
-def serve(
-    paths: Annotated[list[Path], typer.Argument(help="runs, or folders of runs")],
-    port: Annotated[int, typer.Option(help="0 takes a free one")] = 5006,
-    show: Annotated[bool, typer.Option(help="open a browser")] = False,
-) -> None:
-    """Open the dashboard of one run or of several, on this machine only (127.0.0.1)."""
-    from workbench.app.shell import serve as run_serve
-
-    run_serve(paths, port=port, show=show)
-
-
-@app.command()
-def catalog(
-    what: Annotated[str, typer.Argument(help="diagnostics, rules, interventions, fits or recipes")] = "diagnostics",
-    as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
-) -> None:
-    """List what there is: diagnostics with null and cost, the doctor's rules with what was measured, recipes."""
-    from workbench.catalog import CATALOGS
-    from workbench.catalog import catalog as rows
-    from workbench.errors import unknown
-
-    if what not in CATALOGS:
-        raise unknown("catalog", what, CATALOGS)
-    found = rows(what)
-    if as_json:
-        say(json.dumps(found, indent=1, ensure_ascii=False))
-        return
-    for r in found:
-        say(f"{r['name']}")
-        say(f"    {r['summary']}")
-        say("    " + " · ".join(f"{k} {v}" for k, v in r.items() if k not in ("name", "summary") and v))
-
-
-@app.command()
-def demo(
-    out: Annotated[Path, typer.Option("-o", "--out", help="folder for runs and reports")] = Path("runs"),
-    steps: Annotated[int, typer.Option(help="training steps of each run")] = 300,
-    quick: Annotated[bool, typer.Option(help="a few steps only, to see that everything works")] = False,
-) -> None:
-    """Walk the whole way once on real data: load, train two recipes, diagnose, report, compare."""
-    from workbench.demo import demo as run_demo
-
-    run_demo(out, steps=20 if quick else steps)
-
-
-def main() -> None:
-    """Entry point: user errors are one sentence on stderr and exit 2; Ctrl-C ends with 130."""
-    try:
-        app(standalone_mode=False)
-    except InputError as e:
-        typer.echo(f"workbench: {e}", err=True)
-        sys.exit(2)
-    except (KeyboardInterrupt, typer.Abort):
-        typer.echo("workbench: interrupted; what was finished is kept", err=True)
-        sys.exit(130)
-    except typer.Exit as e:
-        sys.exit(e.exit_code)
-    except Exception as e:
-        if hasattr(e, "format_message"):  # click's own usage errors
-            typer.echo(f"workbench: {e.format_message()}", err=True)
-            sys.exit(2)
-        raise
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,33 @@
+"""The command line: diagnose, compare, intervene, train, report, serve, … Bad input is one sentence and exit 2."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from workbench.cli import sets  # noqa: F401 - registers its commands, first in --help
+
+# isort: split
+from workbench.cli import runs  # noqa: F401
+from workbench.cli.base import app
+from workbench.errors import InputError
+
+
+def main() -> None:
+    """Entry point: user errors are one sentence on stderr and exit 2; Ctrl-C ends with 130."""
+    try:
+        app(standalone_mode=False)
+    except InputError as e:
+        typer.echo(f"workbench: {e}", err=True)
+        sys.exit(2)
+    except (KeyboardInterrupt, typer.Abort):
+        typer.echo("workbench: interrupted; what was finished is kept", err=True)
+        sys.exit(130)
+    except typer.Exit as e:
+        sys.exit(e.exit_code)
+    except Exception as e:
+        if hasattr(e, "format_message"):  # click's own usage errors
+            typer.echo(f"workbench: {e.format_message()}", err=True)
+            sys.exit(2)
+        raise
