@@ -104,7 +104,7 @@ def sweep(
     write_text(out / "index.html", sweep_page(frame))
     write_text(out / "moved.csv", frame.to_csv(index=False))
     say("\nLast look (change since the first [95 % over seeds])")
-    say(f"{'run':<34}" + "".join(f"{n:<32}" for n in sweeps.MOVED))
+    say(f"{'run':<34}" + "".join(f"{n:<36}" for n in sweeps.MOVED))
     for run, part in frame.groupby("run", sort=False):
         by = part.set_index("name")
         said = []
@@ -112,8 +112,34 @@ def sweep(
             r = by.loc[n]
             between = f" [{r['low']:+.2g}, {r['high']:+.2g}]" if math.isfinite(r["low"]) else ""
             said.append(f"{r['final']:.3g} ({r['change']:+.2g}{between})")
-        say(f"{run:<34}" + "".join(f"{x:<32}" for x in said))
+        say(f"{run:<34}" + "".join(f"{x:<36}" for x in said))
     say(f"\n{out / 'index.html'}")
+
+
+@app.command()
+def export(
+    runs: Annotated[list[Path], typer.Argument(help="runs, or folders of runs")],
+    to: Annotated[str, typer.Option(help="tensorboard, mlflow or wandb")] = "tensorboard",
+    target: Annotated[
+        str, typer.Option(help="folder of event files, MLflow tracking URI, or W&B project (default: inside the run)")
+    ] = "",
+    follow: Annotated[bool, typer.Option(help="of one run in training: go on until it has finished")] = False,
+) -> None:
+    """Send a run's log to TensorBoard, MLflow or Weights & Biases; a second time, only what is new.
+
+    workbench export runs/a --to tensorboard
+
+    workbench export runs/a --to mlflow --target http://localhost:5000 --follow
+    """
+    from workbench.training import exporters
+    from workbench.training.run import runs as find_runs
+
+    found = find_runs(runs)
+    if follow and len(found) > 1:
+        raise InputError(f"--follow watches one run, these are {len(found)}")
+    for run in found:
+        count, place = exporters.export(run, to, target=target, follow=follow)
+        say(f"{run.path}   {count:,} new lines → {place}")
 
 
 @app.command()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,25 +14,93 @@ from torch import Tensor, nn
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
 
-TOWERS: dict[str, Callable[..., nn.Module]] = {}
-PIXELS = {"cnn"}  # towers that read the drawing itself, from the column <modality>_png
-LETTERS = {"characters"}  # towers that read the text itself, from the column <modality>_text, else name
 LENGTH = 64  # bytes of a text that are read
+Shape = tuple[int, ...]
 
 
-def tower(f: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
-    TOWERS[f.__name__] = f
-    return f
+@dataclass(frozen=True)
+class Kind:
+    """A kind of tower: what it reads of a modality, and the module for inputs of that shape."""
+
+    reads: Callable[[EmbeddingSet, str], Tensor]
+    make: Callable[[Shape, int, int, float], nn.Module]
 
 
-@tower
-def linear(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+TOWERS: dict[str, Kind] = {}
+
+
+def tower(reads: Callable[[EmbeddingSet, str], Tensor]) -> Callable[..., Any]:
+    def register(make: Callable[[Shape, int, int, float], nn.Module]) -> Callable[..., nn.Module]:
+        TOWERS[make.__name__] = Kind(reads, make)
+        return make
+
+    return register
+
+
+def kind(name: str) -> Kind:
+    """A tower by name: one of ours, or a library's model, such as timm/resnet18."""
+    if "/" in name:
+        from workbench.training.libraries import library_kind
+
+        return library_kind(name)
+    if name not in TOWERS:
+        raise unknown("tower", name, TOWERS)
+    return TOWERS[name]
+
+
+# -- what towers read --------------------------------------------------------------------------------------------------
+
+
+def features(es: EmbeddingSet, m: str) -> Tensor:
+    """The modality's own rows, as frozen features (N, d)."""
+    if not es.aligned(m):
+        raise InputError(
+            f"{es.source}: modality {m!r} has missing or several rows an item; training needs one row an item: "
+            "take the items that have it (es.take)"
+        )
+    return es[m].float()
+
+
+def texts(es: EmbeddingSet, m: str) -> list[str]:
+    """The column <modality>_text, else name."""
+    column = f"{m}_text" if f"{m}_text" in es.items else "name"
+    if column not in es.items:
+        raise unknown("column of texts", f"{m}_text", [c for c in es.items if es.items[c].dtype == object])
+    return [str(x) for x in es.items[column]]
+
+
+def letters(es: EmbeddingSet, m: str) -> Tensor:
+    """A column of texts as UTF-8 bytes (N, LENGTH), 256 where a text has ended."""
+    out = torch.full((len(es), LENGTH), 256)
+    for i, text in enumerate(texts(es, m)):
+        raw = text.encode()[:LENGTH]
+        out[i, : len(raw)] = torch.tensor(list(raw), dtype=torch.long)
+    return out
+
+
+def drawings(es: EmbeddingSet, m: str) -> Tensor:
+    """The column <modality>_png as pixels (N, C, H, W) uint8."""
+    from PIL import Image
+
+    column = f"{m}_png"
+    if column not in es.items:
+        raise unknown("column of drawings", column, [c for c in es.items if c.endswith("_png")])
+    pixels = [np.asarray(Image.open(io.BytesIO(b))) for b in es.items[column]]
+    x = torch.from_numpy(np.stack(pixels))
+    return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
+
+
+# -- the kinds ---------------------------------------------------------------------------------------------------------
+
+
+@tower(features)
+def linear(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
     """One linear map of the scaled features."""
     return nn.Sequential(nn.LayerNorm(shape[0], elementwise_affine=False), nn.Linear(shape[0], dim))
 
 
-@tower
-def mlp(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+@tower(features)
+def mlp(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
     """Two layers over frozen features; the default."""
     return nn.Sequential(
         nn.LayerNorm(shape[0], elementwise_affine=False),
@@ -42,8 +112,8 @@ def mlp(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Mod
     )
 
 
-@tower
-def cnn(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+@tower(drawings)
+def cnn(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
     """Four strided convolutions on a small drawing (C, H, W) of bytes, then a linear map."""
 
     class Scale(nn.Module):
@@ -58,8 +128,8 @@ def cnn(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Mod
     return nn.Sequential(*layers)
 
 
-@tower
-def cnn1d(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+@tower(features)
+def cnn1d(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
     """Four strided convolutions along a signal: spectra, audio features, anything whose dimensions have an order."""
     widths = (1, 32, 64, 128, hidden)
     layers: list[nn.Module] = [nn.LayerNorm(shape[0], elementwise_affine=False), nn.Unflatten(1, (1, shape[0]))]
@@ -87,8 +157,8 @@ class Characters(nn.Module):
         return self.head((z * there[..., None]).sum(1) / there.sum(1, keepdim=True).clamp_min(1))
 
 
-@tower
-def characters(shape: tuple[int, ...], dim: int, hidden: int, dropout: float) -> nn.Module:
+@tower(letters)
+def characters(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
     """A small transformer over the bytes of a text column: names, DNA, SMILES."""
     return Characters(dim, hidden, dropout)
 
@@ -114,57 +184,22 @@ def build(
         if own and m in own:
             made[m] = own[m]
             continue
-        if kinds[m] not in TOWERS:
-            raise unknown("tower", kinds[m], TOWERS)
-        made[m] = TOWERS[kinds[m]](tuple(x.shape[1:]), dim, hidden, dropout)
+        made[m] = kind(kinds[m]).make(tuple(x.shape[1:]), dim, hidden, dropout)
     return Towers(made)
 
 
 def inputs(es: EmbeddingSet, kinds: Mapping[str, str]) -> dict[str, Tensor]:
-    """What the towers read: frozen features as float32 (N, d), or drawings as bytes (N, C, H, W)."""
-    out = {}
-    for m, kind in kinds.items():
-        if kind in PIXELS:
-            out[m] = drawings(es, f"{m}_png")
-        elif kind in LETTERS:
-            out[m] = letters(es, f"{m}_text" if f"{m}_text" in es.items else "name")
-        elif not es.aligned(m):
-            raise InputError(
-                f"{es.source}: modality {m!r} has missing or several rows an item; training needs one row an item: "
-                "take the items that have it (es.take)"
-            )
-        else:
-            out[m] = es[m].float()
-    return out
-
-
-def letters(es: EmbeddingSet, column: str) -> Tensor:
-    """A column of texts as UTF-8 bytes (N, LENGTH), 256 where a text has ended."""
-    if column not in es.items:
-        raise unknown("column of texts", column, [c for c in es.items if es.items[c].dtype == object])
-    out = torch.full((len(es), LENGTH), 256)
-    for i, text in enumerate(es.items[column].astype(str)):
-        raw = text.encode()[:LENGTH]
-        out[i, : len(raw)] = torch.tensor(list(raw), dtype=torch.long)
-    return out
-
-
-def drawings(es: EmbeddingSet, column: str) -> Tensor:
-    """A column of PNG bytes as pixels (N, C, H, W) uint8."""
-    from PIL import Image
-
-    if column not in es.items:
-        raise unknown("column of drawings", column, [c for c in es.items if c.endswith("_png")])
-    pixels = [np.asarray(Image.open(io.BytesIO(b))) for b in es.items[column]]
-    x = torch.from_numpy(np.stack(pixels))
-    return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
+    """What the towers read: frozen features (N, d), drawings as bytes (N, C, H, W), texts as tokens (N, T)."""
+    return {m: kind(name).reads(es, m) for m, name in kinds.items()}
 
 
 def assigned(spec: str, modalities: Sequence[str]) -> dict[str, str]:
-    """`mlp` for all, or `cnn:color,sketch` for some with mlp for the rest."""
-    kind, _, named = spec.partition(":")
-    chosen = named.split(",") if named else list(modalities)
-    for m in chosen:
-        if m not in modalities:
-            raise unknown("modality in train.tower", m, modalities)
-    return {m: kind if m in chosen else "mlp" for m in modalities}
+    """`mlp` for all; `cnn:color,sketch` for some, mlp for the rest; several with ; between."""
+    out = dict.fromkeys(modalities, "mlp")
+    for part in spec.split(";"):
+        name, _, named = part.partition(":")
+        for m in named.split(",") if named else modalities:
+            if m not in out:
+                raise unknown("modality in train.tower", m, modalities)
+            out[m] = name
+    return out
