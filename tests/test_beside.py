@@ -250,7 +250,7 @@ def test_wandb_stays_offline_unless_asked(logged, monkeypatch):
         record = Record.FromString(raw)
         if record.HasField("history"):
             seen.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
-    assert [(x["_step"], x["loss"]) for x in seen] == [(10, 0.1), (20, 0.05)]
+    assert [(x["training_step"], x["loss"]) for x in seen] == [(10, 0.1), (20, 0.05)]
 
 
 def test_an_export_follows_a_run_to_its_end(tmp_path):

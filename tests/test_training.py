@@ -106,7 +106,7 @@ def tensors(run):
 
 
 def weights(run, modality):
-    return torch.cat([x.flatten() for k, x in tensors(run).items() if k.startswith(f"{modality}.")])
+    return torch.cat([x.flatten() for k, x in tensors(run).items() if k.startswith(f"to_{modality}.")])
 
 
 PLAIN = SHORT | {"dropout": 0.0, "steps": 20}
@@ -305,3 +305,79 @@ def test_the_doctor_speaks_up_in_the_log(tmp_path):
     events = [m for m in run.metrics if "event" in m]
     assert [e["event"] for e in events] == ["at_chance"]
     assert "learnt nothing" in events[0]["sentence"]
+
+
+def test_a_run_killed_before_its_second_look_resumes_to_the_same_result(tmp_path):
+    settings = SHORT | {"steps": 40, "evaluate": 40}
+    whole = wb.train("infonce", out=tmp_path / "whole", modalities=["text", "color"], **settings)
+    cut = str(tmp_path / "cut")
+    script = f"import workbench as wb; wb.train('infonce', out={cut!r}, modalities=['text', 'color'], **{settings})"
+    process = subprocess.Popen([sys.executable, "-c", script], env=os.environ | {"WORKBENCH_QUIET": "1"})
+    log = tmp_path / "cut" / "metrics.jsonl"
+    deadline = time.time() + 60
+    while time.time() < deadline and not (log.exists() and '"step": 10' in log.read_text()):
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert wb.Run(tmp_path / "cut").steps < 40, "the run ended before it was killed: the test would be vacuous"
+    resumed = wb.train("infonce", out=tmp_path / "cut", modalities=["text", "color"], resume=True, **settings)
+    assert resumed.metrics == whole.metrics
+
+
+def test_chunks_of_accumulated_batches_have_the_gradients_of_whole_ones(tmp_path):
+    """A norm that is clipped, and plain gradients of another size, would show at once."""
+    settings = PLAIN | {"accumulate": 4, "clip": 0.05}
+    a = wb.train("infonce", out=tmp_path / "a", modalities=["text", "color"], **settings)
+    b = wb.train("infonce", out=tmp_path / "b", modalities=["text", "color"], chunk=16, **settings)
+    for key, x in tensors(a).items():
+        torch.testing.assert_close(tensors(b)[key], x, rtol=1e-3, atol=1e-5)
+
+
+def test_a_watch_that_is_not_there_is_refused_and_less_loss_is_better(tmp_path):
+    with pytest.raises(wb.InputError, match="no metric of the looks"):
+        wb.train("infonce", out=tmp_path / "a", modalities=["text", "color"], watch="recall", patience=1, **SHORT)
+    run = wb.train("infonce", out=tmp_path / "b", modalities=["text", "color"], watch="loss", patience=1, **SHORT)
+    losses = [m["loss"] for m in run.metrics if "probe_recall_at_1" in m]
+    assert losses[-1] < losses[0]
+    assert run.steps == SHORT["steps"]
+
+
+def test_a_mistake_leaves_no_folder_behind(tmp_path):
+    for wrong in ({"tower": "foo"}, {"freeze": "nothing"}, {"label": "nothing"}):
+        with pytest.raises(wb.InputError):
+            wb.train("infonce", out=tmp_path / "a", modalities=["text", "color"], **(SHORT | wrong))
+        assert not (tmp_path / "a").exists()
+
+
+def test_a_log_that_was_cut_short_is_gone_on_with(tmp_path):
+    from workbench.training.monitor import Monitor
+
+    Monitor(tmp_path / "mine", steps=30).log(10, loss=1.0)
+    with (tmp_path / "mine" / "metrics.jsonl").open("a") as f:
+        f.write('{"step": 20, "lo')
+    Monitor(tmp_path / "mine", steps=30).log(30, loss=0.5)
+    assert [m["step"] for m in wb.Run(tmp_path / "mine").metrics] == [10, 30]
+
+
+def test_modalities_may_have_any_name_and_share_a_tower(tmp_path):
+    es = wb.dataset("emoji").only(["color", "sketch"]).take(range(200))
+    both = wb.EmbeddingSet({"forward": es["color"], "a.b": es["sketch"]}, es.items)
+    shared = torch.nn.Linear(es["color"].shape[1], SHORT["dim"])
+    run = wb.train("infonce", data=both, out=tmp_path / "a", own={"forward": shared, "a.b": shared}, **SHORT)
+    assert run.finished
+    with pytest.raises(wb.InputError, match="own tower"):
+        wb.train("infonce", data=both, out=tmp_path / "b", own={"zzz": shared}, **SHORT)
+
+
+def test_a_sweep_keeps_its_cells_apart(tmp_path):
+    from workbench.training.sweep import moved, sweep
+
+    small = SHORT | {"steps": 4, "evaluate": 4}
+    settings = small | {"modalities": ["text", "color"], "seeds": 1, "grid": {"tower": ["mlp", "cnn:color;mlp:text"]}}
+    runs = sweep(["infonce", "siglip"], out=tmp_path, **settings)
+    assert len(moved(runs)["run"].unique()) == 4
+    with pytest.raises(wb.InputError, match="--seeds"):
+        sweep(["infonce"], out=tmp_path / "x", grid={"seed": ["1"]}, **small)
+    with pytest.raises(wb.InputError, match="did you mean 'mlp'"):
+        sweep(["infonce"], out=tmp_path / "x", tower="mpl", **small)
+    assert not (tmp_path / "x").exists()

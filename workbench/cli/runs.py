@@ -66,7 +66,7 @@ def _yaml(file: Path | None) -> dict[str, Any]:
         raise InputError(f"{file}: needs settings by name, such as temperature: 0.05")
     flat: dict[str, Any] = {}
     for key, value in found.items():
-        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value}
+        flat |= {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, dict) else {str(key): value}
     return flat
 
 
@@ -94,7 +94,9 @@ def sweep(
     if every:
         label = str(settings.get("label", settings.get("train.label", "")))
         names += [n for n in fits.fitting(load_data(data), chosen or (), label) if n not in names]
-    cells = {k: v.split(",") for k, v in (pair(text, "--grid") for text in grid or [])}
+    cells: dict[str, list[str]] = {}
+    for key, values in (pair(text, "--grid") for text in grid or []):
+        cells.setdefault(key, []).extend(values.split(","))
     found = sweeps.sweep(
         names, out=out, data=data, modalities=chosen, grid=cells, seeds=seeds, device=device, **settings
     )

@@ -20,6 +20,7 @@ from workbench.errors import InputError, unknown
 from workbench.report import write_text
 from workbench.training.run import Run
 
+REMEMBER = 200  # lines between notes of what was sent
 POLL = 2.0  # seconds between looks at a run that is followed
 
 
@@ -38,7 +39,6 @@ class Tracker(Protocol):
 class Sent:
     """What a run remembers of an export."""
 
-    target: str
     place: str = ""
     key: str = ""
     lines: int = 0
@@ -61,8 +61,14 @@ class TensorBoard:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
             raise _missing("tensorboard") from None
-        self.place = key or str(Path(target) / run.name if target else run.path / "exports" / "tensorboard")
-        self.key = self.place
+        place = (
+            Path(key) if key else Path(target).absolute() / run.name if target else run.path / "exports" / "tensorboard"
+        )
+        while target and not key and place.exists():  # another run of this name is there
+            place = place.with_name(f"{place.name}'")
+        self.place, self.key = str(place), str(place) if target else "own"
+        if key == "own":
+            self.place = str(run.path / "exports" / "tensorboard")
         self.writer = SummaryWriter(self.place)
         if not key:
             rows = "\n".join(f"    {k}: {v}" for k, v in settings(run).items())
@@ -86,23 +92,20 @@ class MLflow:
     def __init__(self, run: Run, target: str, key: str) -> None:
         try:
             from mlflow.entities import Metric, Param, RunTag
-            from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
         except ImportError:
             raise _missing("mlflow") from None
         self.Metric, self.Tag = Metric, RunTag
         own = run.path / "exports" / "mlflow.db"
         self.place = target or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{own}"
-        try:
-            self.client = MlflowClient(tracking_uri=self.place)
-            found = self.client.get_experiment_by_name("workbench")
-            experiment = found.experiment_id if found else self.client.create_experiment("workbench")
-            self.key = key or self.client.create_run(experiment, run_name=run.name).info.run_id
-            if not key:
-                params = [Param(k, str(v)[:6000]) for k, v in settings(run).items()]
-                self.client.log_batch(self.key, params=params)
-        except MlflowException as e:
-            raise InputError(f"MLflow at {self.place}: {str(e).splitlines()[0]}") from None
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # a server that is not there is said soon
+        self.client = MlflowClient(tracking_uri=self.place)
+        found = self.client.get_experiment_by_name("workbench")
+        experiment = found.experiment_id if found else self.client.create_experiment("workbench")
+        self.key = key or self.client.create_run(experiment, run_name=run.name).info.run_id
+        if not key:
+            params = [Param(k, str(v)[:6000]) for k, v in settings(run).items()]
+            self.client.log_batch(self.key, params=params)
         self.now = int(time.time() * 1000)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
@@ -127,6 +130,8 @@ class WandB:
             raise _missing("wandb") from None
         folder = run.path / "exports"
         mode: Any = os.environ.get("WANDB_MODE", "offline")
+        if mode == "disabled":
+            raise InputError("WANDB_MODE=disabled: nothing would be sent; unset it, or say offline or online")
         self.key = key or secrets.token_hex(4)
         self.run = wandb.init(
             project=target or "workbench",
@@ -138,10 +143,12 @@ class WandB:
             config=settings(run),
             settings=wandb.Settings(silent=True, console="off"),
         )
+        self.run.define_metric("*", step_metric="training_step")
         self.place = str(Path(self.run.dir).parent if self.run.offline else self.run.url)
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        self.run.log(dict(values), step=step)
+        # a step of our own: a run that went back to its checkpoint may count again what it counted before
+        self.run.log({**values, "training_step": step})
 
     def event(self, step: int, name: str, sentence: str) -> None:
         self.run.summary[f"event.{name}"] = f"step {step}: {sentence}"
@@ -160,26 +167,47 @@ def export(run: Run, to: str, *, target: str = "", follow: bool = False) -> tupl
     folder = run.path / "exports"
     folder.mkdir(exist_ok=True)
     memory = folder / f"{to}.json"
-    sent = Sent(**json.loads(memory.read_text())) if memory.exists() else Sent(target)
-    if target and target != sent.target:
-        sent = Sent(target)
+    kept = _remembered(memory)
+    sent = kept.setdefault(target, Sent())
     begun = sent.lines
     if not follow and len(run.metrics) <= begun:
         return 0, sent.place
-    place = TRACKERS[to](run, sent.target, sent.key)
-    sent.place, sent.key = place.place, place.key
     try:
-        for line in _new_lines(run, begun, follow):
-            values = {tag(k): float(x) for k, x in line.items() if k != "step" and isinstance(x, int | float)}
-            if values:
-                place.scalars(line["step"], values)
-            if "event" in line:
-                place.event(line["step"], line["event"], line.get("sentence", ""))
-            sent.lines += 1
-    finally:
-        place.close(run.finished)
-        write_text(memory, json.dumps(asdict(sent), indent=1) + "\n")
+        place = TRACKERS[to](run, target, sent.key)
+        sent.place, sent.key = place.place, place.key
+        try:
+            for line in _new_lines(run, begun, follow):
+                values = {tag(k): float(x) for k, x in line.items() if k != "step" and isinstance(x, int | float)}
+                if values:
+                    place.scalars(line["step"], values)
+                if "event" in line:
+                    place.event(line["step"], line["event"], line.get("sentence", ""))
+                sent.lines += 1
+                if follow or sent.lines % REMEMBER == 0:
+                    _remember(memory, kept)
+        finally:
+            _remember(memory, kept)
+            place.close(run.finished)
+    except InputError:
+        raise
+    except Exception as e:  # the tracker's own errors are of every kind: one sentence for all
+        said = next(iter(str(e).splitlines()), "") or type(e).__name__
+        raise InputError(f"{to}: {said[:300]} (sent {sent.lines - begun} lines; the same command goes on)") from None
     return sent.lines - begun, sent.place
+
+
+def _remembered(memory: Path) -> dict[str, Sent]:
+    """What was sent, by target."""
+    if not memory.exists():
+        return {}
+    try:
+        return {target: Sent(**x) for target, x in json.loads(memory.read_text()).items()}
+    except (ValueError, TypeError, AttributeError):
+        raise InputError(f"{memory}: not readable; remove it to export from the start") from None
+
+
+def _remember(memory: Path, kept: Mapping[str, Sent]) -> None:
+    write_text(memory, json.dumps({target: asdict(x) for target, x in kept.items()}, indent=1) + "\n")
 
 
 def _new_lines(run: Run, start: int, follow: bool) -> Iterator[dict[str, Any]]:
@@ -206,7 +234,7 @@ def tag(name: str) -> str:
     """`recall_at_1 text color+sketch` as a tag that every tracker takes: `recall_at_1/text-color.sketch`."""
     name, _, subject = name.partition(" ")
     tags = "/".join(x for x in (name, subject.replace(" ", "-").replace("+", ".")) if x)
-    return re.sub(r"[^\w\-./]", "_", tags)
+    return re.sub(r"/+", "/", re.sub(r"[^\w\-./]", "_", tags)).strip("/") or "_"
 
 
 def _missing(extra: str) -> InputError:

@@ -16,12 +16,13 @@ def cached_backward(
     loss: Callable[[dict[str, Tensor]], dict[str, Tensor]],
     chunk: int,
     backward: Callable[[Tensor], None] = Tensor.backward,
+    share: float = 1.0,
 ) -> dict[str, Tensor]:
     """Backward of `loss(embed(inputs))["loss"]` with activations of one chunk at a time; returns the loss's parts.
 
     `embed` sees each chunk twice, the second time with the same random numbers, so dropout repeats itself. The
     gradients are those of the whole batch at once, to rounding (GradCache, Gao et al. 2021). Batch statistics, as in
-    BatchNorm, would be those of a chunk: use towers without.
+    BatchNorm, would be those of a chunk: use towers without. `share` scales the gradients.
     """
     n = len(next(iter(inputs.values())))
     device = next(iter(inputs.values())).device
@@ -33,7 +34,7 @@ def cached_backward(
             found.append(embed({m: x[at] for m, x in inputs.items()}))
     leaves = {m: torch.cat([f[m] for f in found]).requires_grad_() for m in found[0]}
     parts = loss(leaves)
-    backward(parts["loss"])
+    backward(parts["loss"] * share)
     after = _random(device)
     for at, state in zip(spans, states, strict=True):
         _again(state, device)

@@ -41,7 +41,7 @@ class Pictures(nn.Module):
 
 
 class Words(nn.Module):
-    """Padded token ids (N, T) through a model of sentence-transformers."""
+    """Token ids (N, T), −1 where there is none, through a model of sentence-transformers."""
 
     def __init__(self, model: nn.Module, padding: int) -> None:
         super().__init__()
@@ -49,11 +49,9 @@ class Words(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         # what is padding in every row costs nothing
-        mask = x != self.padding
-        longest = max(int(mask.sum(1).max()), 1)
-        return self.model({"input_ids": x[:, :longest], "attention_mask": mask[:, :longest].long()})[
-            "sentence_embedding"
-        ]
+        x = x[:, (x >= 0).any(0)]
+        ids = x.masked_fill(x < 0, self.padding)
+        return self.model({"input_ids": ids, "attention_mask": (x >= 0).long()})["sentence_embedding"]
 
 
 def headed(body: nn.Module, width: int, dim: int) -> nn.Module:
@@ -65,6 +63,8 @@ def headed(body: nn.Module, width: int, dim: int) -> nn.Module:
 def library_kind(name: str) -> Kind:
     """The kind for LIBRARY/MODEL or LIBRARY/MODEL@WEIGHTS."""
     library, _, rest = name.partition("/")
+    if not rest:
+        raise InputError(f"tower {name}: name a model, such as timm/resnet18")
     if library not in LIBRARIES:
         raise unknown("library of towers", library, LIBRARIES)
     return LIBRARIES[library](rest)
@@ -150,7 +150,7 @@ def _sentence_transformers(rest: str) -> Kind:
 
     def reads(es: EmbeddingSet, m: str) -> Tensor:
         given = model.tokenizer(texts(es, m), padding=True, truncation=True, return_tensors="pt")
-        return given["input_ids"]
+        return given["input_ids"].masked_fill(given["attention_mask"] == 0, -1)
 
     def make(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
         return headed(Words(copy.deepcopy(model), padding), model.get_embedding_dimension(), dim)

@@ -61,6 +61,9 @@ def train(
     if es.layers:
         raise InputError(f"{es.source}: its rows have layers; train on one of them, es.layer(k)")
     config = configured(name, es, data, modalities, settings)
+    for m in own or {}:
+        if m not in config["modalities"]:
+            raise unknown("modality of an own tower", m, config["modalities"])
     if own:
         config["own"] = {m: type(x).__name__ for m, x in own.items()}
     if why := lacking(RECIPES[name], config["modalities"], config["train"]["label"]):
@@ -79,10 +82,11 @@ def train(
     )
     if devices > 1:
         fabric.launch()
+    loop = _Loop(es, config, fabric, own)  # what cannot be trained leaves no folder behind
     run = Run.begin(Path(out), config, resume=resume) if fabric.is_global_zero else None
     fabric.barrier()
     run = run or Run(out)
-    _Loop(run, es, config, fabric, own).go()
+    loop.go(run)
     fabric.barrier()
     return run
 
@@ -109,14 +113,16 @@ class _Loop:
     """Everything a step needs, in one place."""
 
     def __init__(
-        self, run: Run, es: EmbeddingSet, config: Mapping[str, Any], fabric: Any, own: Mapping[str, nn.Module] | None
+        self, es: EmbeddingSet, config: Mapping[str, Any], fabric: Any, own: Mapping[str, nn.Module] | None
     ) -> None:
-        self.run, self.fabric = run, fabric
+        self.fabric = fabric
         self.settings = s = Settings(**config["train"])
         self.entry = RECIPES[config["recipe"]]
         for what, value in (("train.chunk", s.chunk), ("train.queue", s.queue)):
             if value and fabric.world_size > 1:
                 raise InputError(f"{what} works in one process; leave it out with several devices")
+        if s.chunk and fabric._precision.precision == "16-mixed":
+            raise InputError("train.chunk does not go with 16-mixed, whose loss is scaled; take bf16-mixed")
         if s.queue and self.entry.name not in QUEUED:
             raise InputError(f"train.queue serves {' and '.join(QUEUED)}; recipe {self.entry.name} has no keys")
         torch.manual_seed(s.seed)
@@ -169,15 +175,17 @@ class _Loop:
             return samplers.hard(lambda: anchor.flatten(1).float(), self.count, self.batch, s.seed)
         return samplers.shuffle(self.count, self.batch, s.seed)
 
-    def go(self) -> None:
+    def go(self, run: Run) -> None:
+        self.run = run
         s, fabric = self.settings, self.fabric
         start = self._restore()
         if self.run.finished or (start and self._stops(start)):
             return
-        if start == 0:
+        if start is None:
+            start = 0
             with torch.no_grad():
                 self._evaluate(0, {"loss": float(self._parts(1)["loss"])})
-        self.model.train()
+        self._learn(start + 1)
         for step in progress(range(start + 1, s.steps + 1), f"train {self.run.name}", s.steps - start):
             lr = s.lr * schedule(step, s.steps, s.warmup)
             for group in self.optimizer.param_groups:
@@ -219,8 +227,8 @@ class _Loop:
             turn = (step - 1) * s.accumulate + k + 1
             if s.chunk:
                 inputs, more = self._inputs(turn)
-                loss = partial(self._loss, more=more)
-                found.append(cached_backward(self.model, inputs, loss, s.chunk, self._pull))
+                loss, share = partial(self._loss, more=more), 1 / s.accumulate
+                found.append(cached_backward(self.model, inputs, loss, s.chunk, self.fabric.backward, share))
                 continue
             with self.fabric.no_backward_sync(self.model, enabled=k < s.accumulate - 1 and self.fabric.world_size > 1):
                 parts = self._parts(turn)
@@ -262,13 +270,26 @@ class _Loop:
         self._last = Batch(vectors, keys=keys, **more)
         return self.loss_of(self._last)
 
+    def _held(self, step: int) -> list[nn.Module]:
+        """The towers that do not learn at a step."""
+        until = self.settings.freeze_until
+        inner = _plain(self.model)
+        assert isinstance(inner, towers.Towers)
+        return [inner.of(m) for m in self.frozen] if not until or step <= until else []
+
+    def _learn(self, step: int) -> None:
+        """Training mode; what is frozen keeps its statistics too."""
+        self.model.train()
+        for held in self._held(step):
+            held.eval()
+
     def _hold_still(self, step: int) -> None:
         """Frozen towers get no gradient, so that neither the optimiser nor its weight decay moves them."""
-        until = self.settings.freeze_until
-        if self.frozen and (not until or step <= until):
-            for m in self.frozen:
-                for p in self.model.module[m].parameters():
-                    p.grad = None
+        for held in self._held(step):
+            for p in held.parameters():
+                p.grad = None
+        if step == self.settings.freeze_until:
+            self._learn(step + 1)
 
     def _follow(self, step: int) -> None:
         """After the step: the averaged teacher, and the parts of the recipe that remember."""
@@ -283,15 +304,19 @@ class _Loop:
                     old.lerp_(new, 1 - self.settings.ema)
 
     def _stops(self, step: int) -> bool:
-        """Whether the watched metric has not risen for `patience` looks; the same on every rank."""
+        """Whether the watched metric has not got better for `patience` looks; the same on every rank."""
         s = self.settings
         if not s.patience:
             return False
-        seen = [m[s.watch] for m in self.run.metrics if s.watch in m]
+        looks = [m for m in self.run.metrics if "probe_recall_at_1" in m]
+        if not all(s.watch in m for m in looks):
+            raise unknown("metric of the looks (train.watch)", s.watch, looks[-1])
+        sign = -1 if s.watch == "loss" or s.watch.startswith("alignment ") else 1  # of these, less is better
+        seen = [sign * m[s.watch] for m in looks]
         enough = len(seen) > s.patience and max(seen[-s.patience :]) <= max(seen[: -s.patience])
         self.fabric.barrier()  # every rank has read the log before one writes into it
         if enough and self.fabric.is_global_zero:
-            said = f"Stopped early: {s.watch} has not risen for {s.patience} looks."
+            said = f"Stopped early: {s.watch} has not got better for {s.patience} looks."
             self.run.log(step=step, event=STOPPED, severity="info", sentence=said)
         return enough
 
@@ -300,7 +325,7 @@ class _Loop:
     def _evaluate(self, step: int, values: dict[str, float]) -> None:
         """Embed the probe, measure it, keep it, and only then log: a line in the log has its snapshot."""
         if self.fabric.is_global_zero:
-            es = self._embed(self.probe, self.probe_inputs)
+            es = self._embed(self.probe, self.probe_inputs, step)
             self.run.keep_snapshot(step, es)
             self.run.log(step=step, **values, **probed(es, str(self.fabric.device)))
             self._tell(step)
@@ -314,10 +339,10 @@ class _Loop:
             if f.rule not in said:
                 self.run.log(step=step, event=f.rule, severity=f.severity, sentence=f.sentence)
 
-    def _embed(self, es: EmbeddingSet, inputs: Mapping[str, Tensor]) -> EmbeddingSet:
+    def _embed(self, es: EmbeddingSet, inputs: Mapping[str, Tensor], step: int) -> EmbeddingSet:
         self.model.eval()
         out = forward(self.model.module, inputs, self.fabric.device)
-        self.model.train()
+        self._learn(step + 1)
         return EmbeddingSet(out, light(es), source=str(self.run.path))
 
     def _state(self) -> dict[str, Any]:
@@ -336,12 +361,12 @@ class _Loop:
             state["random"]["cuda"] = torch.cuda.get_rng_state(self.fabric.device)
         return state
 
-    def _restore(self) -> int:
+    def _restore(self) -> int | None:
         found = self.run.checkpoint()
         if found is None:
             if self.fabric.is_global_zero:
                 self.run.forget_after(-1)
-            return 0
+            return None
         step, state = found
         _plain(self.model).load_state_dict(state["model"])
         self.objective.load_state_dict(state["objective"])

@@ -9,10 +9,12 @@ from typing import Any
 
 import pandas as pd
 import torch
+import yaml
 from torch import Tensor
 
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
+from workbench.report import write_text
 from workbench.training.run import Run
 
 
@@ -40,12 +42,15 @@ class Monitor:
         }
         begun = (out / "config.yaml").exists()
         self.run = Run(out) if begun else Run.begin(out, config)
+        if begun and self.run.config["train"]["steps"] != steps:  # a training that was made longer
+            self.run.config["train"]["steps"] = steps
+            write_text(out / "config.yaml", yaml.safe_dump(self.run.config, sort_keys=False))
 
-    def log(self, step: int, **metrics: Any) -> None:
+    def log(self, step: int, /, **metrics: Any) -> None:
         """One line of scalars; tensors of one element are read off."""
-        self.run.log(step=step, **{k: _number(k, v) for k, v in metrics.items()})
+        self.run.log(step=step, **_numbers(metrics))
 
-    def look(self, step: int, modalities: Mapping[str, Tensor], ids: Any = None, **metrics: Any) -> dict[str, float]:
+    def look(self, step: int, modalities: Mapping[str, Tensor], ids: Any = None, /, **metrics: Any) -> dict[str, float]:
         """Keep the probe's embeddings at a step, measure them, log both; row i of each modality is the same item."""
         from workbench.training.probe import probed
 
@@ -54,9 +59,15 @@ class Monitor:
         es = EmbeddingSet(vectors, frame, source=str(self.run.path))
         values = probed(es)
         self.run.keep_snapshot(step, es)
-        numbers = {k: _number(k, v) for k, v in metrics.items()}
-        self.run.log(step=step, **numbers, **values)
+        self.run.log(step=step, **_numbers(metrics), **values)
         return values
+
+
+RESERVED = ("step", "event", "severity", "sentence")  # words of the log itself
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    return {f"{k}_" if k in RESERVED else k: _number(k, v) for k, v in metrics.items()}
 
 
 def _number(name: str, value: Any) -> float:
@@ -88,10 +99,14 @@ def lightning_callback(monitor: Monitor, look: Look, every: int = 100) -> Any:
         raise InputError("lightning_callback needs Lightning: pip install lightning")
 
     class Watch(base):  # type: ignore[misc, valid-type]
+        looked = 0
+
         def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
             step = trainer.global_step
-            if not trainer.is_global_zero or step == 0 or step % every:
+            # with accumulated gradients several batches end at the same step
+            if not trainer.is_global_zero or step in (0, self.looked) or step % every:
                 return
+            self.looked = step
             metrics = {k: v for k, v in trainer.callback_metrics.items() if getattr(v, "numel", lambda: 1)() == 1}
             _look(monitor, look, step, metrics)
 

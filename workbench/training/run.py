@@ -27,6 +27,7 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._whole = False  # whether the log is known to end with a whole line
         if not (self.path / "config.yaml").exists():
             raise InputError(f"{path}: no run here (no config.yaml); make one with 'workbench train'")
 
@@ -34,6 +35,9 @@ class Run:
     def begin(cls, out: Path, config: Mapping[str, Any], *, resume: bool = False) -> Run:
         """A new folder with this configuration, or the old one where the run may go on."""
         file = out / "config.yaml"
+        for place in out.absolute().parents:
+            if place.exists() and not place.is_dir():
+                raise InputError(f"{out}: {place} is a file, not a folder")
         if file.exists():
             if not resume:
                 raise InputError(
@@ -103,7 +107,15 @@ class Run:
         return stopped or max((m["step"] for m in lines), default=0) >= self.config["train"]["steps"]
 
     def log(self, **values: Any) -> None:
-        with (self.path / "metrics.jsonl").open("a") as f:
+        """Append a line; the rest of one that a crash cut short is taken away first."""
+        file = self.path / "metrics.jsonl"
+        if not self._whole:
+            text = file.read_bytes() if file.exists() else b""
+            if text and not text.endswith(b"\n"):
+                with file.open("r+b") as f:
+                    f.truncate(text.rfind(b"\n") + 1)
+            self._whole = True
+        with file.open("a") as f:
             f.write(json.dumps(values) + "\n")
 
     def forget_after(self, step: int) -> None:
@@ -157,7 +169,7 @@ class Run:
         tensors, plain = {}, {}
         for key, x in _flat(state):
             if isinstance(x, Tensor):
-                tensors[key] = x.detach().cpu().contiguous()
+                tensors[key] = x.detach().cpu().contiguous().clone()  # towers may share a module
             else:
                 plain[key] = x
         staging = folder / f".step-{step:06d}.writing"

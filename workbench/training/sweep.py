@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +17,7 @@ import pandas as pd
 from workbench.datasets import load_data
 from workbench.errors import InputError
 from workbench.objectives.recipes import RECIPES
+from workbench.training import towers
 from workbench.training.fits import lacking
 from workbench.training.loop import configured, train
 from workbench.training.run import Run
@@ -43,20 +46,23 @@ def sweep(
 
     A finished run is read, a run that was cut short goes on from its checkpoint.
     """
+    es = load_data(data)
     jobs = []
     for name in recipes:
         for cell in cells(grid or {}):
-            wanted = {k: v for k, v in (settings | cell).items() if k != "seed"}
-            sort_settings(name, wanted)
-            label = "-".join([name, *(f"{k.split('.')[-1]}={v}" for k, v in cell.items())])
-            jobs += [(name, wanted | {"seed": s}, Path(out) / f"{label}-s{s}") for s in range(seeds)]
+            wanted = settings | cell
+            made_of, _ = sort_settings(name, wanted)
+            if {"seed", "train.seed"} & set(wanted):
+                raise InputError("sweep: the seeds are 0, 1, …; say how many with --seeds, and leave train.seed out")
+            if why := lacking(RECIPES[name], modalities or es.modalities, made_of.label):
+                raise InputError(f"sweep: recipe {name} needs {why}")
+            for kind in towers.assigned(made_of.tower, modalities or es.modalities).values():
+                towers.kind(kind)
+            folder = Path(out) / _label(name, cell)
+            jobs += [(name, wanted | {"seed": s}, folder.with_name(f"{folder.name}-s{s}")) for s in range(seeds)]
     if not jobs:
         raise InputError("sweep: nothing to train; name a recipe, or ask for all that fit with --all")
-    es = load_data(data)
-    for name in recipes:
-        if why := lacking(RECIPES[name], modalities or es.modalities, str(settings.get("label", ""))):
-            raise InputError(f"sweep: recipe {name} needs {why}")
-    made = []
+    made, failed = [], []
     for k, (name, wanted, folder) in enumerate(jobs, 1):
         given = data if isinstance(data, str | Path) else es
         begun = (folder / "config.yaml").exists()
@@ -65,12 +71,28 @@ def sweep(
             run.check_same(configured(name, es, given, modalities, wanted))
         if not begun or not run.finished:
             print(f"{k} of {len(jobs)}  {folder.name}", flush=True)
-            run = train(name, data=given, out=folder, modalities=modalities, resume=begun, device=device, **wanted)
+            try:
+                run = train(name, data=given, out=folder, modalities=modalities, resume=begun, device=device, **wanted)
+            except InputError as e:  # one cell that diverges does not end the others
+                print(f"  failed: {e}", flush=True)
+                failed.append(folder.name)
+                continue
             # of a grid the last checkpoint and the first and last look are enough
             for step in sorted(run.snapshots)[1:-1]:
                 shutil.rmtree(run.snapshots[step])
         made.append(run)
+    if not made:
+        raise InputError(f"sweep: none of the {len(jobs)} runs could be trained")
+    if failed:
+        print(f"{len(failed)} of {len(jobs)} runs failed: {', '.join(failed)}", flush=True)
     return made
+
+
+def _label(name: str, cell: Mapping[str, Any]) -> str:
+    """The folder of a cell; values that are no file name, such as paths, keep their readable part and a hash."""
+    label = "-".join([name, *(f"{k.split('.')[-1]}={v}" for k, v in cell.items())])
+    safe = re.sub(r"[^\w.=,+-]", "_", label)
+    return safe if safe == label else f"{safe[-80:]}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
 
 
 def moved(runs: Sequence[Run]) -> pd.DataFrame:

@@ -85,7 +85,19 @@ def drawings(es: EmbeddingSet, m: str) -> Tensor:
     column = f"{m}_png"
     if column not in es.items:
         raise unknown("column of drawings", column, [c for c in es.items if c.endswith("_png")])
-    pixels = [np.asarray(Image.open(io.BytesIO(b))) for b in es.items[column]]
+    pixels = []
+    for k, raw in enumerate(es.items[column]):
+        try:
+            image = Image.open(io.BytesIO(raw))
+            # a palette's indices are no colours
+            pixels.append(np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB")))
+        except (OSError, TypeError):
+            raise InputError(
+                f"{es.source}: column {column}, item {es.items['id'].iloc[k]!r}: no readable picture"
+            ) from None
+        if pixels[-1].shape != pixels[0].shape:
+            both = f"{pixels[0].shape} and {pixels[-1].shape}"
+            raise InputError(f"{es.source}: column {column} has pictures of shape {both}; make them alike")
     x = torch.from_numpy(np.stack(pixels))
     return x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2).contiguous()
 
@@ -167,7 +179,10 @@ class Towers(nn.ModuleDict):
     """A tower a modality; called with a dict of inputs, gives a dict of vectors (B, dim)."""
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {m: self[m](x) for m, x in inputs.items()}
+        return {m: self.of(m)(x) for m, x in inputs.items()}
+
+    def of(self, m: str) -> nn.Module:
+        return self[_key(m)]
 
 
 def build(
@@ -185,7 +200,12 @@ def build(
             made[m] = own[m]
             continue
         made[m] = kind(kinds[m]).make(tuple(x.shape[1:]), dim, hidden, dropout)
-    return Towers(made)
+    return Towers({_key(m): x for m, x in made.items()})
+
+
+def _key(m: str) -> str:
+    """A modality's name as the name of a module, which may hold no dot and be no attribute."""
+    return f"to_{m.replace('.', '·')}"
 
 
 def inputs(es: EmbeddingSet, kinds: Mapping[str, str]) -> dict[str, Tensor]:
@@ -195,11 +215,14 @@ def inputs(es: EmbeddingSet, kinds: Mapping[str, str]) -> dict[str, Tensor]:
 
 def assigned(spec: str, modalities: Sequence[str]) -> dict[str, str]:
     """`mlp` for all; `cnn:color,sketch` for some, mlp for the rest; several with ; between."""
+    parts = [part.partition(":") for part in spec.split(";")]
     out = dict.fromkeys(modalities, "mlp")
-    for part in spec.split(";"):
-        name, _, named = part.partition(":")
-        for m in named.split(",") if named else modalities:
+    # what is said of some goes before what is said of all
+    for name, mark, named in sorted(parts, key=lambda p: bool(p[1])):
+        if not name.strip() or (mark and not named.strip()):
+            raise InputError(f"train.tower={spec}: say it as cnn, or cnn:color,sketch;characters:text")
+        for m in (x.strip() for x in named.split(",")) if mark else modalities:
             if m not in out:
                 raise unknown("modality in train.tower", m, modalities)
-            out[m] = name
+            out[m] = name.strip()
     return out
