@@ -1,110 +1,252 @@
-"""The dashboard in a real browser: what a person sees, and no error in the console."""
+"""The dashboard in a real browser: what a person sees on each screen, and no error in the console."""
 
 import os
 import re
-import shutil
-import subprocess
-import sys
+import urllib.error
 import urllib.request
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-unsafe-swiftshader",
-]
-SHOT = os.environ.get("WORKBENCH_SHOT")  # where the README's picture is written, when asked for
+from tests.browser import lasso, needs_browser, opened, serving, stage
+from workbench.testing import planted
 
-pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
+SHOT = os.environ.get("WORKBENCH_SHOT")  # folder for the README's pictures, when asked for
+pytestmark = needs_browser
+
+
+def shot(page, name):
+    if SHOT:
+        page.wait_for_timeout(800)
+        page.screenshot(path=f"{SHOT}/{name}.png")
 
 
 @pytest.fixture(scope="module")
 def server(demo_runs):
-    folder = next(iter(demo_runs.values())).path.parent
-    process = subprocess.Popen(
-        [sys.executable, "-m", "workbench.cli", "serve", str(folder), "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    for line in process.stdout:
-        if found := re.search(r"http://127\.0\.0\.1:\d+", line):
-            break
-    yield found.group(0)
-    process.terminate()
-    process.wait(10)
-    process.stdout.close()
+    with serving(next(iter(demo_runs.values())).path.parent) as (url, _):
+        yield url
 
 
 @pytest.fixture
-def page(server, tmp_path):
-    from playwright.sync_api import sync_playwright
-
-    errors = []
-    with sync_playwright() as p:
-        context = p.chromium.launch_persistent_context(
-            str(tmp_path / "profile"), executable_path=CHROMIUM, args=FLAGS, viewport={"width": 1440, "height": 1000}
-        )
-        page = context.pages[0]
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: errors.append(str(e)))
+def page(tmp_path):
+    with opened(tmp_path / "profile") as page:
         yield page
-        context.close()
-    assert errors == []
+
+
+def report_of(run):
+    split = "test" if (run.path / "reports" / "test" / "report.json").exists() else "validation"
+    return run.report(split)
 
 
 def test_landing_lists_the_runs_and_a_click_opens_one(page, server, demo_runs):
     page.goto(server)
-    page.wait_for_selector("text=smallest and largest")
-    assert page.locator("tr:has(a)").count() == len(demo_runs)
-    page.click("a:text('infonce')")
+    page.wait_for_selector(".tabulator-row")
+    assert page.locator(".tabulator-row").count() == len(demo_runs)
+    value = report_of(demo_runs["infonce"]).value("recall_at_1", "text", "color")
+    assert f"{value:.3f}" in page.locator(".tabulator-row", has_text="infonce").inner_text()
+    shot(page, "runs")
+    page.locator("a", has_text="infonce").first.click()
     page.wait_for_selector("text=Pair card")
     assert "run=infonce" in page.url
 
 
 def test_run_screen_shows_the_reports_numbers(page, server, demo_runs):
     page.goto(f"{server}/?run=infonce")
-    page.wait_for_selector("text=Numbers")
-    run = demo_runs["infonce"]
-    split = "test" if (run.path / "reports" / "test" / "report.json").exists() else "validation"
-    value = run.report(split).value("recall_at_1", "sketch", "color")
-    of = page.get_by_text("sketch → color", exact=True)
-    row = page.locator("tr", has_text="recall_at_1").filter(has=of).first
+    stage(page)
+    value = report_of(demo_runs["infonce"]).value("recall_at_1", "sketch", "color")
+    row = page.locator("tr", has_text="recall_at_1").filter(has=page.get_by_text("sketch → color", exact=True)).first
     assert f"{value:.3f}" in row.inner_text()
     page.wait_for_selector("text=neighbours kept")
-    assert page.locator(".js-plotly-plot").count() == 3
+    assert page.locator(".chip", has_text="20 selected").count() == 1
+    assert page.locator("h4", has_text="rank").count() == 3
+    shot(page, "run")
 
 
-def test_pointing_at_a_mark_fills_the_pair_card(page, server):
+def test_a_lasso_selects_what_lies_inside_it(page, server):
     page.goto(f"{server}/?run=infonce")
-    page.wait_for_selector(".scatterlayer .point")
-    page.wait_for_timeout(1000)
-    page.locator(".scatterlayer .trace .point").nth(20).hover(force=True)
-    page.wait_for_selector("text=rank")
+    map_ = stage(page)
+    lasso(page, map_)
+    count = int(page.locator(".chip").inner_text().split()[1].replace(",", ""))
+    assert map_.evaluate("e => e.__map.picked()") == 3 * count, "three modalities of each selected item"
+    assert page.get_by_text(f"1 of {count:,}, worst match first").count() == 1
+    page.keyboard.press("Control+z")
+    page.wait_for_selector(".chip:has-text('20 selected')")
+    page.keyboard.press("Escape")
+    page.wait_for_selector(".chip", state="hidden")
+    page.wait_for_selector("text=Click a point on the map")
+
+
+def test_a_click_fills_the_pair_card_and_a_judgement_is_kept(page, server, demo_runs):
+    page.goto(f"{server}/?run=infonce")
+    map_ = stage(page)
+    page.get_by_text("judge", exact=True).wait_for()
+    worst = page.locator("h4:text('Pair card') >> xpath=..").inner_text()
+    box, at = map_.bounding_box(), map_.evaluate("e => e.__map.pixel(11)")
+    page.mouse.move(box["x"] + at[0], box["y"] + at[1])
+    page.locator(".tip b").wait_for(state="visible")
+    name = page.locator(".tip b").inner_text()
+    page.mouse.click(box["x"] + at[0], box["y"] + at[1])
+    page.wait_for_selector(".chip:has-text('1 selected')")
     card = page.locator("h4:text('Pair card') >> xpath=..")
-    card.locator("img").first.wait_for()
-    assert "⇄" in card.inner_text()
+    card.get_by_text(name, exact=True).first.wait_for()
+    assert card.inner_text() != worst
     assert card.locator("img").count() >= 12
-    if SHOT:
-        page.wait_for_timeout(500)
-        page.screenshot(path=SHOT)
+    page.keyboard.press("Control+z")
+    page.wait_for_selector(".chip:has-text('20 selected')")
+    page.get_by_role("button", name="judge").click()
+    page.wait_for_selector("text=1 judged in all")
+    kept = pd.read_csv(demo_runs["infonce"].path / "judgements" / "pairs.csv")
+    assert kept["verdict"].tolist() == ["wrong"]
 
 
-def test_another_view_redraws_the_map(page, server):
+def test_a_finding_sets_view_and_colour(page, server):
+    page.goto(f"{server}/?run=gram&view=PCA")
+    stage(page)
+    page.get_by_role("button", name="show").first.click()
+    page.wait_for_timeout(800)
+    assert "colour=rank" in page.url or "view=gap" in page.url
+
+
+def test_another_view_glides_there_and_the_url_remembers(page, server):
     page.goto(f"{server}/?run=gram")
-    page.wait_for_selector("text=component 1")
-    page.get_by_role("button", name="gap axis").click()
-    page.wait_for_selector("text=first shared direction")
-    page.get_by_role("button", name="UMAP").click()
-    page.wait_for_selector("text=UMAP 1", timeout=60_000)
+    map_ = stage(page)
+    before = map_.evaluate("e => e.__map.pixel(5)")
+    page.get_by_role("combobox", name="view").click()
+    page.get_by_role("menuitem", name="UMAP").click()
+    page.wait_for_selector("text=/being computed/", timeout=10_000)
+    page.wait_for_selector("text=/being computed/", state="hidden", timeout=60_000)
+    page.wait_for_timeout(1500)
+    assert map_.evaluate("e => e.__map.pixel(5)") != before
+    assert "view=UMAP" in page.url
+    url = page.url
+    page.goto(server)
+    page.goto(url)
+    map_ = stage(page)
+    assert page.get_by_role("combobox", name="view").inner_text() == "UMAP"
+
+
+def test_what_if_moves_the_map_and_says_what_cannot_change(page, server):
+    page.goto(f"{server}/?run=infonce&screen=what if")
+    map_ = stage(page)
+    page.wait_for_selector("text=it changes no rank")
+    before = map_.evaluate("e => e.__map.pixel(5)")
+    page.locator("input[type=range]").first.focus()
+    for _ in range(8):
+        page.keyboard.press("ArrowRight")
+    page.wait_for_selector("text=it changes no rank", state="detached")
+    page.wait_for_timeout(1500)
+    assert map_.evaluate("e => e.__map.pixel(5)") != before
+    assert page.locator("tr", has_text="mixed recall at 1").count() == 2
+    shot(page, "whatif")
+
+
+def test_checkpoints_scrub(page, server, demo_runs):
+    page.goto(f"{server}/?run=infonce&screen=checkpoints")
+    map_ = stage(page)
+    steps = sorted(demo_runs["infonce"].snapshots)
+    page.wait_for_selector(f"h4:text('step {steps[-1]:,}')")
+    before = map_.evaluate("e => e.__map.pixel(5)")
+    page.locator("input[type=range]").last.fill("0")
+    page.wait_for_selector(f"h4:text-is('step {steps[0]:,}')")
+    page.wait_for_timeout(1500)
+    assert map_.evaluate("e => e.__map.pixel(5)") != before
+    shot(page, "checkpoints")
+
+
+def test_clusters_show_the_items_in_the_wrong_one(page, server):
+    page.goto(f"{server}/?run=infonce&screen=clusters")
+    stage(page)
+    said = page.locator("text=/items lie nearer/")
+    said.wait_for()
+    count = re.match(r"([\d,]+) of", said.inner_text()).group(1)
+    page.get_by_role("button", name="show them on the map").click()
+    page.wait_for_selector(f".chip:has-text('{count} selected')")
+    page.get_by_role("button", name="AVQI of these roles").click()
+    page.wait_for_selector("text=avqi_released")
+    shot(page, "clusters")
+
+
+def test_the_table_holds_the_selection_and_saves_it(page, server, demo_runs):
+    page.goto(f"{server}/?run=infonce&screen=table")
+    page.wait_for_selector(".tabulator-row")
+    assert page.locator(".tabulator-row img").count() > 0
+    page.get_by_label("save the selection as").fill("worst twenty")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="save").click()
+    page.wait_for_selector("text=saved 20 items")
+    assert (demo_runs["infonce"].path / "selections" / "worst twenty.json").exists()
+    with page.expect_download() as download:
+        page.locator("a", has_text="CSV").click()
+    assert len(pd.read_csv(download.value.path())) == 20
+
+
+def test_two_ticked_runs_are_compared_with_one_selection(page, server, demo_runs):
+    page.goto(server)
+    page.wait_for_selector(".tabulator-row")
+    for k in range(2):
+        page.locator(".tabulator-row input[type=checkbox]").nth(k).click()
+    page.get_by_role("button", name="compare the two ticked").click()
+    page.wait_for_selector("text=How alike the spaces are", timeout=60_000)
+    one, two = stage(page, 0), stage(page, 1)
+    lasso(page, one)
+    picked = one.evaluate("e => e.__map.picked()")
+    assert picked == two.evaluate("e => e.__map.picked()") > 60
+    assert page.locator("li", has_text="queries won").count() >= 1
+    shot(page, "compare")
+
+
+@pytest.mark.parametrize("renderer", ["canvas2d", "png"])
+def test_the_map_is_drawn_without_webgl(tmp_path, server, renderer):
+    """Where WebGL is missing a canvas draws the map, and where that is missing too, the server does."""
+    with opened(tmp_path / "profile") as page:
+        kinds = "['webgl2']" if renderer == "canvas2d" else "['webgl2', '2d']"
+        page.add_init_script(
+            "const get = HTMLCanvasElement.prototype.getContext;"
+            "HTMLCanvasElement.prototype.getContext = function (kind, ...rest) {"
+            f"  if ({kinds}.includes(kind) && !(kind === '2d' && this.className !== 'base')) return null;"
+            "  return get.call(this, kind, ...rest); };"
+        )
+        page.goto(f"{server}/?run=infonce")
+        page.wait_for_selector(".stage")
+        page.wait_for_timeout(4_000)
+        map_ = page.locator(".stage")
+        assert map_.evaluate("e => e.__map.figures().renderer") == renderer
+        if renderer == "canvas2d":
+            coloured = map_.evaluate(
+                "e => { const c = e.querySelector('canvas.base'), d = c.getContext('2d')"
+                ".getImageData(0, 0, c.width, c.height).data; let n = 0;"
+                " for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }"
+            )
+            assert coloured > 500
+        else:
+            assert map_.evaluate("e => e.querySelector('img.still').naturalWidth") > 300
+
+
+# -- serving -----------------------------------------------------------------------------------------------------------
+
+
+def test_text_of_items_is_never_code_and_no_path_is_read(tmp_path):
+    bad = '"><script>document.title="owned";alert(1)</script><img src=x onerror=alert(2)>'
+    es = planted(items=60)
+    items = es.items.assign(name=bad, tags=bad, kind=[bad, "b"] * 30)
+    from workbench.embeddings import EmbeddingSet
+
+    EmbeddingSet({m: es[m] for m in es.modalities}, items).save(tmp_path / "served" / "hostile")
+    (tmp_path / "secret.txt").write_text("not for you")
+    with serving(tmp_path / "served") as (url, _), opened(tmp_path / "profile") as page:
+        for screen in ("run", "what if", "clusters", "table"):
+            page.goto(f"{url}/?run=hostile&screen={screen}&colour=kind")
+            page.wait_for_selector(".tabulator-row" if screen == "table" else ".stage")
+            page.wait_for_timeout(1500)
+            assert page.title() != "owned"
+        for asked in ("../secret.txt", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "<script>alert(1)</script>"):
+            page.goto(f"{url}/?run={asked}")
+            page.wait_for_selector("text=There is no run or set named")
+            assert "not for you" not in page.content()
+        for path in ("/../secret.txt", "/static/..%2f..%2f..%2fsecret.txt", "/hostile/items.parquet"):
+            with pytest.raises(urllib.error.HTTPError):
+                urllib.request.urlopen(url + path, timeout=10)
 
 
 def test_only_this_machine_is_served(server):
@@ -113,3 +255,66 @@ def test_only_this_machine_is_served(server):
     listening = [line.split()[1] for line in table.splitlines()[1:] if line.split()[3] == "0A"]
     assert f"0100007F:{port:04X}" in listening
     assert urllib.request.urlopen(server, timeout=10).status == 200
+
+
+def test_another_address_needs_a_password(demo_runs):
+    from workbench.app.shell import serve
+    from workbench.errors import InputError
+
+    folder = next(iter(demo_runs.values())).path.parent
+    with pytest.raises(InputError, match="give a password"):
+        serve([folder], port=0, show=False, address="0.0.0.0")
+    env = os.environ | {"WORKBENCH_PASSWORD": "open sesame"}
+    with serving(folder, "--address", "0.0.0.0", env=env) as (url, _):
+        port = url.rsplit(":", 1)[1]
+        answer = urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=20)
+        assert answer.url.split("?")[0].endswith("/login")
+
+
+def test_a_websocket_from_elsewhere_is_refused(server):
+    import asyncio
+
+    from tornado.httpclient import HTTPClientError, HTTPRequest
+    from tornado.websocket import websocket_connect
+
+    async def connect(origin):
+        request = HTTPRequest(server.replace("http", "ws") + "/ws", headers={"Origin": origin})
+        return await websocket_connect(request, subprotocols=["bokeh", "token"])
+
+    with pytest.raises(HTTPClientError, match="403"):
+        asyncio.run(connect("http://evil.example"))
+
+
+def memory(process):
+    line = next(x for x in Path(f"/proc/{process.pid}/status").read_text().splitlines() if x.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.slow
+def test_sessions_share_the_data_and_leave_nothing_behind(tmp_path):
+    """20 sessions at once on 100,000 items share one copy; after 50 more that were closed memory is as it was."""
+    import time
+
+    from bokeh.client import pull_session
+
+    planted(items=100_000).save(tmp_path / "served" / "large")
+    with serving(tmp_path / "served") as (url, process):
+        first = pull_session(url=f"{url}/?run=large", arguments={"run": "large"})
+        one = memory(process)
+        held = [pull_session(url=url, arguments={"run": "large"}) for _ in range(20)]
+        many = memory(process)
+        vectors = 2 * 100_000 * 16 * 4 / 2**20
+        print(f"one session {one:.0f} MB, 21 sessions {many:.0f} MB")
+        assert many - one < 20 * (40 + vectors), "each session would hold the vectors"
+        for s in [first, *held]:
+            s.close()
+
+        def cycles(count):
+            for _ in range(count):
+                pull_session(url=url, arguments={"run": "large"}).close()
+            time.sleep(50)  # unused sessions are let go
+            return memory(process)
+
+        before, after = cycles(10), cycles(50)
+        print(f"after 10 more {before:.0f} MB, after 50 more {after:.0f} MB")
+        assert after < 1.1 * before

@@ -18,6 +18,7 @@ _HOME = {
     "dataset": "workbench.datasets",
     "diagnose": "workbench.diagnostics.suite",
     "diagnostics": "workbench.diagnostics",
+    "explore": "workbench.explorer.widgets",
     "interventions": "workbench.interventions",
     "layers": "workbench.tables",
     "load": "workbench.formats",

@@ -1,154 +1,172 @@
-"""One run: sentences left, the map in the middle, the evidence and the pair card right, metrics over steps below."""
+"""Screen 2, the run: sentences left, the map in the middle, evidence and the pair card right."""
 
 from __future__ import annotations
 
-from functools import partial
 from html import escape
-from threading import Thread
 from typing import Any
 
+import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.cards import five, framed, legend, measured, picture, said
-from workbench.app.data import Study, study
-from workbench.datasets import ATTRIBUTION
+from workbench.app.visit import Visit, caption, head
+from workbench.diagnostics.registry import diagnostics
+from workbench.doctor import Finding
+from workbench.errors import InputError
+from workbench.explorer import cards
+from workbench.explorer.study import VERDICTS
 from workbench.report import HEADLINES
-from workbench.training.run import Run
 from workbench.views import figures
-from workbench.views.theme import style
 
-VIEWS = {"PCA": "pca", "gap axis": "gap_axis", "centred PCA": "centred_pca", "UMAP": "umap"}
-SHARES = '<span class="caption">solid: matched, dotted: mismatched; share of pairs by cosine</span>'
 PLOT = {"displayModeBar": False, "responsive": True}
+SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
+# where to look when a finding rests on a diagnostic of this family
+LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
 
 
-def run_page(run: Run, *, alone: bool) -> pn.viewable.Viewable:
-    s = study(run)
-    if s is None:
-        return pn.pane.HTML(
-            framed(f"<p>{escape(run.name)} has no snapshot yet: reload when it has trained a little.</p>")
+class RunScreen:
+    """Findings, map, evidence, pair card; the item whose card is shown is the first of the selection."""
+
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.study = visit, visit.study
+        self.item = -1
+        self.at = 0
+        self.card = pn.pane.HTML("")
+        self.place = pn.pane.HTML("", width=170)
+        self.back = pmui.Button(label="‹", variant="outlined", size="small", width=44, sizing_mode="fixed")
+        self.on = pmui.Button(label="›", variant="outlined", size="small", width=44, sizing_mode="fixed")
+        self.back.on_click(lambda _: self._step(-1))
+        self.on.on_click(lambda _: self._step(1))
+        self.rival = pmui.Select(label="this stranger beats the match", options={}, width=190, size="small")
+        self.verdict = pmui.Select(label="it is", options=list(VERDICTS), width=130, size="small")
+        self.write = pmui.Button(
+            label="judge", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
-    return _Screen(s, alone).view()
+        self.write.on_click(self._judge)
+        self.judged = pn.pane.HTML("")
+        visit.scene.on_selection(self._chosen)
+        self._chosen()
 
-
-class _Screen:
-    """The state of one session on one run: which view, which item."""
-
-    def __init__(self, s: Study, alone: bool) -> None:
-        self.s, self.alone = s, alone
-        self.view_picker = pmui.RadioButtonGroup(options=list(VIEWS), value="PCA", size="small")
-        self.map = pn.pane.Plotly(self._map("pca"), config=PLOT, height=480)
-        self.legend = framed(legend(s.es.modalities))
-        self.status = pn.pane.HTML(self.legend, height=22)
-        self.card = pn.pane.HTML(self._hint())
-        self.view_picker.param.watch(self._choose, "value")
-        self.map.param.watch(self._point, "click_data")
-        self.map.param.watch(self._point, "hover_data")
-
-    def view(self) -> pn.viewable.Viewable:
-        s, a = self.s, self.s.report.about
-        back = "" if self.alone else '<a href="?">← all runs</a> &nbsp; '
-        head = (
-            f"{back}<b>{escape(s.run.name)}</b> &nbsp; recipe {escape(s.run.config['recipe'])} · step {s.run.steps} · "
-            f"{a['items']:,} items of the {s.split} split · data <span class='num'>{escape(a['fingerprint'])}</span>"
-        )
-        credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if "color_png" in s.items else ""
+    def view(self) -> Any:
         left = pn.Column(
-            pn.pane.HTML(framed("<h4>Findings</h4>" + said(s.report.findings) + self._numbers())), width=400
+            head("Findings"), *[self._finding(f) for f in self.study.report.findings], width=350, sizing_mode="fixed"
         )
-        metrics = pn.pane.Plotly(figures.metrics({s.run.name: s.run.metrics}), config=PLOT, height=420)
-        middle = pn.Column(
-            self.view_picker,
-            self.status,
-            self.map,
-            pn.pane.HTML(framed("<h4>During training, on the validation split</h4>" + said(s.run.findings))),
-            metrics,
-            min_width=460,
+        left.append(pn.pane.HTML(cards.framed(self._numbers())))
+        evidence = pmui.Tabs(
+            ("pairs", pn.Column(caption(SHARES), self._plot(self._histogram(), 420))),
+            ("ranks", self._plot(figures.rank_curve(self.study.report), 340)),
+            ("spectrum", self._plot(figures.spectra(self.study.report), 340)),
+            dynamic=True,
         )
+        judge = pn.Row(self.rival, self.verdict, self.write) if self.study.home else pn.Row()
         right = pn.Column(
+            pn.Row(self.back, self.on, self.place),
             self.card,
-            pn.pane.HTML(framed("<h4>Matched and mismatched pairs</h4>" + SHARES)),
-            pn.pane.Plotly(self._histogram(), config=PLOT, height=480),
-            width=420,
+            judge,
+            self.judged,
+            evidence,
+            width=440,
+            sizing_mode="fixed",
         )
-        return pn.Column(pn.pane.HTML(framed(head)), pn.Row(left, middle, right), pn.pane.HTML(framed(credit)))
+        return pn.Row(left, self.visit.picture(), right, sizing_mode="stretch_width")
 
-    # -- parts -----------------------------------------------------------------------------------------------------
-
-    def _numbers(self) -> str:
-        rows = []
-        f = self.s.report.frame
-        for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
-            rows.append(
-                f"<tr><td>{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span></td><td>{measured(row)}</td></tr>"
-            )
-        return f"<h4>Numbers</h4><table>{''.join(rows)}</table>"
+    def _plot(self, fig: Any, height: int) -> Any:
+        return pn.pane.Plotly(fig, config=PLOT, height=height, sizing_mode="stretch_width")
 
     def _histogram(self) -> Any:
-        fig = figures.similarities(self.s.report, stacked=True)
-        return fig.update_layout(showlegend=False)
+        return figures.similarities(self.study.report, stacked=True).update_layout(showlegend=False, height=420)
 
-    def _map(self, method: str) -> Any:
-        fig = figures.scatter(self.s.map(method), list(self.s.items["name"]), height=480)
-        return fig.update_layout(showlegend=False)
+    def _numbers(self) -> str:
+        rows, f = [], self.study.report.frame
+        for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
+            name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span>"
+            rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
+        return f"<h4>Numbers</h4><table>{''.join(rows)}</table>"
 
-    def _hint(self) -> str:
-        return framed(
-            '<h4>Pair card</h4><p class="caption">Point at a mark on the map: its drawing, its ranks and the keys nearest to it stand here.</p>'
-        )
+    # -- findings --------------------------------------------------------------------------------------------------
 
-    # -- events ----------------------------------------------------------------------------------------------------
+    def _finding(self, f: Finding) -> Any:
+        text = pn.pane.HTML(cards.framed(f"<ul>{cards.sentence(f)}</ul>"), width=265, sizing_mode="fixed")
+        if not f.evidence:
+            return text
+        button = pmui.Button(label="show", variant="text", size="small", width=50, sizing_mode="fixed")
+        button.on_click(lambda _: self.show(f))
+        return pn.Row(text, button, sizing_mode="fixed", width=340)
 
-    def _choose(self, event: Any) -> None:
-        method = VIEWS[event.new]
-        if method in self.s.maps or method != "umap":
-            self.status.object = self.legend
-            self.map.object = self._map(method)
+    def show(self, f: Finding) -> None:
+        """View, colour and selection that let one see what a finding says."""
+        shown = max(f.evidence, key=lambda e: len(e["modalities"]))
+        family = diagnostics()[shown["diagnostic"]].family
+        direction = tuple(shown["modalities"][:2])
+        colour, items = "modality", np.arange(0)
+        if direction in self.study.directions and family not in ("gap", "spectrum", "spread"):
+            rank = self.study.ranks(*direction)
+            known = np.flatnonzero(np.isfinite(rank))
+            colour, items = "rank " + " → ".join(direction), known[np.argsort(-rank[known], kind="stable")][:20]
+        self.visit.look(LOOKS.get(family, self.visit.view.value), colour, items)
+
+    # -- the pair card ---------------------------------------------------------------------------------------------
+
+    def _chosen(self) -> None:
+        chosen = np.flatnonzero(self.visit.scene.selected)
+        if self.study.directions and len(chosen):
+            rank = np.nan_to_num(self.study.ranks(*self.study.directions[0])[chosen], nan=-1)
+            chosen = chosen[np.argsort(-rank, kind="stable")]
+        self.items, self.at = chosen.tolist(), 0
+        self._draw()
+
+    def _step(self, by: int) -> None:
+        if self.items:
+            self.at = (self.at + by) % len(self.items)
+            self._draw()
+
+    def _draw(self) -> None:
+        if not self.items:
+            hint = "Click a point on the map, or draw around some: the pair stands here, with who beats it."
+            self.card.object = cards.framed(f'<h4>Pair card</h4><p class="caption">{hint}</p>')
+            self.place.object, self.rival.options = "", {}
             return
-        self.status.object = framed(
-            '<span class="caption">UMAP is being computed; the map changes when it is ready …</span>'
-        )
-        document = pn.state.curdoc
+        self.item = self.items[self.at]
+        said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
+        self.place.object = cards.framed(f'<span class="caption">{said}</span>')
+        self.card.object = cards.framed(cards.card(self.study, self.item))
+        self.rival.options = self._rivals()
+        self._verdicts()
 
-        def work() -> None:
-            self.s.map(method)
-            if document is not None:
-                document.add_next_tick_callback(partial(self._ready, event.new))
+    def _rivals(self) -> dict[str, tuple[int, str, str]]:
+        """The strangers that rank before the match, by direction."""
+        out = {}
+        for k, a in enumerate(self.study.es.modalities):
+            for b in self.study.es.modalities[k + 1 :]:
+                m = self.study.meeting(self.item, a, b) if (a, b) in self.study.directions else None
+                if m is None or m.rank == 1:
+                    continue
+                for r in m.nearest.to_dict("records"):
+                    if r["item"] == self.item:
+                        break
+                    out[f"{r['name']} ({a} → {b})"] = (int(r["item"]), a, b)
+        return out
 
-        Thread(target=work, daemon=True).start()
-
-    def _ready(self, name: str) -> None:
-        if self.view_picker.value == name:
-            self.status.object = self.legend
-            self.map.object = self._map(VIEWS[name])
-
-    def _point(self, event: Any) -> None:
-        points = (event.new or {}).get("points", [])
-        if not points:
+    def _judge(self, _: Any) -> None:
+        if not self.rival.value:
             return
-        projection = self.s.map(VIEWS[self.view_picker.value])
-        names = list(style(dict.fromkeys(projection.modality)))
-        modality = names[points[0]["curveNumber"]]
-        within = points[0].get("pointIndex", points[0].get("pointNumber", 0))
-        item = int(projection.item[projection.modality == modality][within])
-        self.card.object = framed(self._pair_card(modality, item))
+        other, a, b = self.rival.value
+        try:
+            self.study.judge(self.item, other, self.verdict.value, a, b)
+        except (InputError, OSError) as e:
+            self.judged.object = cards.framed(escape(str(e)))
+            return
+        self._verdicts()
 
-    def _pair_card(self, modality: str, item: int) -> str:
-        row = self.s.items.iloc[item]
-        drawings = picture(row.get("color_png")) + picture(row.get("sketch_png"))
-        parts = [
-            f"<h4>Pair card</h4>{drawings} <b>{escape(str(row['name']))}</b> <span class='caption'>{escape(modality)}</span>"
-        ]
-        ranks = self.s.report.items
-        for other in self.s.es.modalities:
-            if other == modality:
-                continue
-            there, here = (ranks.get(f"median_rank {a}→{b}") for a, b in ((modality, other), (other, modality)))
-            if there is None or here is None:
-                continue
-            parts.append(
-                f"<h4>{escape(modality)} ⇄ {escape(other)}: rank <span class='num'>{there[item]:,.0f} ⇄ {here[item]:,.0f}</span> "
-                f"of {len(self.s.es):,}</h4>" + five(self.s.nearest(item, modality, other).to_dict("records"), other)
-            )
-        return "".join(parts)
+    def _verdicts(self) -> None:
+        known = self.study.judgements
+        if not len(known):
+            self.judged.object = ""
+            return
+        ids = self.study.es.items["id"].astype(str)
+        mine = known[known["id"] == ids.iloc[self.item]]
+        said = "".join(f"<li>{escape(r['other'])}: {escape(r['verdict'])}</li>" for r in mine.to_dict("records"))
+        use = f"workbench train … --set pairs={self.study.home}/judgements/pairs.csv"
+        self.judged.object = cards.framed(
+            f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num'>{escape(use)}</span></p>"
+        )

@@ -1,70 +1,176 @@
-"""Landing: a row a run with its verdicts; a click opens the run."""
+"""Screen 1, runs: a row a run with its verdicts; tick two to compare them; a run in training updates by itself."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
 from html import escape
+from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+import pandas as pd
 import panel as pn
+import panel_material_ui as pmui
 
-from workbench.app.cards import framed
-from workbench.app.data import study
+from workbench.app.library import Entry, Library
+from workbench.app.visit import caption, head
 from workbench.doctor import MARKS
+from workbench.explorer import cards
 from workbench.training.run import Run
 from workbench.views.page import number
 
-HEAD = (
-    "run",
-    "doctor",
-    "recipe",
-    "steps",
-    "split",
-    "R@1 (worst … best direction)",
-    "gap",
-    "alignment",
-    "uniformity",
-    "rank",
-)
+EVERY = 2_000  # milliseconds between looks at the folders
+FRESH = 120  # seconds since the last line of a log that still counts as training
+SHOWN = {"modality_gap": "gap", "alignment": "alignment", "uniformity": "uniformity", "effective_rank": "rank"}
 
 
-def runs_page(found: Sequence[Run], asked: str | None) -> pn.viewable.Viewable:
-    rows = "".join(_row(run) for run in found)
-    lost = f"<p>There is no run named {escape(asked)} here.</p>" if asked else ""
-    head = "".join(f"<th>{h}</th>" for h in HEAD)
-    said = (
-        '<p class="caption">A row a run; click its name to open it. Where a diagnostic has several subjects, the row shows '
-        "its smallest and largest value.</p>"
-    )
-    return pn.pane.HTML(framed(f"<h2>Runs</h2>{lost}{said}<table><tr>{head}</tr>{rows}</table>"))
+class RunsScreen:
+    def __init__(self, library: Library, asked: str | None) -> None:
+        self.library, self.asked = library, asked
+        html = {"type": "html"}
+        frame = self._frame()
+        self.table = pn.widgets.Tabulator(
+            frame,
+            selectable="checkbox",
+            show_index=False,
+            disabled=True,
+            sortable=False,
+            formatters=dict.fromkeys(frame, html),
+            sizing_mode="stretch_width",
+            configuration={"columnDefaults": {"headerSort": False}},
+            row_height=56,
+        )
+        self.said = pn.pane.HTML("")
+        self.compare = pmui.Button(
+            label="compare the two ticked",
+            disabled=True,
+            size="small",
+            variant="contained",
+            width=210,
+            sizing_mode="fixed",
+        )
+        self.table.param.watch(self._ticked, "selection")
+        self.compare.on_click(self._compare)
+
+    def view(self) -> Any:
+        lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
+        hint = caption(
+            "Click a name to open it, tick two to compare them. R@1 both ways between the first two modalities, with its "
+            "95 % interval; where a diagnostic has several subjects, the smallest and the largest value. ● fault, ○ warning, · fine."
+        )
+        if pn.state.curdoc is not None:
+            pn.state.add_periodic_callback(self._look, period=EVERY)
+        return pn.Column(pn.pane.HTML(cards.framed(lost)), head("Runs"), hint, self.table, self.compare, self.said)
+
+    def _look(self) -> None:
+        frame = self._frame()
+        if not frame.equals(self.table.value):
+            chosen = list(self.table.selection)
+            self.table.value = frame
+            self.table.selection = [i for i in chosen if i < len(frame)]
+
+    def _ticked(self, event: Any) -> None:
+        self.compare.disabled = len(event.new) != 2
+
+    def _compare(self, _: Any) -> None:
+        names = list(self.library.entries())
+        a, b = (names[i] for i in sorted(self.table.selection))
+        if pn.state.location is not None:
+            pn.state.location.param.update(search=f"?compare={quote(a)},{quote(b)}", reload=True)
+
+    # -- rows ------------------------------------------------------------------------------------------------------
+
+    def _frame(self) -> pd.DataFrame:
+        return pd.DataFrame([_row(e) for e in self.library.entries().values()])
 
 
-def _row(run: Run) -> str:
-    s = study(run)
-    if s is None:
-        return f'<tr><td>{escape(run.name)}</td><td colspan="{len(HEAD) - 1}" class="caption">no snapshot yet</td></tr>'
-    worst = s.report.findings[0] if s.report.findings else None
-    mark = (
-        f'<span class="{worst.severity}" title="{escape(worst.sentence)}"><span class="mark">{MARKS[worst.severity]}</span></span>'
-        if worst
-        else ""
-    )
-    cells = [
-        f'<a href="?run={quote(run.name)}">{escape(run.name)}</a>',
-        mark,
-        escape(run.config["recipe"]),
-        f'<span class="num">{run.steps}</span>',
-        s.split,
-        *(_range(s, name) for name in ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank")),
-    ]
-    return "<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
+def _row(e: Entry) -> dict[str, str]:
+    link = f'<a href="?run={quote(e.name)}" target="_self"><b>{escape(e.name)}</b></a>'
+    if not e.is_run:
+        s = e.study()
+        assert s is not None
+        return _cells(link, s.report, "", "", "set", f"{len(s.es):,} items", e.path.stat().st_mtime)
+    run = e.run
+    looks = [m for m in run.metrics if "probe_recall_at_1" in m]
+    if not looks:
+        return _cells(link, None, "", "", run.config["recipe"], "no snapshot yet", e.path.stat().st_mtime)
+    written = (run.path / "metrics.jsonl").stat().st_mtime
+    live = not run.finished and time.time() - written < FRESH
+    total = run.config["train"]["steps"]
+    steps = f"{run.steps:,} of {total:,}" + (" · training" if live else "" if run.finished else " · stopped")
+    spark = sparkline([m["probe_recall_at_1"] for m in looks], live)
+    if live:
+        return _cells(link, None, looks[-1], spark, run.config["recipe"], steps, written, run)
+    s = e.study()
+    report = s.report if s is not None else None
+    return _cells(link, report, looks[-1], spark, run.config["recipe"], steps, written, run)
 
 
-def _range(s, name: str) -> str:
-    f = s.report.frame
-    values = [v for v in f.loc[f["name"] == name, "value"] if math.isfinite(v)]
+def _cells(
+    link: str, report: Any, look: Any, spark: str, recipe: str, steps: str, when: float, run: Run | None = None
+) -> dict[str, str]:
+    findings = report.findings if report is not None else run.findings if run is not None else []
+    mark = ""
+    if findings:
+        worst = findings[0]
+        hue = "#D55E00" if worst.severity != "info" else "inherit"
+        mark = (
+            f'<span style="color:{hue};font-size:16px" title="{escape(worst.sentence)}">{MARKS[worst.severity]}</span>'
+        )
+    values = {label: _range(_values(report, look, name)) for name, label in SHOWN.items()}
+    return {
+        "run": link,
+        "doctor": mark,
+        "R@1": _recall(report, look),
+        **values,
+        "R@1 over steps": spark,
+        "steps": escape(steps),
+        "recipe": escape(recipe),
+        "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(when)),
+    }
+
+
+def _recall(report: Any, look: Any) -> str:
+    if report is not None and report.has("recall_at_1"):
+        f = report.frame
+        f = f[(f["name"] == "recall_at_1") & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))]
+        if len(f):
+            a, b, *_ = f.iloc[0]["modalities"]
+            both = [r for r in f.to_dict("records") if set(r["modalities"]) == {a, b}]
+            return "<br>".join(
+                f"{escape(r['modalities'][0])} → {escape(r['modalities'][1])} <b>{number(r['value'])}</b>"
+                + (f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else "")
+                for r in both
+            )
+    return number(look["probe_recall_at_1"]) if look else "–"
+
+
+def _values(report: Any, look: Any, name: str) -> list[float]:
+    if report is not None:
+        f = report.frame
+        return [v for v in f.loc[f["name"] == name, "value"] if math.isfinite(v)]
+    return [v for k, v in (look or {}).items() if k.startswith(f"{name} ")]
+
+
+def _range(values: list[float]) -> str:
     if not values:
         return "–"
     low, high = number(min(values)), number(max(values))
-    return f'<span class="num">{low}{"" if low == high else f" … {high}"}</span>'
+    return low if low == high else f"{low} … {high}"
+
+
+def sparkline(values: list[float], live: bool) -> str:
+    """R@1 from zero to its largest value over the looks; a run in training has a ring at its last point."""
+    if len(values) < 2:
+        return ""
+    x = np.linspace(3, 97, len(values))
+    y = 26 - 22 * np.asarray(values) / (max(values) or 1)
+    path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
+    ring = (
+        f'<circle cx="{x[-1]:.1f}" cy="{y[-1]:.1f}" r="2.5" fill="{"none" if live else "#0072B2"}" stroke="#0072B2"/>'
+    )
+    return (
+        f'<svg width="100" height="30" role="img" aria-label="R@1 over steps">'
+        f'<polyline points="{path}" fill="none" stroke="#0072B2" stroke-width="1.5"/>{ring}</svg>'
+    )

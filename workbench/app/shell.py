@@ -1,37 +1,59 @@
-"""The served application: which page a URL opens, and on which address."""
+"""The served application: which page a URL opens, on which address, and who may open it."""
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
 import panel as pn
 import panel_material_ui as pmui
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
-from workbench.app.run_page import run_page
-from workbench.app.runs_page import runs_page
+from workbench.app.checkpoints_page import CheckpointsScreen
+from workbench.app.clusters_page import ClustersScreen
+from workbench.app.compare_page import CompareScreen
+from workbench.app.library import Entry, Library
+from workbench.app.run_page import RunScreen
+from workbench.app.runs_page import RunsScreen
+from workbench.app.table_page import TableScreen
+from workbench.app.visit import Visit, caption
+from workbench.app.whatif_page import WhatIfScreen
+from workbench.datasets import ATTRIBUTION
 from workbench.errors import InputError
-from workbench.training.run import runs
+from workbench.explorer import cards
 
+silence(FIXED_SIZING_MODE, True)  # a width is enough for what has text in it
 ADDRESS = "127.0.0.1"
+LOCAL = (ADDRESS, "localhost", "::1")
 ACCENT = "#0072B2"
+UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
+SCREENS = ("run", "what if", "checkpoints", "clusters", "table")
 
 
-def application(paths: Sequence[Path]) -> Any:
-    """A function that makes the page for one browser session: the table of runs, or the run that `?run=` names."""
-    pn.extension("plotly", sizing_mode="stretch_width")
+def application(library: Library) -> Any:
+    """A function that makes the page for one browser session, from the names in its URL."""
+    pn.extension("plotly", "tabulator", sizing_mode="stretch_width")
 
     def session() -> Any:
-        found = runs(list(paths))
-        asked = _asked()
-        chosen = next((r for r in found if r.name == asked), None)
-        if chosen is None and len(found) == 1 and asked is None:
-            chosen = found[0]
-        if chosen is None:
-            title, body = "runs", runs_page(found, asked)
-        else:
-            title, body = chosen.name, run_page(chosen, alone=len(found) == 1)
+        entries = library.entries()
+        asked, pair = _asked("run"), _asked("compare")
+        chosen = entries.get(asked) if asked else None
+        if chosen is None and len(entries) == 1 and asked is None and pair is None:
+            chosen = next(iter(entries.values()))
+        try:
+            if pair is not None:
+                title, body = "compare", _compare(entries, pair)
+            elif chosen is not None:
+                title, body = chosen.name, _study(chosen, alone=len(entries) == 1)
+            else:
+                title, body = "runs", RunsScreen(library, asked).view()
+        except InputError as e:
+            title, body = "workbench", pn.Column(_back(), caption(escape(str(e))))
         return pmui.Page(
             title=f"workbench – {title}",
             main=[body],
@@ -42,25 +64,112 @@ def application(paths: Sequence[Path]) -> Any:
     return session
 
 
-def _asked() -> str | None:
-    values = pn.state.session_args.get("run", [])
+def _back() -> Any:
+    return pn.pane.HTML(cards.framed('<a href="?" target="_self">← all runs</a>'), width=90, sizing_mode="fixed")
+
+
+def _compare(entries: dict[str, Entry], pair: str) -> Any:
+    found = [entries.get(name) for name in pair.split(",")]
+    studies = [e.study() for e in found if e is not None]
+    if len(found) != 2 or len(studies) != 2 or any(s is None for s in studies):
+        raise InputError(f"compare={pair}: give two runs or sets of this list that have a snapshot, comma between")
+    return pn.Column(_back(), CompareScreen(*studies).view())  # type: ignore[arg-type]
+
+
+def _study(entry: Entry, *, alone: bool) -> Any:
+    s = entry.study()
+    if s is None:
+        raise InputError(f"{entry.name} has no snapshot yet: reload when it has trained a little")
+    visit = Visit(s)
+    about = s.report.about
+    kind = f"recipe {escape(s.run.config['recipe'])} · step {s.run.steps:,}" if s.run else "set"
+    split = f" of the {s.split} split" if s.split else ""
+    said = (
+        f"<b>{escape(entry.name)}</b> &nbsp; {kind} · {about['items']:,} items{split} · "
+        f"data <span class='num'>{escape(about['fingerprint'])}</span>"
+    )
+    makers = {"run": RunScreen, "what if": WhatIfScreen, "clusters": ClustersScreen, "table": TableScreen}
+    if s.run is not None:
+        makers["checkpoints"] = CheckpointsScreen
+    names = [n for n in SCREENS if n in makers]
+    first = _asked("screen") or "run"
+    made: dict[str, Any] = {}
+    holders = {n: pn.Column(sizing_mode="stretch_width") for n in names}
+    tabs = pmui.Tabs(*((n, holders[n]) for n in names), sizing_mode="stretch_width")
+
+    def open_screen(name: str) -> None:
+        # one map a page: a screen is made when it is first opened, and taken off the page when another is
+        for other, holder in holders.items():
+            if other != name:
+                holder.objects = []
+        if name not in made:
+            made[name] = makers[name](visit)
+        holders[name].objects = [made[name].view()]
+        if pn.state.location is not None:
+            state: dict[str, Any] = {"screen": name}
+            pn.state.location.update_query(**state)
+
+    tabs.param.watch(lambda e: open_screen(names[e.new]), "active")
+    start = first if first in names else "run"
+    tabs.active = names.index(start)
+    open_screen(start)
+    credit = caption(escape(ATTRIBUTION)) if "color_png" in s.items else ""
+    top = pn.Row(*([] if alone else [_back()]), pn.pane.HTML(cards.framed(said)))
+    return pn.Column(top, tabs, credit, sizing_mode="stretch_width")
+
+
+def _asked(name: str) -> str | None:
+    values = (pn.state.session_args or {}).get(name, [])
     return values[0].decode(errors="replace") if values else None
 
 
-def serve(paths: Sequence[Path], *, port: int, show: bool) -> None:
-    """Serve until interrupted, on this machine only."""
-    found = runs(list(paths))  # a folder without runs is said before a port is taken
-    page = application(paths)
-    print(f"{len(found)} run(s): {', '.join(r.name for r in found)}", flush=True)
+def serve(
+    paths: Sequence[Path],
+    *,
+    port: int,
+    show: bool,
+    address: str = ADDRESS,
+    password: str = "",
+    oauth: str = "",
+    no_auth: bool = False,
+    origins: Sequence[str] = (),
+) -> None:
+    """Serve until interrupted. Beyond this machine only with a password, with OAuth, or where --no-auth is said."""
+    library = Library(paths)  # a folder with nothing in it is said before a port is taken
+    password = password or os.environ.get("WORKBENCH_PASSWORD", "")
+    if address not in LOCAL and not (password or oauth or no_auth):
+        raise InputError(
+            f"--address {address} opens the dashboard to others: give a password in WORKBENCH_PASSWORD, --oauth with a "
+            "provider that Panel knows, or say --no-auth"
+        )
+    names = list(library.entries())
+    print(f"{len(names)} to see: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}", flush=True)
+    library.ready()
+    settings: dict[str, Any] = {}
+    if password:
+        settings |= {"basic_auth": {"workbench": password}, "cookie_secret": secrets.token_hex(32)}
+        print("user workbench, with the password given", flush=True)
+    if oauth:
+        settings |= {
+            "oauth_provider": oauth,
+            "oauth_key": os.environ.get("PANEL_OAUTH_KEY"),
+            "oauth_secret": os.environ.get("PANEL_OAUTH_SECRET"),
+            "cookie_secret": os.environ.get("PANEL_COOKIE_SECRET") or secrets.token_hex(32),
+        }
+    hosts = [*LOCAL[:2], *([address] if address not in (*LOCAL, "0.0.0.0", "::") else [])]
+    allowed = [*origins, *(f"{host}:{port}" for host in hosts)]
     try:
         pn.serve(
-            {"/": page},
-            address=ADDRESS,
+            {"/": application(library)},
+            address=address,
             port=port,
             show=show,
             title="workbench",
             verbose=True,
-            websocket_origin=[f"{host}:{port}" for host in (ADDRESS, "localhost")] if port else None,
+            websocket_origin=allowed if port or origins else None,
+            unused_session_lifetime=UNUSED,
+            check_unused_sessions=UNUSED // 2,
+            **settings,
         )
     except OSError as e:
-        raise InputError(f"port {port} on {ADDRESS} is not free ({e.strerror}); choose another with --port") from None
+        raise InputError(f"port {port} on {address} is not free ({e.strerror}); choose another with --port") from None

@@ -152,6 +152,7 @@ def report(
     ] = None,
     split: Annotated[str, typer.Option(help="of a run: validation or test; of a set: only these items")] = "",
     title: Annotated[str, typer.Option(help="heading of the report")] = "",
+    selection: Annotated[str, typer.Option(help="only the items of a selection saved in the dashboard")] = "",
 ) -> None:
     """Execute the report notebook on a set or a run, and export it to one HTML file that opens anywhere."""
     from workbench import notebooks
@@ -159,23 +160,30 @@ def report(
     if not data.exists():
         raise InputError(f"{data}: no such file or folder")
     is_run = (data / "config.yaml").exists()
-    out = out or (data / "reports" / f"{split or 'validation'}.ipynb" if is_run else Path(f"{data.stem}-report.ipynb"))
-    page = notebooks.execute(
-        notebooks.folder() / "report.ipynb", out, {"set": str(data.absolute()), "split": split, "title": title}
-    )
+    kind = selection or split or "validation"
+    out = out or (data / "reports" / f"{kind}.ipynb" if is_run else Path(f"{data.stem}-report.ipynb"))
+    given = {"set": str(data.absolute()), "split": split, "title": title, "selection": selection}
+    page = notebooks.execute(notebooks.folder() / "report.ipynb", out, given)
     say(f"{out}\n{page}")
 
 
 @app.command()
 def serve(
-    paths: Annotated[list[Path], typer.Argument(help="runs, or folders of runs")],
+    paths: Annotated[list[Path], typer.Argument(help="runs, folders of runs, or sets")],
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 5006,
     show: Annotated[bool, typer.Option(help="open a browser")] = False,
+    address: Annotated[str, typer.Option(help="where to listen; others need a password")] = "127.0.0.1",
+    oauth: Annotated[str, typer.Option(help="a provider that Panel knows, such as github; keys by PANEL_OAUTH_…")] = "",
+    no_auth: Annotated[bool, typer.Option(help="let everybody in who reaches the address")] = False,
+    origin: Annotated[list[str] | None, typer.Option(help="host:port that browsers may come from; repeat")] = None,
 ) -> None:
-    """Open the dashboard of one run or of several, on this machine only (127.0.0.1)."""
+    """Open the dashboard of runs and sets, on this machine only unless --address says otherwise.
+
+    WORKBENCH_PASSWORD=… workbench serve runs --address 0.0.0.0 --origin gpu-box:5006
+    """
     from workbench.app.shell import serve as run_serve
 
-    run_serve(paths, port=port, show=show)
+    run_serve(paths, port=port, show=show, address=address, oauth=oauth, no_auth=no_auth, origins=origin or [])
 
 
 @app.command()

@@ -140,6 +140,8 @@ class _Loop:
             raise InputError(f"{es.source}: {len(self.probe)} validation items; the probe needs at least two")
         self.labels = _labels(learn, s, self.entry.needs)
         self.sampler = self._sampler()
+        if s.pairs:
+            self.sampler = samplers.judged(self.sampler, samplers.read_pairs(s.pairs), learn.items["id"])
         model = towers.build(self.kinds, self.train_inputs, s.dim, s.hidden, s.dropout, own)
         if s.start:
             _begin(model, Run(s.start))

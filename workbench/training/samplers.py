@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas as pd
 import torch
 from torch import Tensor
+
+from workbench.errors import InputError
 
 Sampler = Callable[[int], Tensor]
 
@@ -64,6 +67,59 @@ def hard(features: Callable[[], Tensor], count: int, batch: int, seed: int) -> S
         return torch.cat(out)
 
     return index
+
+
+def judged(inner: Sampler, pairs: pd.DataFrame, ids: pd.Series) -> Sampler:
+    """A sampler that heeds what people said of pairs of items.
+
+    A `false negative` or `duplicate` is no stranger: of two such items the second leaves the batch.
+    A `wrong` match is a hard negative: the item that was taken for the match is put into the batch of its query, in the
+    place of an item that nothing was said of.
+    """
+    place = pd.Series(range(len(ids)), index=ids.astype(str))
+    known = pairs[pairs["id"].isin(place.index) & pairs["other"].isin(place.index)]
+    if not len(known):
+        raise InputError(
+            f"train.pairs: none of its {len(pairs)} pairs is among the training items; judge pairs of those: serve the "
+            "set itself, not a run's probe"
+        )
+    apart: dict[int, set[int]] = {}
+    against: dict[int, set[int]] = {}
+    for r in known.to_dict("records"):
+        i, j = int(place[r["id"]]), int(place[r["other"]])
+        table = against if r["verdict"] == "wrong" else apart
+        table.setdefault(i, set()).add(j)
+        table.setdefault(j, set()).add(i)
+
+    def index(step: int) -> Tensor:
+        batch = inner(step).tolist()
+        wanted = {j for i in batch for j in against.get(i, ())} - set(batch)
+        free = [k for k, i in enumerate(batch) if i not in against and i not in apart]
+        for k, j in zip(reversed(free), sorted(wanted), strict=False):
+            batch[k] = j
+        kept: list[int] = []
+        for i in batch:
+            if not apart.get(i, set()) & set(kept):
+                kept.append(i)
+        return torch.tensor(kept)
+
+    return index
+
+
+def read_pairs(file: str) -> pd.DataFrame:
+    """A list of judged pairs: columns id, other, verdict."""
+    try:
+        found = pd.read_csv(file, dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as e:
+        raise InputError(f"train.pairs={file}: not readable as CSV ({str(e).splitlines()[0]})") from None
+    lacks = {"id", "other", "verdict"} - set(found)
+    strange = set(found.get("verdict", [])) - {"wrong", "false negative", "duplicate"}
+    if lacks or strange:
+        raise InputError(
+            f"train.pairs={file}: needs columns id, other and verdict (wrong, false negative or duplicate), "
+            f"not {', '.join(sorted(lacks or strange))}"
+        )
+    return found
 
 
 def dropped(index: Tensor, modalities: tuple[str, ...], share: float, seed: int, step: int) -> dict[str, Tensor]:

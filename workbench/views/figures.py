@@ -338,3 +338,50 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
     fig.update_layout(legend={"y": 1.1})
     fig.update_xaxes(title="step", row=2)
     return fig
+
+
+def rank_curve(report: Report) -> go.Figure:
+    """Share of queries whose match ranks at most k, over k: steep on the left is good."""
+    fig = go.Figure()
+    columns = [c for c in report.items if c.startswith("median_rank ") and PLUS not in c]
+    for k, column in enumerate(columns):
+        rank = np.sort(report.items[column].dropna().to_numpy())
+        if not len(rank):
+            continue
+        direction = column.removeprefix("median_rank ").replace("→", " → ")
+        share = np.arange(1, len(rank) + 1) / len(rank)
+        keep = np.unique(np.geomspace(1, len(rank), 200).astype(int)) - 1
+        line = {"color": HUES[k % len(HUES)], "width": 2, "dash": "dot" if k >= len(HUES) else "solid"}
+        name = html.escape(direction)
+        fig.add_trace(go.Scatter(x=rank[keep], y=share[keep], mode="lines", name=name, line=line))
+    fig = dressed(fig, height=340, x="rank of the match", y="share of queries")
+    fig.update_xaxes(type="log")
+    return fig.update_yaxes(range=[0, 1.02])
+
+
+def drift(changed: Mapping[str, Any]) -> go.Figure:
+    """How many items keep how many of their neighbours between two spaces, per modality."""
+    fig = go.Figure()
+    for m, (hue, _) in style(changed).items():
+        fig.add_trace(go.Histogram(x=changed[m], name=html.escape(m), marker={"color": hue}, opacity=0.6, nbinsx=22))
+    fig = dressed(fig, height=300, x="share of an item's ten neighbours that changed", y="items")
+    return fig.update_layout(barmode="overlay")
+
+
+def heat(matrix: Any, title: str, *, scale: bool = False) -> go.Figure:
+    """A frame as a heat map with its values in the cells; `scale` colours each row from its least to its largest."""
+    values = matrix.to_numpy(dtype=float)
+    shade = values
+    if scale:
+        low, high = np.nanmin(values, 1, keepdims=True), np.nanmax(values, 1, keepdims=True)
+        shade = (values - low) / np.where(high > low, high - low, 1)
+    x, y = ([html.escape(str(v)) for v in axis] for axis in (matrix.columns, matrix.index))
+    text = [[f"{v:.2f}" for v in row] for row in values] if values.size <= 400 else None
+    fig = go.Figure(
+        go.Heatmap(z=shade, x=x, y=y, text=text, texttemplate="%{text}" if text else None, colorscale="Cividis")
+    )
+    fig = dressed(fig, height=max(240, 60 + 26 * len(y)), legend=False)
+    fig.update_traces(showscale=not scale)
+    fig.update_xaxes(type="category")
+    fig.update_yaxes(type="category", autorange="reversed")
+    return fig.update_layout(title={"text": title, "font": {"size": 13}}, margin={"l": 130})

@@ -1,0 +1,98 @@
+"""What browser tests share: Chromium, a served folder, a page that fails on any error in its console."""
+
+import re
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-unsafe-swiftshader",
+]
+needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
+
+
+@contextmanager
+def serving(*arguments, env=None):
+    """`workbench serve …` in its own process; yields its address and the process."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "workbench.cli", "serve", *map(str, arguments), "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=env,
+    )
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if found := re.search(r"http://[\w.]+:\d+", line):
+            break
+    else:
+        raise AssertionError("".join(said))
+    reader = threading.Thread(target=lambda: said.extend(process.stdout), daemon=True)
+    reader.start()
+    try:
+        yield found.group(0), process
+    finally:
+        process.terminate()
+        process.wait(20)
+        reader.join(10)
+        process.stdout.close()
+
+
+@contextmanager
+def opened(profile, width=1600, height=1000):
+    """A page of a real Chromium; leaving it fails where the console showed an error."""
+    from playwright.sync_api import sync_playwright
+
+    errors = []
+    with sync_playwright() as p:
+        context = p.chromium.launch_persistent_context(
+            str(profile), executable_path=CHROMIUM, args=FLAGS, viewport={"width": width, "height": height}
+        )
+        page = context.pages[0]
+        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: errors.append(str(e)))
+        page.on("dialog", lambda d: errors.append(f"dialog {d.message}") or d.dismiss())
+        try:
+            yield page
+        finally:
+            context.close()
+    assert errors == []
+
+
+def stage(page, k=0):
+    """The k-th map of a page, once it has drawn everything."""
+    found = page.locator(".stage").nth(k)
+    found.wait_for(timeout=60_000)
+    page.wait_for_function(
+        "e => e.__map.count() > 0 && e.__map.figures() && e.__map.figures().points > 0",
+        arg=found.element_handle(),
+        timeout=60_000,
+    )
+    return found
+
+
+def lasso(page, map_, left=0.25, top=0.2, right=0.75, bottom=0.8):
+    """Draw around a part of the map, given in shares of its size."""
+    box = map_.bounding_box()
+    map_.locator("xpath=..").get_by_role("button", name="◌ select").click()
+    corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 0.02)]
+    at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
+    page.mouse.move(*at[0])
+    page.mouse.down()
+    for spot in at[1:]:
+        page.mouse.move(*spot, steps=4)
+    page.mouse.up()
+    page.wait_for_timeout(700)

@@ -1,0 +1,96 @@
+"""Screen 4, checkpoints: the map through training in one frame, with all metrics beside it and events as flags."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.app.run_page import PLOT
+from workbench.app.visit import Visit, caption
+from workbench.explorer import cards
+from workbench.explorer.scene import VIEWS
+from workbench.projection import FRAMES, Projection, faithfulness, turned
+from workbench.views import figures
+
+
+class CheckpointsScreen:
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        run = visit.study.run
+        assert run is not None
+        self.run = run
+        self.steps = sorted(run.snapshots)
+        self._placed: dict[tuple[str, int], Projection] = {}
+        self.player = pn.widgets.DiscretePlayer(
+            options=self.steps, value=self.steps[-1], interval=900, loop_policy="once", show_loop_controls=False
+        )
+        self.said = pn.pane.HTML("")
+        self.plot = pn.pane.Plotly(self._metrics(), config=PLOT, height=430, sizing_mode="stretch_width")
+        self.player.param.watch(self._scrub, "value")
+        self.plot.param.watch(self._clicked, "click_data")
+        self.last = pmui.Button(label="last step", variant="outlined", size="small", width=90, sizing_mode="fixed")
+        self.last.on_click(lambda _: setattr(self.player, "value", self.steps[-1]))
+        self._tell()
+
+    def view(self) -> Any:
+        hint = caption(
+            "One frame for all steps: each snapshot is turned onto the last one in the full space, so what moves has "
+            "changed and not only turned. A click on a metric goes there; flags are the doctor's events."
+        )
+        left = pn.Column(self.visit.picture(), pn.Row(self.player, self.last), hint, sizing_mode="stretch_width")
+        return pn.Row(left, pn.Column(self.said, self.plot, width=560))
+
+    def _metrics(self) -> Any:
+        fig = figures.metrics({self.run.name: self.run.metrics}, height=430)
+        fig.add_vline(x=self.player.value, line={"color": "#8a949e", "width": 1, "dash": "dot"}, row="all", col="all")
+        for event in (m for m in self.run.metrics if "event" in m):
+            fig.add_annotation(
+                x=event["step"], y=1, yref="y domain", text="⚑", showarrow=False, hovertext=event.get("sentence", "")
+            )
+        return fig
+
+    def _scrub(self, event: Any) -> None:
+        view = self.visit.scene.view
+        if VIEWS[view] not in FRAMES:
+            self.visit.say("this view has no common frame for checkpoints; the gap axis is shown instead")
+            self.visit.look("gap axis")
+            view = self.visit.scene.view
+        self.visit.scene.place(self._place(view, event.new))
+        self.plot.object = self._metrics()
+        self._tell()
+
+    def _place(self, view: str, step: int) -> Projection:
+        key = (view, step)
+        if key not in self._placed:
+            study = self.visit.study
+            like = study.map(VIEWS[view])
+            assert like.frame is not None
+            reference = self.run.snapshot()
+            there = self.run.snapshot(step)
+            frame = like.frame if study.split == "validation" else FRAMES[VIEWS[view]](reference)
+            xy = turned(frame, reference, there)
+            if len(xy) != len(like.xy):
+                return like
+            kept, trust = faithfulness(there, xy)
+            self._placed[key] = replace(like, xy=xy, faithfulness=kept, trustworthiness=trust)
+        return self._placed[key]
+
+    def _clicked(self, event: Any) -> None:
+        points = (event.new or {}).get("points", [])
+        if points:
+            asked = points[0].get("x", self.steps[-1])
+            self.player.value = min(self.steps, key=lambda s: abs(s - asked))
+
+    def _tell(self) -> None:
+        at = next((m for m in self.run.metrics if m["step"] == self.player.value and "probe_recall_at_1" in m), {})
+        told = [m.get("sentence", "") for m in self.run.metrics if "event" in m and m["step"] <= self.player.value]
+        numbers = " · ".join(
+            f"{name} <span class='num'>{at[key]:.3f}</span>"
+            for name, key in (("loss", "loss"), ("probe R@1", "probe_recall_at_1"), ("temperature", "temperature"))
+            if key in at
+        )
+        events = "".join(f"<li>⚑ {cards.escape(t)}</li>" for t in told)
+        self.said.object = cards.framed(f"<h4>step {self.player.value:,}</h4><p>{numbers}</p><ul>{events}</ul>")

@@ -1,0 +1,162 @@
+"""Screen 6, clusters and safety: how far groups are apart, layer by layer, and which items sit in the wrong one."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+import torch
+
+from workbench.app.run_page import PLOT
+from workbench.app.visit import Visit, caption
+from workbench.app.whatif_page import labels
+from workbench.diagnostics.suite import diagnose
+from workbench.errors import InputError
+from workbench.explorer import cards
+from workbench.views import figures
+from workbench.views.page import number
+
+ROLES = ("safe", "unsafe", "jailbreak")
+MEASURES = ("avqi_released", "avqi_safe_vs_adversarial", "avqi_quantile", "cluster_separation")
+KNOWN = ("silhouette", "nearest_centroid_accuracy", "knn_label_accuracy", "davies_bouldin", "neural_collapse_within")
+WRONG = 200  # items listed
+
+
+class ClustersScreen:
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.study = visit, visit.study
+        columns = labels(visit)
+        self.label = pmui.Select(label="classes", options=columns, width=180, size="small")
+        self.modality = pmui.Select(label="modality", options=list(self.study.es.modalities), width=150, size="small")
+        self.roles = {r: pmui.Select(label=r, options=[], width=140, size="small") for r in ROLES}
+        self.compute = pmui.Button(
+            label="AVQI of these roles", variant="outlined", size="small", height=38, width=170, sizing_mode="fixed"
+        )
+        self.show = pmui.Button(
+            label="show them on the map", variant="outlined", size="small", width=190, sizing_mode="fixed"
+        )
+        self.body = pn.Column(sizing_mode="stretch_width")
+        self.safety = pn.Column()
+        self.wrong = np.arange(0)
+        for w in (self.label, self.modality):
+            w.param.watch(lambda _: self.update(), "value")
+        self.compute.on_click(self._avqi)
+        self.show.on_click(lambda _: self.visit.look(colour=self.label.value, items=self.wrong))
+        if columns:
+            self.update()
+
+    def view(self) -> Any:
+        if not self.label.options:
+            return caption(
+                "No column of the items has 2 to 50 values with several items each: there are no groups to see."
+            )
+        roles = pn.Row(*self.roles.values(), self.compute)
+        left = pn.Column(self.visit.picture(), sizing_mode="stretch_width")
+        right = pn.Column(pn.Row(self.label, self.modality), self.body, roles, self.safety, width=620)
+        return pn.Row(left, right, sizing_mode="stretch_width")
+
+    def update(self) -> None:
+        label, m = self.label.value, self.modality.value
+        text = self.study.items[label].astype(str)
+        classes = list(text.value_counts().index)
+        for k, (_, picker) in enumerate(self.roles.items()):
+            picker.options = classes
+            picker.value = classes[min(k, len(classes) - 1)]
+        es = self.study.es.only([m])
+        items = es.items.assign(**{label: text.to_numpy()})
+        from workbench.embeddings import EmbeddingSet
+
+        rows = {} if es.aligned(m) else {m: es.rows(m)}
+        labelled = EmbeddingSet({m: es[m]}, items, rows=rows, source=es.source)
+        report = diagnose(labelled, label=label, only=list(KNOWN))
+        said = [r for r in report.frame.to_dict("records") if r["reason"] is None]
+        table = "".join(f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r)}</td></tr>" for r in said)
+        near, matrix = centroids(self.study.unit(m), text.to_numpy()[es.rows(m).numpy()])
+        own = text.to_numpy()[es.rows(m).numpy()]
+        self.wrong = np.unique(es.rows(m).numpy()[near != own])
+        listed = "".join(
+            f"<tr><td>{escape(str(self.study.items['name'].iloc[i])[:60])}</td><td>{escape(text.iloc[i])}</td><td>{escape(str(n))}</td></tr>"
+            for i, n in _first_wrong(es.rows(m).numpy(), near, own)
+        )
+        head = "<tr><th>item</th><th>its class</th><th>nearest centroid</th></tr>"
+        self.body.objects = [
+            pn.pane.HTML(cards.framed(f"<table>{table}</table>")),
+            pn.pane.Plotly(figures.heat(matrix, "cosine of the classes' centroids"), config=PLOT, height=380),
+            pn.Row(
+                caption(f"{len(self.wrong):,} of {len(es):,} items lie nearer to another class's centroid"), self.show
+            ),
+            pn.pane.HTML(
+                cards.framed(f"<div style='max-height:260px;overflow:auto'><table>{head}{listed}</table></div>")
+            ),
+        ]
+
+    def _avqi(self, _: Any) -> None:
+        from workbench.tables import layers
+
+        given = {r: [p.value] for r, p in self.roles.items()}
+        if len({v[0] for v in given.values()}) < 3:
+            self.safety.objects = [caption("Choose three different classes for safe, unsafe and jailbreak.")]
+            return
+        try:
+            if self.study.layered is not None:
+                frame = layers(self.study.layered.only([self.modality.value]), label=self.label.value, roles=given)
+                wide = frame.pivot_table(index="name", columns="layer", values="value", sort=False)
+                self.safety.objects = [
+                    pn.pane.Plotly(
+                        figures.heat(wide, "each measure by layer, from its least to its largest", scale=True),
+                        config=PLOT,
+                        height=320,
+                    )
+                ]
+                return
+            report = diagnose(
+                self.study.es.only([self.modality.value]), label=self.label.value, roles=given, only=list(MEASURES)
+            )
+        except InputError as e:
+            self.safety.objects = [caption(escape(str(e)))]
+            return
+        rows = "".join(
+            f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r) if r['reason'] is None else escape(r['reason'])}</td></tr>"
+            for r in report.frame.to_dict("records")
+        )
+        parts = next((p for (name, _), p in report.arrays.items() if name == "avqi_parts"), None)
+        shown = (
+            ""
+            if parts is None
+            else "".join(
+                f"<tr><td class='null'>{escape(str(k))}</td><td class='num'>{_said(v)}</td></tr>"
+                for k, v in dict(parts).items()
+            )
+        )
+        self.safety.objects = [
+            pn.pane.HTML(cards.framed(f"<h4>Adversarial Vulnerability Quality Index</h4><table>{rows}{shown}</table>"))
+        ]
+
+
+def centroids(x: torch.Tensor, classes: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
+    """The class of the nearest centroid (by cosine) of each row, its own row left out, and the centroids' cosines."""
+    codes, names = pd.factorize(classes, sort=True)
+    at = torch.from_numpy(codes)
+    total = torch.zeros(len(names), x.shape[1]).index_add_(0, at, x)
+    unit = torch.nn.functional.normalize(total, dim=1)
+    cosine = x @ unit.T
+    without = torch.nn.functional.normalize(total[at] - x, dim=1)
+    cosine[torch.arange(len(x)), at] = (x * without).sum(1)
+    matrix = (unit @ unit.T).numpy()
+    return np.asarray(names)[cosine.argmax(1).numpy()], pd.DataFrame(matrix, index=names, columns=names)
+
+
+def _first_wrong(rows: np.ndarray, near: np.ndarray, own: np.ndarray) -> list[tuple[int, Any]]:
+    at = np.flatnonzero(near != own)[:WRONG]
+    return list(zip(rows[at].tolist(), near[at], strict=True))
+
+
+def _said(value: Any) -> str:
+    try:
+        return number(float(value))
+    except (TypeError, ValueError):
+        return escape(str(np.round(np.asarray(value, dtype=float), 3).tolist()))

@@ -1,0 +1,140 @@
+"""Screen 5, compare: two spaces over the same items, side by side, with one selection; differences with intervals."""
+
+from __future__ import annotations
+
+from functools import lru_cache, partial
+from html import escape
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.app.map import Map
+from workbench.app.run_page import PLOT
+from workbench.app.visit import caption, head
+from workbench.comparison import Comparison, compare
+from workbench.explorer import cards
+from workbench.explorer.scene import VIEWS, Scene
+from workbench.explorer.study import Study
+from workbench.projection import FRAMES
+from workbench.views import figures
+from workbench.views.page import number
+
+MOST = 20
+
+
+@lru_cache(maxsize=16)
+def _compared(a: Study, b: Study) -> Comparison:
+    return compare(a.es, b.es)
+
+
+class CompareScreen:
+    """Both maps show the items that both have; a selection on one is a selection on the other, by id."""
+
+    def __init__(self, a: Study, b: Study) -> None:
+        self.found = _compared(a, b)
+        self.a, self.b = Scene(_common(a, b)), Scene(_common(b, a))
+        for one, other in ((self.a, self.b), (self.b, self.a)):
+            one.height = 420
+            one.on_selection(partial(_follow, one, other))
+        views = [v for v, m in VIEWS.items() if m in FRAMES]
+        self.view_picker = pmui.Select(label="view of both", options=views, value=self.a.view, width=180, size="small")
+        self.view_picker.param.watch(self._show, "value")
+        directions = [f"{x} → {y}" for x, y in self.a.study.directions]
+        self.direction = pmui.Select(label="direction", options=directions, width=180, size="small")
+        self.drift = pmui.Button(
+            label=f"select the {MOST} items that moved most",
+            variant="outlined",
+            size="small",
+            width=280,
+            sizing_mode="fixed",
+        )
+        self.flips = pmui.Button(
+            label="select the items won and lost", variant="outlined", size="small", width=240, sizing_mode="fixed"
+        )
+        self.card = pn.pane.HTML("")
+        self.drift.on_click(self._drifted)
+        self.flips.on_click(self._flipped)
+        self.a.on_selection(self._chosen)
+        self._drifted(None)
+
+    def view(self) -> Any:
+        names = self.a.study.name, self.b.study.name
+        title = head(f"A {escape(names[0])} &nbsp; against &nbsp; B {escape(names[1])}")
+        said = "".join(f"<li>{escape(s)}</li>" for s in self.found.sentences)
+        about = caption(
+            f"{self.found.about['items']:,} items in both. Differences are B minus A over the same items, intervals over families. "
+            "One seed each says nothing of the recipes: <span class='num'>workbench compare A B --seed …</span> sets the floor."
+        )
+        bar = pn.Row(self.view_picker, self.direction, self.drift, self.flips)
+        maps = pn.Row(*(pn.Column(head(n), Map.of(s)) for n, s in zip(names, (self.a, self.b), strict=True)))
+        left = pn.Column(pn.pane.HTML(cards.framed(f"<ul>{said}</ul>")), about, pn.pane.HTML(self._paired()))
+        right = pn.Column(pn.pane.HTML(self._shared()), pn.pane.Plotly(self._histogram(), config=PLOT, height=300))
+        return pn.Column(title, bar, maps, pn.Row(left, right, self.card), sizing_mode="stretch_width")
+
+    def _paired(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(r['name'])}<br><span class='null'>{escape(' → '.join(r['modalities']))}</span></td>"
+            f"<td class='num'>{number(r['a'])}</td><td class='num'>{number(r['b'])}</td>"
+            f"<td class='num'>{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]</td>"
+            f"<td class='num'>+{r['won']} −{r['lost']}</td><td>{escape(r['verdict'])}</td></tr>"
+            for r in self.found.paired.to_dict("records")
+        )
+        top = "<tr><th></th><th>A</th><th>B</th><th>B − A [95 %]</th><th>won, lost</th><th>B is</th></tr>"
+        return cards.framed(f"<table>{top}{rows}</table>")
+
+    def _shared(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(r['name'])} <span class='null'>{escape(r['modality'])}</span></td><td class='num'>{number(r['value'])}</td>"
+            f"<td class='num null'>null {number(r['null_low'])} … {number(r['null_high'])}</td></tr>"
+            for r in self.found.shared.to_dict("records")
+        )
+        return cards.framed(f"<h4>How alike the spaces are, in all their dimensions</h4><table>{rows}</table>")
+
+    def _histogram(self) -> Any:
+        columns = {
+            c.removeprefix("changed "): self.found.items[c] for c in self.found.items if c.startswith("changed ")
+        }
+        return figures.drift(columns)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _show(self, event: Any) -> None:
+        for scene in (self.a, self.b):
+            scene.show(event.new)
+
+    def _drifted(self, _: Any) -> None:
+        m = next((m for m in self.a.study.es.modalities if f"changed {m}" in self.found.items), None)
+        if m is not None:
+            self.a.select(self.a.study.places(self.found.changed(m, MOST)["id"]))
+
+    def _flipped(self, _: Any) -> None:
+        x, y = self.direction.value.split(" → ")
+        self.a.select(self.a.study.places(self.found.flipped(x, y)["id"]))
+
+    def _chosen(self) -> None:
+        chosen = np.flatnonzero(self.a.selected)
+        rows, items = [], self.found.items.set_index(self.found.items["id"].astype(str))
+        ranks = [c.removeprefix("rank A ") for c in items if c.startswith("rank A ")][:2]
+        for i in chosen[:MOST]:
+            item = self.a.study.items.iloc[i].to_dict()
+            row = items.loc[str(self.a.study.es.items["id"].iloc[i])]
+            there = " · ".join(f"{escape(d)} {row[f'rank A {d}']:,.0f} → {row[f'rank B {d}']:,.0f}" for d in ranks)
+            rows.append(
+                f"<tr><td>{cards.media(item)}</td><td>{escape(str(item['name'])[:60])}<br><span class='num null'>rank {there}</span></td></tr>"
+            )
+        more = f"<p class='caption'>the first {MOST} of {len(chosen):,}</p>" if len(chosen) > MOST else ""
+        self.card.object = cards.framed(
+            f"<h4>Selected items, rank in A → in B</h4><table>{''.join(rows)}</table>{more}"
+        )
+
+
+def _common(study: Study, other: Study) -> Study:
+    """The study of the items that the other has too."""
+    keep = study.es.items["id"].astype(str).isin(set(other.es.items["id"].astype(str))).to_numpy()
+    return study if keep.all() else Study(study.es.take(keep), name=study.name, items=study.items[keep])
+
+
+def _follow(one: Scene, other: Scene) -> None:
+    other.select(other.study.places(one.ids))

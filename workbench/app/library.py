@@ -1,0 +1,81 @@
+"""What is served: runs and sets under the given paths, each read once a process and shared by every session."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.explorer.study import Study, study
+from workbench.training.run import Run
+
+SETS = (".parquet", ".npz", ".safetensors")
+KEPT = 32  # studies held at once
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run or a set, by the name that stands in URLs; only names are ever asked for, never paths."""
+
+    name: str
+    path: Path
+    is_run: bool
+
+    @property
+    def run(self) -> Run:
+        return Run(self.path)
+
+    def study(self) -> Study | None:
+        """Its study; nothing while a run has no snapshot."""
+        if not self.is_run:
+            return _study(self.path, 0)
+        run = self.run
+        return _study(self.path, run.steps) if run.snapshots else None
+
+
+@lru_cache(maxsize=KEPT)
+def _study(path: Path, steps: int) -> Study:
+    return study(path)
+
+
+class Library:
+    """The paths given to `workbench serve`; looked through anew for each page, so that new runs appear."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = [p.absolute() for p in paths]
+        if not self.entries():
+            said = ", ".join(map(str, paths))
+            raise InputError(f"no run and no set in {said}; make one with 'workbench demo' or 'workbench train'")
+
+    def entries(self) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        for path in self.paths:
+            inner = sorted(path.iterdir()) if path.is_dir() and not _kind(path) else [path]
+            for p in inner:
+                if kind := _kind(p):
+                    name = p.name if kind == "run" else p.stem
+                    while name in found and found[name].path != p:
+                        name += "'"
+                    found[name] = Entry(name, p, kind == "run")
+        return found
+
+    def ready(self) -> None:
+        """Make every report before the first visitor waits for one; what cannot be read is said, and left out."""
+        from workbench.progress import progress
+
+        entries = list(self.entries().values())
+        for e in progress(entries, "reports", len(entries)):
+            try:
+                if (s := e.study()) is not None:
+                    s.report  # noqa: B018 - made once, here
+            except InputError as error:
+                print(f"  {e.name}: {error}", flush=True)
+
+
+def _kind(path: Path) -> str:
+    if (path / "config.yaml").exists():
+        return "run"
+    is_set = (path / "manifest.json").exists() or (path.is_file() and path.suffix.lower() in SETS)
+    return "set" if is_set else ""

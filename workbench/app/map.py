@@ -1,0 +1,48 @@
+"""The map on a Panel page: the same module as in a notebook, the same scene behind it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import param
+from panel.custom import AnyWidgetComponent
+
+import workbench.explorer
+from workbench.explorer.scene import Scene
+
+OUT = ("gesture", "asked", "clicked", "command")
+
+
+class Map(AnyWidgetComponent):
+    """A map of a scene; its parameters are the wire described in map.js."""
+
+    _esm = Path(workbench.explorer.__file__).parent / "map.js"
+
+    points = param.Bytes(b"")
+    modality = param.Bytes(b"")
+    codes = param.Bytes(b"")
+    mask = param.Bytes(b"")
+    shown = param.Bytes(b"")
+    pairs = param.Bytes(b"")
+    pair_codes = param.Bytes(b"")
+    png = param.Bytes(b"")
+    spec = param.Dict({})
+    tip = param.Dict({})
+    look = param.Dict({})
+    gesture = param.Dict({})
+    asked = param.Integer(-1)
+    clicked = param.Dict({})
+    command = param.Dict({})
+    figures = param.Dict({})
+
+    def _told(self, traits: dict[str, Any]) -> None:
+        self.param.update(**traits)
+
+    @classmethod
+    def of(cls, scene: Scene, **settings: Any) -> Map:
+        made = cls(**scene.traits(), sizing_mode="stretch_width", height=scene.height + 44, **settings)
+        scene.listen(made._told)
+        for name in OUT:
+            made.param.watch(lambda e: scene.hear(e.name, e.new), name)
+        return made

@@ -1,0 +1,94 @@
+"""The selection as a table with pictures; saved by name, exported, and the selections that were saved."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.app.visit import Visit, caption
+from workbench.errors import InputError
+from workbench.explorer import cards
+
+PAGE = 12  # rows fetched at once, pictures and all
+
+
+class TableScreen:
+    def __init__(self, visit: Visit) -> None:
+        self.visit, self.study = visit, visit.study
+        self.said = pn.pane.HTML("")
+        self.table = pn.widgets.Tabulator(
+            self._frame(),
+            pagination="remote",
+            page_size=PAGE,
+            show_index=False,
+            disabled=True,
+            formatters={"picture": {"type": "html"}},
+            sizing_mode="stretch_width",
+            layout="fit_data",
+            height=640,
+        )
+        self.name = pmui.TextInput(label="save the selection as", width=220, size="small")
+        self.keep = pmui.Button(
+            label="save", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
+        )
+        self.kept = pmui.Select(label="saved selections", options=["", *self.study.selections], width=220, size="small")
+        self.csv = pn.widgets.FileDownload(
+            callback=self._csv, filename=f"{self.study.name}.csv", label="CSV", width=110
+        )
+        self.parquet = pn.widgets.FileDownload(
+            callback=self._parquet, filename=f"{self.study.name}.parquet", label="Parquet", width=130
+        )
+        self.keep.on_click(self._save)
+        self.kept.param.watch(self._open, "value")
+        visit.scene.on_selection(self._chosen)
+
+    def view(self) -> Any:
+        bar = pn.Row(self.csv, self.parquet, self.name, self.keep, self.kept)
+        return pn.Column(bar, self.said, self.table, sizing_mode="stretch_width")
+
+    def _plain(self) -> pd.DataFrame:
+        """The selection without pictures and sounds."""
+        frame = self.visit.scene.frame
+        return frame[[c for c in frame if not len(frame) or not isinstance(frame[c].iloc[0], bytes)]]
+
+    def _frame(self) -> pd.DataFrame:
+        frame = self._plain()
+        pictures = [cards.media(self.study.items.iloc[i].to_dict()) for i in np.flatnonzero(self.visit.scene.selected)]
+        if any(pictures):
+            frame.insert(0, "picture", pictures)
+        return frame.reset_index(drop=True)
+
+    def _chosen(self) -> None:
+        self.table.value = self._frame()
+
+    def _csv(self) -> io.BytesIO:
+        return io.BytesIO(self._plain().to_csv(index=False).encode())
+
+    def _parquet(self) -> io.BytesIO:
+        out = io.BytesIO()
+        self._plain().to_parquet(out, index=False)
+        out.seek(0)
+        return out
+
+    def _save(self, _: Any) -> None:
+        scene = self.visit.scene
+        try:
+            file = self.study.save_selection(self.name.value, scene.ids, view=scene.view, colour=scene.colour)
+        except (InputError, OSError) as e:
+            self.said.object = caption(cards.escape(str(e))).object
+            return
+        self.kept.options = ["", *self.study.selections]
+        use = f"workbench report {self.study.home} --selection '{file.stem}'"
+        self.said.object = caption(
+            f"saved {len(scene.ids):,} items; <span class='num'>{cards.escape(use)}</span>"
+        ).object
+
+    def _open(self, event: Any) -> None:
+        if event.new:
+            ids = set(self.study.selections.get(event.new, []))
+            self.visit.scene.select(self.study.es.items["id"].astype(str).isin(ids).to_numpy())

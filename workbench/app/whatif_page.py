@@ -1,0 +1,97 @@
+"""Screen 3, what if: sliders under the map, which moves along; right, what that changes, and what it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.app.visit import Visit, caption
+from workbench.errors import InputError
+from workbench.explorer import cards
+from workbench.explorer.scene import VIEWS
+from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
+
+
+def labels(visit: Visit) -> list[str]:
+    """Columns of a few values, each with several items: classes that a classifier could know."""
+    out = []
+    for c in visit.study.items:
+        x = visit.study.items[c]
+        if not isinstance(x.iloc[0], bytes) and c not in ("id", "split"):
+            count = x.astype(str).nunique()
+            if 2 <= count <= min(50, len(x) // 4):
+                out.append(str(c))
+    return out
+
+
+class WhatIfScreen:
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+        pairs = {f"{a} · {b}": (a, b) for a, b in visit.study.directions if (b, a) not in _before((a, b), visit)}
+        self.pair = pmui.Select(label="pair", options=pairs, width=200, size="small")
+        self.label = pmui.Select(label="classes", options=["", *labels(visit)], width=170, size="small")
+        if len(self.label.options) > 1:
+            self.label.value = self.label.options[1]
+        slider: dict[str, Any] = {"size": "small", "width": 300}
+        self.shift = pmui.FloatSlider(label="share of the gap taken away", start=0, end=1.5, step=0.05, **slider)
+        self.temperature = pmui.FloatSlider(label="temperature", start=0.01, end=0.5, step=0.01, value=0.07, **slider)
+        self.whiten = pmui.FloatSlider(label="whitening", start=0, end=1, step=0.05, **slider)
+        self.noise = pmui.FloatSlider(label="length of the noise", start=0, end=1, step=0.05, **slider)
+        self.sliders = (self.shift, self.temperature, self.whiten, self.noise)
+        self.reset = pmui.Button(label="as it was", variant="outlined", size="small", width=90, sizing_mode="fixed")
+        self.table = pn.pane.HTML("")
+        self.reset.on_click(self._reset)
+        for s in self.sliders:
+            s.param.watch(lambda _: self.update(), "value")
+            s.param.watch(lambda _: self.update(EXACT), "value_throttled")
+        for w in (self.pair, self.label):
+            w.param.watch(lambda _: self._begin(), "value")
+        self._begin()
+
+    def view(self) -> Any:
+        small = "" if len(self.visit.study.es) <= MORPHED else f"With more than {MORPHED:,} items the map stays. "
+        hint = caption(
+            f"{small}Linear views move along with the sliders; a UMAP has no place for what it was not made of."
+        )
+        under = pn.Row(pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise))
+        left = pn.Column(self.visit.picture(), under, hint, sizing_mode="stretch_width")
+        return pn.Row(left, pn.Column(pn.Row(self.pair, self.label), self.reset, self.table, width=520))
+
+    @property
+    def knobs(self) -> Knobs:
+        return Knobs(*(float(s.value) for s in self.sliders))
+
+    def _begin(self) -> None:
+        if not self.pair.value:
+            self.what = None
+            self.table.object = cards.framed("There are no two modalities of one width here.")
+            return
+        try:
+            self.what = WhatIf(self.visit.study, *self.pair.value, label=self.label.value or "")
+        except InputError as e:
+            self.what = None
+            self.table.object = cards.framed(cards.escape(str(e)))
+            return
+        self.update()
+
+    def update(self, count: int = 0) -> None:
+        if self.what is None:
+            return
+        frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)
+        self.table.object = cards.framed(cards.changes(frame, self.what.says(self.knobs, frame.attrs["pairs"])))
+        place = self.visit.study.map(VIEWS[self.visit.scene.view])
+        if not count and place.frame is not None:
+            moved = self.what.moved(self.knobs, place.frame, place)
+            if moved is not None:
+                self.visit.scene.place(moved)
+
+    def _reset(self, _: Any) -> None:
+        for s, value in zip(self.sliders, (0.0, 0.07, 0.0, 0.0), strict=True):
+            s.value = value
+
+
+def _before(pair: tuple[str, str], visit: Visit) -> list[tuple[str, str]]:
+    every = visit.study.directions
+    return every[: every.index(pair)]

@@ -1,0 +1,121 @@
+"""Small pieces of HTML for a pair, a finding, a number; every text from data is escaped."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from workbench.doctor import MARKS, Finding
+from workbench.explorer.study import Meeting, Study
+from workbench.explorer.wire import data_url
+from workbench.views.page import number
+from workbench.views.theme import MONO
+
+# colours come from the page's text colour, so that light and dark both work
+CSS = f"""<style>
+.wb {{ font-size:13px; line-height:1.4; }} .wb table {{ border-collapse:collapse; width:100%; }}
+.wb th {{ text-align:left; opacity:.7; font-weight:600; }} .wb th, .wb td {{ padding:4px 12px 4px 0; border-bottom:1px solid rgba(128,138,148,.3); vertical-align:top; }}
+.wb .num {{ font-family:{MONO}; font-size:12.5px; white-space:nowrap; }} .wb .null, .wb .caption {{ opacity:.72; font-size:12.5px; }}
+.wb ul {{ list-style:none; padding:0; margin:0; }} .wb li {{ padding:4px 0 4px 18px; text-indent:-18px; }} .wb .mark {{ display:inline-block; width:18px; text-indent:0; }}
+.wb .fault .mark, .wb .warning .mark {{ color:#D55E00; }} .wb img {{ width:44px; height:44px; vertical-align:middle; background:#fff; border-radius:3px; }}
+.wb .five {{ display:flex; gap:8px; flex-wrap:wrap; }} .wb .five div {{ width:68px; font-size:11px; line-height:1.25; overflow-wrap:anywhere; }} .wb .five .own {{ outline:2px solid #0072B2; outline-offset:2px; border-radius:3px; }}
+.wb h4 {{ margin:10px 0 4px; font-size:13px; }} .wb .text {{ overflow-wrap:anywhere; }}
+</style>"""
+
+
+def framed(body: str) -> str:
+    return f'{CSS}<div class="wb">{body}</div>'
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """`0.41 [0.36, 0.46] null 0.00 … 0.01`: a number never stands alone."""
+    ends = f" [{number(row['low'])}, {number(row['high'])}]" if row["low"] == row["low"] else ""
+    null = f'<br><span class="null">null {number(row["null_low"])} … {number(row["null_high"])}</span>'
+    return f'<span class="num">{number(row["value"])}{ends}{null}</span>'
+
+
+def media(row: Mapping[str, Any], modality: str = "") -> str:
+    """An item's picture, of this modality where it has one, or its sound as a player."""
+    names = [c for c in row if isinstance(c, str)]
+    for column in (f"{modality}_png", *sorted(c for c in names if c.endswith("_png"))):
+        if url := data_url(row.get(column)):
+            return f'<img alt="" src="{url}">'
+    for column in (f"{modality}_wav", *sorted(c for c in names if c.endswith("_wav"))):
+        raw = row.get(column)
+        if isinstance(raw, bytes) and raw[:4] == b"RIFF":
+            import base64
+
+            sound = base64.b64encode(raw).decode()
+            return f'<audio controls preload="none" style="width:180px" src="data:audio/wav;base64,{sound}"></audio>'
+    return ""
+
+
+def sentences(findings: Sequence[Finding]) -> str:
+    """The doctor's sentences, worst first."""
+    return "<ul>" + "".join(sentence(f) for f in findings) + "</ul>"
+
+
+def sentence(f: Finding) -> str:
+    return f'<li class="{f.severity}"><span class="mark">{MARKS[f.severity]}</span>{escape(f.sentence)}</li>'
+
+
+def few(items: Iterable[Mapping[str, Any]], modality: str, own: int) -> str:
+    """A row of small cards: picture, name, cosine; the match itself is framed."""
+    cells = [
+        f"<div{' class=own' if i['item'] == own else ''}>{media(i, modality)}<br>{escape(str(i['name'])[:60])}"
+        f'<br><span class="num">{i["cosine"]:.2f}</span></div>'
+        for i in items
+    ]
+    return f'<div class="five">{"".join(cells)}</div>'
+
+
+def card(study: Study, item: int) -> str:
+    """The pair card: what the item is, its ranks both ways, who is nearer, whom its match beats."""
+    row = study.items.iloc[item].to_dict()
+    texts = "".join(
+        f'<div class="text"><span class="null">{escape(str(c))}</span> {escape(str(v)[:300])}</div>'
+        for c, v in row.items()
+        if c in ("id", "text", "caption", "tags", *(f"{m}_text" for m in study.es.modalities)) and v == v
+    )
+    parts = [f"<h4>Pair card</h4>{media(row)} <b>{escape(str(row['name']))}</b>{texts}"]
+    for k, a in enumerate(study.es.modalities):
+        for b in study.es.modalities[k + 1 :]:
+            if (a, b) not in study.directions:
+                continue
+            if (m := study.meeting(item, a, b)) is None:
+                parts.append(f"<p class='caption'>{escape(a)} or {escape(b)} is missing for this item.</p>")
+            else:
+                parts.append(met(m, len(study.es[b])))
+    return "".join(parts)
+
+
+def met(m: Meeting, gallery: int) -> str:
+    margin = "" if math.isnan(m.margin) else f" · margin <span class='num'>{m.margin:+.2f}</span>"
+    beats = f"<p class='caption'>its {escape(m.key)} is the first answer to:</p>" + few(_rows(m.beats), m.query, -1)
+    return (
+        f"<h4>{escape(m.query)} ⇄ {escape(m.key)}: rank <span class='num'>{m.rank:,.0f} ⇄ {m.back:,.0f}</span> of {gallery:,}</h4>"
+        f"<p class='caption'>nearest {escape(m.key)}; match framed{margin} · in the first ten of {m.hub:,} queries</p>"
+        + few(_rows(m.nearest), m.key, m.item)
+        + (beats if len(m.beats) else "")
+    )
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    return frame.to_dict("records")
+
+
+def changes(frame: pd.DataFrame, still: str) -> str:
+    """Before, now and the change of what-if, with what cannot change said beside it."""
+    rows = []
+    for r in frame.to_dict("records"):
+        between = "" if math.isnan(r["low"]) else f" [{r['low']:+.3f}, {r['high']:+.3f}]"
+        rows.append(
+            f"<tr><td>{escape(r['name'].replace('_', ' '))}<br><span class='null'>{escape(r['of'])}</span></td><td class='num'>{number(r['before'])}</td>"
+            f"<td class='num'>{number(r['now'])}</td><td class='num'>{r['change']:+.3f}{between}</td></tr>"
+        )
+    head = "<tr><th></th><th>before</th><th>now</th><th>change [95 %]</th></tr>"
+    return f"<table>{head}{''.join(rows)}</table><p class='caption'>{escape(still)}</p>"

@@ -1,0 +1,246 @@
+"""What if: the space after a shift along the gap, whitening, noise, at another temperature; quick enough for sliders.
+
+The changes are fitted on one half of the families and judged on the other. A temperature divides all logits alike: it
+can change no rank, only the loss, how well its probabilities are calibrated, and which negatives its gradient sees.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.diagnostics import intervals
+from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError, unknown
+from workbench.explorer.study import Study
+from workbench.interventions import shift, whiten
+from workbench.projection import Frame, Projection
+
+PREVIEW = 2_000  # pairs in a preview
+EXACT = 10_000  # pairs at most once the slider rests
+MORPHED = 50_000  # items up to which the map moves along
+HARDEST = 0.01  # of the negatives: whose share of the gradient is shown
+BLOCK = 1_000  # rows of the similarity matrix at once
+BINS = 10  # of the calibration error
+RIDGE = 1e-2
+COLD = 0.03  # temperature below which weights are summed in float64
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Where the sliders stand: share of the gap taken away, temperature, share of whitening, length of the noise."""
+
+    shift: float = 0.0
+    temperature: float = 0.07
+    whiten: float = 0.0
+    noise: float = 0.0
+
+    @property
+    def moves(self) -> bool:
+        """Whether any row moves, so that ranks can change."""
+        return bool(self.shift or self.whiten or self.noise)
+
+
+@dataclass
+class _Judged:
+    """What each pair (n,) shows, and what only all together do."""
+
+    items: dict[tuple[str, str], Tensor]
+    whole: dict[tuple[str, str], float]
+
+
+class WhatIf:
+    """The pairs of two modalities under changes."""
+
+    def __init__(self, study: Study, a: str, b: str, *, label: str = "", temperature: float = 0.07) -> None:
+        es = study.es
+        for m in (a, b):
+            if m not in es:
+                raise unknown("modality", m, es.modalities)
+        if es[a].shape[-1] != es[b].shape[-1]:
+            raise InputError(f"{a} and {b} have different widths: there is no gap between them to shift along")
+        self.study, self.a, self.b, self.label = study, a, b, label
+        self.base = Knobs(temperature=temperature)
+        half = es.halves
+        self.learn = np.flatnonzero(half == 0)
+        judged = np.flatnonzero(half == 1)
+        if min(len(self.learn), len(judged)) < 4:
+            raise InputError(f"{study.name}: too few families to fit on one half and judge on the other")
+        first = {m: _first(es.rows(m)) for m in (a, b)}
+        there = np.array([i in first[a] and i in first[b] for i in judged])
+        judged = judged[there]
+        order = np.random.default_rng(7).permutation(len(judged))
+        self.judged = judged[order[:EXACT]]
+        self.rows = {m: torch.tensor([first[m][i] for i in self.judged]) for m in (a, b)}
+        train = es.take(self.learn).only([a, b])
+        self._shift, self._whiten = shift(1.0).fit(train, a, b).maps, whiten().fit(train, a, b).maps
+        self._means = {m: train.unit(m).mean(0) for m in (a, b)}
+        codes = pd.factorize(pd.Series(es.families)[self.judged])[0]
+        self.families = torch.from_numpy(codes)
+        self.classes = None
+        if label:
+            self.classes = torch.from_numpy(pd.factorize(study.items[label].astype(str), sort=True)[0])
+        self._before: dict[int, _Judged] = {}
+
+    def change(self, m: str, x: Tensor, knobs: Knobs, rows: Tensor) -> Tensor:
+        """Rows of a modality (n, d), unit and float64, after the changes, not scaled back to length one."""
+        y = x
+        if knobs.shift:
+            y = y + knobs.shift * (self._shift[m](x) - x)
+        if knobs.whiten:
+            y = (1 - knobs.whiten) * y + knobs.whiten * self._whiten[m](x) / x.shape[1] ** 0.5
+        if knobs.noise:
+            seed = torch.Generator().manual_seed(11 + (m == self.b))
+            draw = torch.randn(len(self.study.es[m]), x.shape[1], generator=seed, dtype=torch.float32)[rows]
+            y = y + knobs.noise * draw.to(y) / x.shape[1] ** 0.5
+        return y
+
+    def _unit(self, m: str, knobs: Knobs, count: int) -> Tensor:
+        rows = self.rows[m][:count]
+        x = self.study.es.unit(m, rows)
+        return torch.nn.functional.normalize(self.change(m, x, knobs, rows), dim=1).float()
+
+    # -- the numbers -----------------------------------------------------------------------------------------------
+
+    def table(self, knobs: Knobs, count: int = PREVIEW) -> pd.DataFrame:
+        """Before, now and the change with its interval over families, for `count` pairs; why where none can be."""
+        count = min(count, len(self.judged))
+        if count not in self._before:
+            self._before[count] = self._judge(self.base, count)
+        before = self._before[count]
+        now = self._judge(knobs, count) if knobs != self.base else before
+        codes = self.families[:count]
+        rows = []
+        for key, x in before.items.items():
+            d = now.items[key] - x
+            still = not knobs.moves and key[0] not in ("loss",)
+            low, high = (math.nan, math.nan) if still else intervals.jackknife_of_a_mean(d, torch.ones_like(d), codes)
+            rows.append((*key, float(x.mean()), float(now.items[key].mean()), float(d.mean()), low, high))
+        for key, value in before.whole.items():
+            rows.append((*key, value, now.whole[key], now.whole[key] - value, math.nan, math.nan))
+        frame = pd.DataFrame(rows, columns=["name", "of", "before", "now", "change", "low", "high"])
+        frame.attrs["pairs"] = count
+        return frame
+
+    def _judge(self, knobs: Knobs, count: int) -> _Judged:
+        a, b = self.a, self.b
+        x, y = self._unit(a, knobs, count), self._unit(b, knobs, count)
+        n, tau = len(x), knobs.temperature
+        own = (x * y).sum(1)
+        row_max, col_max = torch.full((n,), -2.0), torch.full((n,), -2.0)
+        wide = torch.float64
+        row_sum, col_sum = torch.zeros(n, dtype=wide), torch.zeros(n, dtype=wide)
+        hard, mass = torch.zeros(n, dtype=wide), torch.zeros(n, dtype=wide)
+        hardest = max(1, round(HARDEST * (n - 1)))
+        within = {a: torch.full((n,), -2.0), b: torch.full((n,), -2.0)}
+        for start in range(0, n, BLOCK):
+            at = slice(start, start + BLOCK)
+            s = x[at] @ y.T
+            index = torch.arange(len(s))
+            s[index, index + start] = -2.0
+            row_max[at] = s.amax(1)
+            col_max = torch.maximum(col_max, s.amax(0))
+            # the hardest negatives of this block's queries, before the matrix is turned into weights
+            # cosines are at most one, so nothing overflows; what is cold would vanish in float32
+            p = (s.double() if tau < COLD else s).sub_(1.0).div_(tau).exp_()
+            p[index, index + start] = 0.0
+            row_sum[at] = mass[at] = p.sum(1, dtype=wide)
+            col_sum += p.sum(0, dtype=wide)
+            hard[at] = p.topk(hardest, dim=1, sorted=False).values.sum(1, dtype=wide)
+            for m, z in ((a, x), (b, y)):
+                t = z[at] @ z.T
+                t[index, index + start] = -2.0
+                within[m][at] = t.amax(1)
+        positive = ((own.double() - 1.0) / tau).exp()
+        p_row, p_col = positive / (positive + row_sum), positive / (positive + col_sum)
+        forth, back = f"{a} → {b}", f"{b} → {a}"
+        hit = {forth: _hit(own, row_max), back: _hit(own, col_max)}
+        items = {
+            ("recall_at_1", forth): hit[forth],
+            ("recall_at_1", back): hit[back],
+            ("mixed_recall_at_1", forth): _hit(own, torch.maximum(row_max, within[a])),
+            ("mixed_recall_at_1", back): _hit(own, torch.maximum(col_max, within[b])),
+            ("loss", f"{a} · {b}"): -(p_row.clamp_min(1e-300).log() + p_col.clamp_min(1e-300).log()) / 2,
+        }
+        gap = float((x.mean(0) - y.mean(0)).norm())
+        top = torch.maximum(positive, ((row_max.double() - 1.0) / tau).exp()) / (positive + row_sum)
+        whole = {
+            ("modality_gap", f"{a} · {b}"): gap,
+            ("calibration_error", forth): _calibration(top, hit[forth]),
+            ("hardest_negatives_weight", forth): float((hard / mass.clamp_min(1e-300)).mean()),
+        }
+        if self.classes is not None:
+            whole |= self._transfer(x, y, count)
+        return _Judged(items, whole)
+
+    def _transfer(self, x: Tensor, y: Tensor, count: int) -> dict[tuple[str, str], float]:
+        """A ridge classifier fitted on one modality, asked about the other; two halves of the judged pairs."""
+        assert self.classes is not None
+        c = self.classes[torch.from_numpy(self.judged[:count])]
+        half = count // 2
+        one_hot = torch.nn.functional.one_hot(c[:half], int(self.classes.max()) + 1).float()
+        ones = torch.ones(half, 1)
+        z = torch.cat([x[:half], ones], 1)
+        w = torch.linalg.solve(z.T @ z + RIDGE * half * torch.eye(z.shape[1]), z.T @ one_hot)
+        found = (torch.cat([y[half:], torch.ones(count - half, 1)], 1) @ w).argmax(1)
+        return {("classifier_transfer", f"{self.a} → {self.b}"): float((found == c[half:]).float().mean())}
+
+    def says(self, knobs: Knobs, pairs: int) -> str:
+        """What the table stands on, and what cannot change."""
+        kind = "exact" if pairs == len(self.judged) else f"preview on {pairs:,} pairs"
+        still = "" if knobs.moves else " A temperature divides all logits alike: it changes no rank and no gap."
+        return (
+            f"{self.a} · {self.b}, {kind}: {pairs:,} pairs. Fitted on one half of the families, judged on the other."
+            f"{still}"
+        )
+
+    # -- the map ---------------------------------------------------------------------------------------------------
+
+    def moved(self, knobs: Knobs, frame: Frame, like: Projection) -> Projection | None:
+        """The map of the changed space in a linear view's frame; nothing where there are too many items to move."""
+        es: EmbeddingSet = self.study.es
+        if len(es) > MORPHED:
+            return None
+        parts = []
+        for m in es.modalities:
+            x = es.unit(m)
+            if m in (self.a, self.b) and knobs.moves:
+                x = torch.nn.functional.normalize(self.change(m, x, knobs, torch.arange(len(x))), dim=1)
+            parts.append((x - frame.offset[m]) @ frame.basis)
+        return Projection(
+            like.method,
+            torch.cat(parts).numpy(),
+            like.modality,
+            like.item,
+            like.axes,
+            like.faithfulness,
+            like.trustworthiness,
+            frame,
+        )
+
+
+def _first(rows: Tensor) -> dict[int, int]:
+    """The first row of each item."""
+    out: dict[int, int] = {}
+    for k, i in enumerate(rows.tolist()):
+        out.setdefault(i, k)
+    return out
+
+
+def _hit(own: Tensor, best: Tensor) -> Tensor:
+    """1 where the match beats every stranger, one half on a tie with the best of them."""
+    return (own > best).double() + 0.5 * (own == best).double()
+
+
+def _calibration(confidence: Tensor, hit: Tensor) -> float:
+    """Expected calibration error of the first answer: ten bins of equal width, weighted by their queries."""
+    at = (confidence.double() * BINS).long().clamp(0, BINS - 1)
+    n = torch.zeros(BINS, dtype=torch.float64).index_add_(0, at, torch.ones_like(hit))
+    said = torch.zeros_like(n).index_add_(0, at, confidence.double())
+    true = torch.zeros_like(n).index_add_(0, at, hit)
+    return float((said - true).abs().sum() / n.sum())

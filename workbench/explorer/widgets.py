@@ -1,0 +1,255 @@
+"""The explorer in a notebook: a map and ordinary ipywidgets around it.
+
+>>> import workbench as wb
+>>> ex = wb.explore(wb.testing.planted(items=60))
+>>> len(ex.selection)
+20
+>>> ex.select(["i3", "i5"]).selection["id"].tolist()
+['i3', 'i5']
+"""
+
+from __future__ import annotations
+
+import base64
+from html import escape
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import anywidget
+import ipywidgets as w
+import numpy as np
+import pandas as pd
+import traitlets as t
+
+from workbench.explorer import cards
+from workbench.explorer.scene import VIEWS, Scene
+from workbench.explorer.study import Study, study
+from workbench.explorer.whatif import EXACT, Knobs, WhatIf
+from workbench.projection import FRAMES
+
+OUT = ("gesture", "asked", "clicked", "command")  # what the map says
+
+
+class MapWidget(anywidget.AnyWidget):
+    """The map of a scene; its traits are the wire described in map.js."""
+
+    _esm = Path(__file__).parent / "map.js"
+    modality = t.Bytes(b"").tag(sync=True)
+    codes = t.Bytes(b"").tag(sync=True)
+    mask = t.Bytes(b"").tag(sync=True)
+    shown = t.Bytes(b"").tag(sync=True)
+    pairs = t.Bytes(b"").tag(sync=True)
+    pair_codes = t.Bytes(b"").tag(sync=True)
+    png = t.Bytes(b"").tag(sync=True)
+    points = t.Bytes(b"").tag(sync=True)
+    spec = t.Dict().tag(sync=True)
+    tip = t.Dict().tag(sync=True)
+    look = t.Dict().tag(sync=True)
+    gesture = t.Dict().tag(sync=True)
+    asked = t.Int(-1).tag(sync=True)
+    clicked = t.Dict().tag(sync=True)
+    command = t.Dict().tag(sync=True)
+    figures = t.Dict().tag(sync=True)
+
+    def __init__(self, scene: Scene, **traits: Any) -> None:
+        super().__init__(**scene.traits(), **traits)
+        self.scene = scene
+        scene.listen(self._told)
+        self.observe(self._said, names=list(OUT))
+
+    def _told(self, traits: dict[str, Any]) -> None:
+        with self.hold_sync():
+            for name, value in traits.items():
+                self.set_trait(name, value)
+
+    def _said(self, change: Any) -> None:
+        self.scene.hear(change["name"], change["new"])
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        """The live map, and beside it a picture for where no widget runs: an exported notebook is never blank."""
+        bundle = super()._repr_mimebundle_(**kwargs)
+        data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+        return {**(data or {}), "image/png": base64.b64encode(self.scene.png()).decode()}, about
+
+
+class PairBrowser(w.VBox):
+    """The pair cards of the selection, one at a time, worst match first. `item` is the position of the one shown."""
+
+    item = t.Int(-1)
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        self.items: list[int] = []
+        self.html = w.HTML()
+        self.back, self.on = w.Button(description="‹ previous"), w.Button(description="next ›")
+        self.place = w.Label()
+        for button, step in ((self.back, -1), (self.on, 1)):
+            button.layout.width = "90px"
+            button.on_click(lambda _, step=step: self.step(step))
+        super().__init__([w.HBox([self.back, self.on, self.place]), self.html])
+        self.observe(self._draw, names=["item"])
+        scene.on_selection(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Take up the selection of the scene."""
+        chosen = np.flatnonzero(self.scene.selected)
+        if self.scene.study.directions and len(chosen):
+            rank = self.scene.study.ranks(*self.scene.study.directions[0])[chosen]
+            chosen = chosen[np.argsort(-np.nan_to_num(rank, nan=-1), kind="stable")]
+        self.items = chosen.tolist()
+        self.set_trait("item", self.items[0] if self.items else -1)
+        self._draw()
+
+    def step(self, by: int) -> None:
+        if self.items:
+            at = self.items.index(self.item) if self.item in self.items else 0
+            self.item = self.items[(at + by) % len(self.items)]
+
+    def _draw(self, _: Any = None) -> None:
+        if self.item < 0:
+            self.place.value = ""
+            self.html.value = cards.framed(
+                '<p class="caption">Click a point, or draw around some: their pairs stand here.</p>'
+            )
+            return
+        at = self.items.index(self.item) + 1 if self.item in self.items else 1
+        self.place.value = f"{at:,} of {max(1, len(self.items)):,}, worst match first"
+        self.html.value = cards.framed(cards.card(self.scene.study, self.item))
+
+
+class WhatIfSliders(w.VBox):
+    """Shift, temperature, whitening and noise on two modalities; the map moves along, the table says what changes."""
+
+    def __init__(self, scene: Scene, a: str = "", b: str = "", *, label: str = "") -> None:
+        names = [m for pair in scene.study.directions[:1] for m in pair]
+        self.scene = scene
+        self.what = WhatIf(scene.study, a or names[0], b or names[1], label=label)
+        slide = {"continuous_update": True, "style": {"description_width": "90px"}, "layout": {"width": "340px"}}
+        self.shift = w.FloatSlider(0, min=0, max=1.5, step=0.05, description="shift", **slide)
+        self.temperature = w.FloatLogSlider(0.07, base=10, min=-2, max=0, step=0.05, description="temperature", **slide)
+        self.whiten = w.FloatSlider(0, min=0, max=1, step=0.05, description="whitening", **slide)
+        self.noise = w.FloatSlider(0, min=0, max=1, step=0.05, description="noise", **slide)
+        self.exact = w.Button(description=f"exact, {min(EXACT, len(self.what.judged)):,} pairs")
+        self.exact.on_click(lambda _: self.update(EXACT))
+        self.table = w.HTML()
+        sliders = [self.shift, self.temperature, self.whiten, self.noise]
+        super().__init__([*sliders, self.exact, self.table])
+        for s in sliders:
+            s.observe(lambda _: self.update(), names=["value"])
+        self._was = self.knobs
+        self.update()
+
+    @property
+    def knobs(self) -> Knobs:
+        return Knobs(self.shift.value, self.temperature.value, self.whiten.value, self.noise.value)
+
+    def update(self, count: int = 0) -> None:
+        """Make the numbers anew, a preview unless a count is given, and move the map where the view is linear."""
+        knobs = self.knobs
+        frame = self.what.table(knobs, count) if count else self.what.table(knobs)
+        self.table.value = cards.framed(cards.changes(frame, self.what.says(knobs, frame.attrs["pairs"])))
+        place = self.scene.study.map(VIEWS[self.scene.view])
+        if place.frame is not None and knobs != self._was:
+            moved = self.what.moved(knobs, place.frame, place)
+            if moved is not None:
+                self.scene.place(moved)
+        self._was = knobs
+
+
+class Explorer(w.VBox):
+    """The map with its pickers, the doctor's sentences and the pair browser; `selection` is a frame, both ways."""
+
+    def __init__(self, s: Study, *, view: str = "", colour: str = "modality") -> None:
+        self.scene = Scene(s, view=view, colour=colour)
+        self.scene.select(s.worst(20), remember=False)
+        self.map = MapWidget(self.scene)
+        linear = [v for v, m in VIEWS.items() if m in FRAMES and (m != "gap_axis" or len(s.es.modalities) > 1)]
+        self.view = w.Dropdown(options=[*linear, "UMAP"], value=self.scene.view, description="view")
+        self.colour = w.Dropdown(options=self.scene.colours, value=colour, description="colour")
+        self.search = w.Text(placeholder="search all columns, then Enter", description="find", continuous_update=False)
+        self.note, self.findings = w.HTML(), w.HTML()
+        self.pairs = PairBrowser(self.scene)
+        for part, act in ((self.view, self._show), (self.colour, self._paint), (self.search, self._find)):
+            part.observe(act, names=["value"])
+        bar = w.HBox([self.view, self.colour, self.search, self.note])
+        side = w.VBox([self.findings, self.pairs], layout={"width": "360px", "max_height": "600px", "overflow": "auto"})
+        middle = w.VBox([self.map], layout={"flex": "1 1 auto", "min_width": "420px"})
+        super().__init__([bar, w.HBox([middle, side])])
+        if s.diagnosed:
+            self._diagnosed()
+        else:
+            self._diagnosing()
+
+    # -- the selection ---------------------------------------------------------------------------------------------
+
+    @property
+    def selection(self) -> pd.DataFrame:
+        """The selected items: their columns, and the rank of their match in each direction."""
+        return self.scene.frame
+
+    def select(self, ids: Any) -> Explorer:
+        """Select items by id, or the ids of a frame; the map and the pair browser follow."""
+        ids = ids["id"] if isinstance(ids, pd.DataFrame) else ids
+        self.scene.select(self.scene.study.places(ids))
+        return self
+
+    def save(self, name: str) -> Path:
+        """Keep the selection by name in the run or beside the set, for the dashboard and for reports."""
+        return self.scene.study.save_selection(name, self.scene.ids, view=self.scene.view, colour=self.scene.colour)
+
+    def what_if(self, a: str = "", b: str = "", *, label: str = "") -> WhatIfSliders:
+        """Sliders that change the space on this map."""
+        return WhatIfSliders(self.scene, a, b, label=label)
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def _show(self, change: Any) -> None:
+        method = VIEWS[change["new"]]
+        if self.scene.study.has_map(method):
+            self.scene.show(change["new"])
+            return
+        self.note.value = f"{change['new']} is being computed; the map changes when it is ready …"
+
+        def work() -> None:
+            try:
+                self.scene.study.map(method)
+                if self.view.value == change["new"]:
+                    self.scene.show(change["new"])
+                self.note.value = ""
+            except Exception as e:  # a thread has nobody else to tell
+                self.note.value = cards.framed(escape(str(e)))
+
+        Thread(target=work, daemon=True).start()
+
+    def _paint(self, change: Any) -> None:
+        self.scene.paint(change["new"])
+
+    def _find(self, change: Any) -> None:
+        if change["new"]:
+            self.scene.select(self.scene.study.find(change["new"]))
+
+    def _diagnosing(self) -> None:
+        self.findings.value = cards.framed('<p class="caption">The doctor is reading the set …</p>')
+
+        def work() -> None:
+            try:
+                self.scene.study.report  # noqa: B018 - made once, here
+                self._diagnosed()
+            except Exception as e:
+                self.findings.value = cards.framed(escape(str(e)))
+
+        Thread(target=work, daemon=True).start()
+
+    def _diagnosed(self) -> None:
+        self.findings.value = cards.framed(cards.sentences(self.scene.study.report.findings))
+
+
+def explore(data: Any, *, view: str = "", colour: str = "modality") -> Explorer:
+    """The explorer of a set, a run, a path or plain arrays, in a notebook; the 20 worst pairs are selected.
+
+    A widget made of ordinary ipywidgets: `.map`, `.view`, `.colour`, `.search`, `.pairs`. `.selection` is a frame of
+    the selected items, `.select(ids)` moves the map, `.save(name)` keeps it in the run, `.what_if()` gives sliders.
+    """
+    return Explorer(study(data), view=view, colour=colour)
