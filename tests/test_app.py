@@ -295,11 +295,13 @@ def test_sessions_share_the_data_and_leave_nothing_behind(tmp_path):
     """20 sessions at once on 100,000 items share one copy; after 50 more that were closed memory is as it was."""
     import time
 
+    import panel_material_ui  # noqa: F401 - the client must know the models it is told of
     from bokeh.client import pull_session
+    from panel.models import esm, plotly, tabulator  # noqa: F401
 
     planted(items=100_000).save(tmp_path / "served" / "large")
     with serving(tmp_path / "served") as (url, process):
-        first = pull_session(url=f"{url}/?run=large", arguments={"run": "large"})
+        first = pull_session(url=url, arguments={"run": "large"})
         one = memory(process)
         held = [pull_session(url=url, arguments={"run": "large"}) for _ in range(20)]
         many = memory(process)

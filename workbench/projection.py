@@ -270,7 +270,7 @@ def faithfulness(es: EmbeddingSet, xy: np.ndarray) -> tuple[float, float]:
         true, shown = far.topk(k, largest=False).indices, flat.topk(k, largest=False).indices
         kept += float((true[:, :, None] == shown[:, None, :]).any(2).double().sum())
         for column in shown.T:  # the rank, in the space, of each neighbour on the map
-            rank = 1 + (far < far[rows, column][:, None]).sum(1)
+            rank = 1 + torch.count_nonzero(far < far[rows, column][:, None], dim=1)
             strange += float((rank - k).clamp_min(0).sum())
     count = len(at)
     return kept / (count * k), 1 - 2 * strange / (count * k * (2 * n - 3 * k - 1))
