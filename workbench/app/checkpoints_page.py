@@ -29,7 +29,7 @@ class CheckpointsScreen:
         )
         self.said = pn.pane.HTML("")
         self.plot = pn.pane.Plotly(self._metrics(), config=PLOT, height=430, sizing_mode="stretch_width")
-        self.player.param.watch(self._scrub, "value")
+        self.player.param.watch(lambda _: self._show(), "value")
         self.plot.param.watch(self._clicked, "click_data")
         self.last = pmui.Button(label="last step", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.last.on_click(lambda _: setattr(self.player, "value", self.steps[-1]))
@@ -41,6 +41,8 @@ class CheckpointsScreen:
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."
         )
         left = pn.Column(self.visit.picture(), pn.Row(self.player, self.last), hint, sizing_mode="stretch_width")
+        if self.player.value != self.steps[-1]:
+            self._show()
         return pn.Row(left, pn.Column(self.said, self.plot, width=560))
 
     def _metrics(self) -> Any:
@@ -52,13 +54,13 @@ class CheckpointsScreen:
             )
         return fig
 
-    def _scrub(self, event: Any) -> None:
+    def _show(self) -> None:
         view = self.visit.scene.view
         if VIEWS[view] not in FRAMES:
             self.visit.say("this view has no common frame for checkpoints; the gap axis is shown instead")
             self.visit.look("gap axis")
             view = self.visit.scene.view
-        self.visit.scene.place(self._place(view, event.new))
+        self.visit.scene.place(self._place(view, self.player.value))
         self.plot.object = self._metrics()
         self._tell()
 

@@ -28,6 +28,7 @@ class Visit:
         if not self.scene.selected.any():
             self.scene.select(study.worst(20), remember=False)
         self.scene.on_selection(self._remember)
+        self.map = Map.of(self.scene)
         views = [v for v, m in VIEWS.items() if m != "gap_axis" or len(study.es.modalities) > 1]
         self.view = pmui.Select(label="view", options=views, value=self.scene.view, width=170, size="small")
         self.colour = pmui.Select(
@@ -44,9 +45,12 @@ class Visit:
         self.similar.on_click(self._similar)
 
     def picture(self) -> Any:
-        """The map under its pickers; each screen has its own, of the one scene."""
+        """The map under its pickers, where no screen has moved it yet; there is one map, which the open screen shows."""
+        place = self.study.map(VIEWS[self.scene.view])
+        if self.scene.projection is not place:
+            self.scene.place(place)
         bar = pn.Row(self.view, self.colour, self.search, self.similar)
-        return pn.Column(bar, self.note, Map.of(self.scene), sizing_mode="stretch_width", min_width=480)
+        return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=480)
 
     def say(self, text: str) -> None:
         self.note.object = cards.framed(f'<span class="caption">{cards.escape(text)}</span>') if text else ""

@@ -57,6 +57,7 @@ class WhatIfScreen:
         )
         under = pn.Row(pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise))
         left = pn.Column(self.visit.picture(), under, hint, sizing_mode="stretch_width")
+        self.update()
         return pn.Row(left, pn.Column(pn.Row(self.pair, self.label), self.reset, self.table, width=520))
 
     @property
