@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+import workbench as wb
 from tests.browser import lasso, needs_browser, opened, serving, stage
 from workbench.testing import planted
 
@@ -152,6 +153,11 @@ def test_checkpoints_scrub(page, server, demo_runs):
     page.wait_for_selector(f"h4:text-is('step {steps[0]:,}')")
     page.wait_for_timeout(1500)
     assert map_.evaluate("e => e.__map.pixel(5)") != before
+    page.get_by_role("button", name="last step").click()
+    page.get_by_role("button", name="play").focus()
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"h4:text-is('step {steps[0]:,}')")
+    page.wait_for_selector(f"h4:text-is('step {steps[-1]:,}')", timeout=20_000)
     shot(page, "checkpoints")
 
 
@@ -194,6 +200,14 @@ def test_two_ticked_runs_are_compared_with_one_selection(page, server, demo_runs
     picked = one.evaluate("e => e.__map.picked()")
     assert picked == two.evaluate("e => e.__map.picked()") > 60
     assert page.locator("li", has_text="queries won").count() >= 1
+    before = one.evaluate("e => e.__map.pixel(5)")
+    page.get_by_role("button", name="A becomes B").click()
+    page.get_by_role("button", name="back to A").wait_for()
+    page.wait_for_timeout(1200)
+    assert one.evaluate("e => e.__map.pixel(5)") != before
+    page.get_by_role("button", name="back to A").click()
+    page.wait_for_timeout(1200)
+    assert one.evaluate("e => e.__map.pixel(5)") == pytest.approx(before, abs=0.5)
     shot(page, "compare")
 
 
@@ -231,9 +245,7 @@ def test_text_of_items_is_never_code_and_no_path_is_read(tmp_path):
     bad = '"><script>document.title="owned";alert(1)</script><img src=x onerror=alert(2)>'
     es = planted(items=60)
     items = es.items.assign(name=bad, tags=bad, kind=[bad, "b"] * 30)
-    from workbench.embeddings import EmbeddingSet
-
-    EmbeddingSet({m: es[m] for m in es.modalities}, items).save(tmp_path / "served" / "hostile")
+    wb.EmbeddingSet({m: es[m] for m in es.modalities}, items).save(tmp_path / "served" / "hostile")
     (tmp_path / "secret.txt").write_text("not for you")
     with serving(tmp_path / "served") as (url, _), opened(tmp_path / "profile") as page:
         for screen in ("run", "what if", "clusters", "table"):
@@ -334,3 +346,63 @@ def test_screens_change_and_the_map_comes_along(page, server):
         assert page.locator(".chip").inner_text() == chip
     assert "screen=run" in page.url
     assert map_.evaluate("e => e.__map.pixel(5)[0] / e.clientWidth") == pytest.approx(still, abs=0.15)
+
+
+@pytest.mark.slow
+def test_every_screen_with_a_hundred_thousand_items(tmp_path):
+    es = planted(items=100_000, gap=0.5)
+    moved = planted(items=100_000, gap=0.5, seed=1)
+    kind = [f"class {k % 7}" for k in range(100_000)]
+    for name, one in (("large", es), ("other", moved)):
+        items = one.items.assign(kind=kind)
+        wb.EmbeddingSet({m: one[m] for m in one.modalities}, items).save(tmp_path / "served" / name)
+    with serving(tmp_path / "served") as (url, _), opened(tmp_path / "profile") as page:
+        page.goto(url)
+        page.wait_for_selector("a:has-text('large')")
+        page.locator("a", has_text="large").first.click()
+        map_ = stage(page)
+        page.wait_for_selector("text=100,000 items · 200,000 points")
+        report = wb.diagnose(wb.load(tmp_path / "served" / "large"), only=["modality_gap"])
+        row = page.locator("tr", has_text="modality_gap").first.inner_text()
+        assert f"{report.value('modality_gap', 'image', 'text'):.3f}" in row
+        lasso(page, map_, 0.45, 0.45, 0.55, 0.55)
+        count = int(page.locator(".chip").inner_text().split()[1].replace(",", ""))
+        assert count > 100
+        assert map_.evaluate("e => e.__map.picked()") == 2 * count
+        for screen, seen in (
+            ("what if", "text=preview on 2,000 pairs"),
+            ("clusters", "text=/of 100,000 items lie nearer/"),
+            ("table", ".tabulator-row"),
+        ):
+            page.goto(f"{url}/?run=large&screen={screen}")
+            page.wait_for_selector(seen, timeout=60_000)
+        page.goto(f"{url}/?compare=large,other")
+        page.wait_for_selector("text=How alike the spaces are", timeout=240_000)
+        assert stage(page, 1).evaluate("e => e.__map.count()") == 200_000
+
+
+def test_layers_of_a_language_model_are_a_heat_map():
+    import torch
+
+    from workbench.app.clusters_page import ClustersScreen
+    from workbench.app.visit import Visit
+    from workbench.explorer.study import Study
+
+    draw = torch.Generator().manual_seed(0)
+    role = [("safe", "unsafe", "jailbreak")[k % 3] for k in range(90)]
+    middle = torch.randn(3, 1, 12, generator=draw)[[k % 3 for k in range(90)]]
+    apart = torch.tensor([0.0, 1.0, 3.0])[None, :, None]
+    x = torch.randn(90, 3, 12, generator=draw) + apart * middle
+    es = wb.EmbeddingSet({"text": x}, pd.DataFrame({"id": [str(k) for k in range(90)], "role": role}))
+    screen = ClustersScreen(Visit(Study(es)))
+    assert len(screen.wrong) < 10, "the last layer keeps the roles apart"
+    for name, picker in screen.roles.items():
+        picker.value = name
+    screen._avqi(None)
+    figure = screen.safety.objects[0].object
+    assert list(figure.data[0].x) == ["0", "1", "2"]
+    assert "cluster_separation" in list(figure.data[0].y)
+    frame = wb.layers(es, label="role", roles={r: [r] for r in ("safe", "unsafe", "jailbreak")})
+    shown = dict(zip(figure.data[0].y, figure.data[0].text, strict=True))["cluster_separation"]
+    known = frame[frame["name"] == "cluster_separation"].sort_values("layer")["value"]
+    assert list(shown) == [f"{v:.2f}" for v in known]

@@ -74,7 +74,7 @@ def test_the_terminal_shows_sentences_first(tmp_path):
         (("diagnose", "bad.npz"), "NaN at row 1"),
         (("train", "infonse", "-o", "r"), "did you mean 'infonce'"),
         (("train", "infonce", "-o", "r", "--set", "steps"), "name=value"),
-        (("serve", "s"), "no run in"),
+        (("serve", "nowhere"), "no run and no set in nowhere"),
         (("catalog", "losses"), "no catalog named"),
         (("diagnose",), "Missing argument"),
     ],

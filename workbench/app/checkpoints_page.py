@@ -28,6 +28,8 @@ class CheckpointsScreen:
             options=self.steps, value=self.steps[-1], interval=900, loop_policy="once", show_loop_controls=False
         )
         self.said = pn.pane.HTML("")
+        self.play = pmui.Button(label="play", variant="outlined", size="small", width=80, sizing_mode="fixed")
+        self.play.on_click(self._play)
         self.plot = pn.pane.Plotly(self._metrics(), config=PLOT, height=430, sizing_mode="stretch_width")
         self.player.param.watch(lambda _: self._show(), "value")
         self.plot.param.watch(self._clicked, "click_data")
@@ -40,7 +42,9 @@ class CheckpointsScreen:
             "One frame for all steps: each snapshot is turned onto the last one in the full space, so what moves has "
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."
         )
-        left = pn.Column(self.visit.picture(), pn.Row(self.player, self.last), hint, sizing_mode="stretch_width")
+        left = pn.Column(
+            self.visit.picture(), pn.Row(self.player, self.play, self.last), hint, sizing_mode="stretch_width"
+        )
         if self.player.value != self.steps[-1]:
             self._show()
         return pn.Row(left, pn.Column(self.said, self.plot, width=560))
@@ -53,6 +57,12 @@ class CheckpointsScreen:
                 x=event["step"], y=1, yref="y domain", text="⚑", showarrow=False, hovertext=event.get("sentence", "")
             )
         return fig
+
+    def _play(self, _: Any) -> None:
+        """From the first step where the last is shown; a focused button takes space and Enter."""
+        if self.player.value == self.steps[-1]:
+            self.player.value = self.steps[0]
+        self.player.direction = 0 if self.player.direction else 1
 
     def _show(self) -> None:
         view = self.visit.scene.view

@@ -22,6 +22,7 @@ from workbench.views.page import number
 
 ROLES = ("safe", "unsafe", "jailbreak")
 MEASURES = ("avqi_released", "avqi_safe_vs_adversarial", "avqi_quantile", "cluster_separation")
+SPREAD = ("effective_rank", "mean_cosine")
 KNOWN = ("silhouette", "nearest_centroid_accuracy", "knn_label_accuracy", "davies_bouldin", "neural_collapse_within")
 WRONG = 200  # items listed
 
@@ -103,7 +104,8 @@ class ClustersScreen:
             return
         try:
             if self.study.layered is not None:
-                frame = layers(self.study.layered.only([self.modality.value]), label=self.label.value, roles=given)
+                one = self.study.layered.only([self.modality.value])
+                frame = layers(one, label=self.label.value, roles=given, only=[*MEASURES, *SPREAD])
                 wide = frame.pivot_table(index="name", columns="layer", values="value", sort=False)
                 self.safety.objects = [
                     pn.pane.Plotly(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache, partial
 from html import escape
 from typing import Any
@@ -14,10 +15,12 @@ from workbench.app.map import Map
 from workbench.app.run_page import PLOT
 from workbench.app.visit import caption, head
 from workbench.comparison import Comparison, compare
+from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.scene import VIEWS, Scene
 from workbench.explorer.study import Study
-from workbench.projection import FRAMES
+from workbench.projection import FRAMES, turned
 from workbench.views import figures
 from workbench.views.page import number
 
@@ -53,6 +56,8 @@ class CompareScreen:
         self.flips = pmui.Button(
             label="select the items won and lost", variant="outlined", size="small", width=240, sizing_mode="fixed"
         )
+        self.morph = pmui.Button(label="A becomes B", variant="outlined", size="small", width=130, sizing_mode="fixed")
+        self.morph.on_click(self._morph)
         self.card = pn.pane.HTML("")
         self.drift.on_click(self._drifted)
         self.flips.on_click(self._flipped)
@@ -67,7 +72,7 @@ class CompareScreen:
             f"{self.found.about['items']:,} items in both. Differences are B minus A over the same items, intervals over families. "
             "One seed each says nothing of the recipes: <span class='num'>workbench compare A B --seed …</span> sets the floor."
         )
-        bar = pn.Row(self.view_picker, self.direction, self.drift, self.flips)
+        bar = pn.Row(self.view_picker, self.direction, self.drift, self.flips, self.morph)
         maps = pn.Row(*(pn.Column(head(n), Map.of(s)) for n, s in zip(names, (self.a, self.b), strict=True)))
         left = pn.Column(pn.pane.HTML(cards.framed(f"<ul>{said}</ul>")), about, pn.pane.HTML(self._paired()))
         right = pn.Column(pn.pane.HTML(self._shared()), pn.pane.Plotly(self._histogram(), config=PLOT, height=300))
@@ -99,6 +104,22 @@ class CompareScreen:
         return figures.drift(columns)
 
     # -- events ----------------------------------------------------------------------------------------------------
+
+    def _morph(self, _: Any) -> None:
+        """The first map glides to where B has the same rows, turned onto A in the full space, and back."""
+        like = self.a.study.map(VIEWS[self.a.view])
+        if self.a.projection is not like:
+            self.a.place(like)
+        elif like.frame is not None:
+            try:
+                xy = turned(like.frame, self.a.study.es, _in_order(self.b.study, self.a.study))
+            except (InputError, RuntimeError):
+                self.card.object = caption(
+                    "A and B have rows of other modalities or widths: one cannot become the other."
+                ).object
+                return
+            self.a.place(replace(like, xy=xy))
+        self.morph.label = "A becomes B" if self.a.projection is like else "back to A"
 
     def _show(self, event: Any) -> None:
         for scene in (self.a, self.b):
@@ -134,6 +155,11 @@ def _common(study: Study, other: Study) -> Study:
     """The study of the items that the other has too."""
     keep = study.es.items["id"].astype(str).isin(set(other.es.items["id"].astype(str))).to_numpy()
     return study if keep.all() else Study(study.es.take(keep), name=study.name, items=study.items[keep])
+
+
+def _in_order(study: Study, like: Study) -> EmbeddingSet:
+    """The items of a study in another's order."""
+    return study.es.take(study.places(like.es.items["id"]))
 
 
 def _follow(one: Scene, other: Scene) -> None:

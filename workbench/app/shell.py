@@ -30,7 +30,10 @@ from workbench.explorer import cards
 silence(FIXED_SIZING_MODE, True)  # a width is enough for what has text in it
 ADDRESS = "127.0.0.1"
 LOCAL = (ADDRESS, "localhost", "::1")
-ACCENT = "#0072B2"
+HEADER = (
+    '<div style="font:600 15px system-ui,sans-serif;color:#0072B2;padding:6px 0;border-bottom:1px solid #dfe3e8">'
+    "workbench</div><style>body{margin:0}</style>"
+)
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
 SCREENS = ("run", "what if", "checkpoints", "clusters", "table")
 
@@ -54,12 +57,10 @@ def application(library: Library) -> Any:
                 title, body = "runs", RunsScreen(library, asked).view()
         except InputError as e:
             title, body = "workbench", pn.Column(_back(), caption(escape(str(e))))
-        return pmui.Page(
-            title=f"workbench – {title}",
-            main=[body],
-            theme_config={"palette": {"primary": {"main": ACCENT}}},
-            theme_toggle=False,
-        )
+        # not pmui.Page, which keeps every document that was ever shown (panel-material-ui 0.16)
+        if pn.state.curdoc is not None:
+            pn.state.curdoc.title = f"workbench – {title}"
+        return pn.Column(pn.pane.HTML(HEADER), body, sizing_mode="stretch_width", margin=(0, 12))
 
     return session
 
@@ -167,8 +168,8 @@ def serve(
             title="workbench",
             verbose=True,
             websocket_origin=allowed if port or origins else None,
-            unused_session_lifetime=UNUSED,
-            check_unused_sessions=UNUSED // 2,
+            unused_session_lifetime_milliseconds=UNUSED,
+            check_unused_sessions_milliseconds=UNUSED // 2,
             **settings,
         )
     except OSError as e:
