@@ -1,9 +1,11 @@
 """What browser tests share: Chromium, a served folder, a page that fails on any error in its console."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager
 
@@ -26,12 +28,13 @@ needs_browser = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reaso
 @contextmanager
 def serving(*arguments, env=None):
     """`workbench serve …` in its own process; yields its address and the process."""
+    cache = tempfile.TemporaryDirectory()  # maps that an earlier test made would be there at once
     process = subprocess.Popen(
         [sys.executable, "-m", "workbench.cli", "serve", *map(str, arguments), "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=env,
+        env=(env or os.environ) | {"WORKBENCH_CACHE": cache.name},
     )
     said = []
     for line in process.stdout:
@@ -49,6 +52,7 @@ def serving(*arguments, env=None):
         process.wait(20)
         reader.join(10)
         process.stdout.close()
+        cache.cleanup()
 
 
 @contextmanager
@@ -62,6 +66,7 @@ def opened(profile, width=1600, height=1000, errors=True):
             str(profile), executable_path=CHROMIUM, args=FLAGS, viewport={"width": width, "height": height}
         )
         page = context.pages[0]
+        page.set_default_timeout(90_000)  # machines are slow when others work on them
         page.on("console", lambda m: seen.append(m.text) if m.type == "error" else None)
         page.on("pageerror", lambda e: seen.append(str(e)))
         page.on("dialog", lambda d: seen.append(f"dialog {d.message}") or d.dismiss())

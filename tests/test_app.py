@@ -224,9 +224,10 @@ def test_the_map_is_drawn_without_webgl(tmp_path, server, renderer):
         )
         page.goto(f"{server}/?run=infonce")
         page.wait_for_selector(".stage")
-        page.wait_for_timeout(4_000)
         map_ = page.locator(".stage")
-        assert map_.evaluate("e => e.__map.figures().renderer") == renderer
+        drawn = "e => e.__map && e.__map.figures() && e.__map.figures().renderer"
+        page.wait_for_function(drawn, arg=map_.element_handle(), timeout=30_000)
+        assert map_.evaluate(drawn) == renderer
         if renderer == "canvas2d":
             coloured = map_.evaluate(
                 "e => { const c = e.querySelector('canvas.base'), d = c.getContext('2d')"
@@ -402,7 +403,8 @@ def test_layers_of_a_language_model_are_a_heat_map():
     figure = screen.safety.objects[0].object
     assert list(figure.data[0].x) == ["0", "1", "2"]
     assert "cluster_separation" in list(figure.data[0].y)
-    frame = wb.layers(es, label="role", roles={r: [r] for r in ("safe", "unsafe", "jailbreak")})
+    roles = {r: [r] for r in ("safe", "unsafe", "jailbreak")}
+    frame = wb.layers(es, label="role", roles=roles, only=["cluster_separation"])
     shown = dict(zip(figure.data[0].y, figure.data[0].text, strict=True))["cluster_separation"]
     known = frame[frame["name"] == "cluster_separation"].sort_values("layer")["value"]
     assert list(shown) == [f"{v:.2f}" for v in known]

@@ -239,7 +239,7 @@ function render({ model, el }) {
   const on = { lines: true, contours: false, labels: true }, frames = [];
   const wanted = spec.renderer || "auto", shared = wanted === "auto" || wanted === "webgl2" ? sharedGL() : null;
   const brush = shared ? new Lit(shared) : wanted === "png" || !base.getContext("2d") ? null : new Plain(), ctx = brush && base.getContext("2d");
-  if (!brush) { const still = make("img", "still"); still.alt = "map drawn on the server"; const show = () => { const p = bytes(model.get("png")); if (p.length) { still.src = URL.createObjectURL(new Blob([p], { type: "image/png" })); first = first || performance.now() - born; report(); } }; stage.insertBefore(still, over); model.on("change:png", show); show(); setTimeout(() => say("picture"), 300); } // once the model listens
+  if (!brush) { const still = make("img", "still"); still.alt = "map drawn on the server"; const show = () => { const p = bytes(model.get("png")); if (p.length) { still.src = URL.createObjectURL(new Blob([p], { type: "image/png" })); first = first || performance.now() - born; report(); } }; stage.insertBefore(still, over); model.on("change:png", show); show(); let asks = 0; const ask = setInterval(() => (bytes(model.get("png")).length || closed || asks++ > 20 ? clearInterval(ask) : say("picture")), 500); } // again, where the model did not listen yet
 
   function send(values) { for (const k in values) model.set(k, values[k]); model.save_changes(); }
   const say = (name) => send({ command: { name, seq: ++seq } });
