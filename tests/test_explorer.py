@@ -146,7 +146,7 @@ def test_text_of_items_never_becomes_html(es):
         name=bad, text=bad, sound_wav=[b'RIFF"><script>'] * len(es), picture_png=[b"<svg>"] * len(es)
     )
     s = Study(es, items=items)
-    html = cards.card(s, 3)
+    html = cards.card(s, 3, s.meetings(3))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert wire.data_url(b"<svg onload=alert(1)>") == ""

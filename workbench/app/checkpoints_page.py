@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from html import escape
 from typing import Any
 
 import panel as pn
@@ -104,5 +105,5 @@ class CheckpointsScreen:
             for name, key in (("loss", "loss"), ("probe R@1", "probe_recall_at_1"), ("temperature", "temperature"))
             if key in at
         )
-        events = "".join(f"<li>⚑ {cards.escape(t)}</li>" for t in told)
+        events = "".join(f"<li>⚑ {escape(t)}</li>" for t in told)
         self.said.object = cards.framed(f"<h4>step {self.player.value:,}</h4><p>{numbers}</p><ul>{events}</ul>")

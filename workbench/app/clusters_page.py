@@ -15,8 +15,10 @@ from workbench.app.run_page import PLOT
 from workbench.app.visit import Visit, caption
 from workbench.app.whatif_page import labels
 from workbench.diagnostics.suite import diagnose
+from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.explorer import cards
+from workbench.tables import layers
 from workbench.views import figures
 from workbench.views.page import number
 
@@ -69,19 +71,18 @@ class ClustersScreen:
             picker.value = classes[min(k, len(classes) - 1)]
         es = self.study.es.only([m])
         items = es.items.assign(**{label: text.to_numpy()})
-        from workbench.embeddings import EmbeddingSet
-
         rows = {} if es.aligned(m) else {m: es.rows(m)}
         labelled = EmbeddingSet({m: es[m]}, items, rows=rows, source=es.source)
         report = diagnose(labelled, label=label, only=list(KNOWN))
         said = [r for r in report.frame.to_dict("records") if r["reason"] is None]
         table = "".join(f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r)}</td></tr>" for r in said)
-        near, matrix = centroids(self.study.unit(m), text.to_numpy()[es.rows(m).numpy()])
-        own = text.to_numpy()[es.rows(m).numpy()]
-        self.wrong = np.unique(es.rows(m).numpy()[near != own])
+        of = es.rows(m).numpy()
+        own = text.to_numpy()[of]
+        near, matrix = centroids(self.study.unit(m), own)
+        self.wrong = np.unique(of[near != own])
         listed = "".join(
             f"<tr><td>{escape(str(self.study.items['name'].iloc[i])[:60])}</td><td>{escape(text.iloc[i])}</td><td>{escape(str(n))}</td></tr>"
-            for i, n in _first_wrong(es.rows(m).numpy(), near, own)
+            for i, n in _first_wrong(of, near, own)
         )
         head = "<tr><th>item</th><th>its class</th><th>nearest centroid</th></tr>"
         self.body.objects = [
@@ -96,8 +97,6 @@ class ClustersScreen:
         ]
 
     def _avqi(self, _: Any) -> None:
-        from workbench.tables import layers
-
         given = {r: [p.value] for r, p in self.roles.items()}
         if len({v[0] for v in given.values()}) < 3:
             self.safety.objects = [caption("Choose three different classes for safe, unsafe and jailbreak.")]

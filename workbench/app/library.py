@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from workbench.errors import InputError
@@ -23,7 +23,7 @@ class Entry:
     path: Path
     is_run: bool
 
-    @property
+    @cached_property
     def run(self) -> Run:
         return Run(self.path)
 
@@ -31,8 +31,7 @@ class Entry:
         """Its study; nothing while a run has no snapshot."""
         if not self.is_run:
             return _study(self.path, 0)
-        run = self.run
-        return _study(self.path, run.steps) if run.snapshots else None
+        return _study(self.path, self.run.steps) if self.run.snapshots else None
 
 
 @lru_cache(maxsize=KEPT)

@@ -9,9 +9,7 @@ import param
 from panel.custom import AnyWidgetComponent
 
 import workbench.explorer
-from workbench.explorer.scene import Scene
-
-OUT = ("gesture", "asked", "clicked", "command")
+from workbench.explorer.scene import SAID, Scene
 
 
 class Map(AnyWidgetComponent):
@@ -23,7 +21,6 @@ class Map(AnyWidgetComponent):
     modality = param.Bytes(b"")
     codes = param.Bytes(b"")
     mask = param.Bytes(b"")
-    shown = param.Bytes(b"")
     pairs = param.Bytes(b"")
     pair_codes = param.Bytes(b"")
     png = param.Bytes(b"")
@@ -43,6 +40,6 @@ class Map(AnyWidgetComponent):
     def of(cls, scene: Scene, **settings: Any) -> Map:
         made = cls(**scene.traits(), sizing_mode="stretch_width", height=scene.height + 44, **settings)
         scene.listen(made._told)
-        for name in OUT:
+        for name in SAID:
             made.param.watch(lambda e: scene.hear(e.name, e.new), name)
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -14,7 +15,7 @@ from workbench.diagnostics.registry import diagnostics
 from workbench.doctor import Finding
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.study import VERDICTS
+from workbench.explorer.study import VERDICTS, Meeting
 from workbench.report import HEADLINES
 from workbench.views import figures
 
@@ -100,19 +101,13 @@ class RunScreen:
         direction = tuple(shown["modalities"][:2])
         colour, items = "modality", np.arange(0)
         if direction in self.study.directions and family not in ("gap", "spectrum", "spread"):
-            rank = self.study.ranks(*direction)
-            known = np.flatnonzero(np.isfinite(rank))
-            colour, items = "rank " + " → ".join(direction), known[np.argsort(-rank[known], kind="stable")][:20]
+            colour, items = "rank " + " → ".join(direction), self.study.worst(20, direction)
         self.visit.look(LOOKS.get(family, self.visit.view.value), colour, items)
 
     # -- the pair card ---------------------------------------------------------------------------------------------
 
     def _chosen(self) -> None:
-        chosen = np.flatnonzero(self.visit.scene.selected)
-        if self.study.directions and len(chosen):
-            rank = np.nan_to_num(self.study.ranks(*self.study.directions[0])[chosen], nan=-1)
-            chosen = chosen[np.argsort(-rank, kind="stable")]
-        self.items, self.at = chosen.tolist(), 0
+        self.items, self.at = self.study.worst_first(np.flatnonzero(self.visit.scene.selected)).tolist(), 0
         self._draw()
 
     def _step(self, by: int) -> None:
@@ -129,22 +124,21 @@ class RunScreen:
         self.item = self.items[self.at]
         said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
         self.place.object = cards.framed(f'<span class="caption">{said}</span>')
-        self.card.object = cards.framed(cards.card(self.study, self.item))
-        self.rival.options = self._rivals()
+        meetings = self.study.meetings(self.item)
+        self.card.object = cards.framed(cards.card(self.study, self.item, meetings))
+        self.rival.options = self._rivals(meetings)
         self._verdicts()
 
-    def _rivals(self) -> dict[str, tuple[int, str, str]]:
+    def _rivals(self, meetings: Mapping[tuple[str, str], Meeting | None]) -> dict[str, tuple[int, str, str]]:
         """The strangers that rank before the match, by direction."""
         out = {}
-        for k, a in enumerate(self.study.es.modalities):
-            for b in self.study.es.modalities[k + 1 :]:
-                m = self.study.meeting(self.item, a, b) if (a, b) in self.study.directions else None
-                if m is None or m.rank == 1:
-                    continue
-                for r in m.nearest.to_dict("records"):
-                    if r["item"] == self.item:
-                        break
-                    out[f"{r['name']} ({a} → {b})"] = (int(r["item"]), a, b)
+        for (a, b), m in meetings.items():
+            if m is None or m.rank == 1:
+                continue
+            for r in m.nearest.to_dict("records"):
+                if r["item"] == self.item:
+                    break
+                out[f"{r['name']} ({a} → {b})"] = (int(r["item"]), a, b)
         return out
 
     def _judge(self, _: Any) -> None:

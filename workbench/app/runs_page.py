@@ -41,7 +41,6 @@ class RunsScreen:
             configuration={"columnDefaults": {"headerSort": False}},
             row_height=56,
         )
-        self.said = pn.pane.HTML("")
         self.compare = pmui.Button(
             label="compare the two ticked",
             disabled=True,
@@ -61,7 +60,7 @@ class RunsScreen:
         )
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self._look, period=EVERY)
-        return pn.Column(pn.pane.HTML(cards.framed(lost)), head("Runs"), hint, self.table, self.compare, self.said)
+        return pn.Column(pn.pane.HTML(cards.framed(lost)), head("Runs"), hint, self.table, self.compare)
 
     def _look(self) -> None:
         frame = self._frame()

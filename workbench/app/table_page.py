@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -58,9 +59,11 @@ class TableScreen:
 
     def _frame(self) -> pd.DataFrame:
         frame = self._plain()
-        pictures = [cards.media(self.study.items.iloc[i].to_dict()) for i in np.flatnonzero(self.visit.scene.selected)]
-        if any(pictures):
-            frame.insert(0, "picture", pictures)
+        if len(frame) and any(str(c).endswith(cards.MEDIA) for c in self.study.items):
+            chosen = self.study.items.iloc[np.flatnonzero(self.visit.scene.selected)]
+            pictures = [cards.media(row) for row in chosen.to_dict("records")]
+            if any(pictures):
+                frame.insert(0, "picture", pictures)
         return frame.reset_index(drop=True)
 
     def _chosen(self) -> None:
@@ -80,13 +83,11 @@ class TableScreen:
         try:
             file = self.study.save_selection(self.name.value, scene.ids, view=scene.view, colour=scene.colour)
         except (InputError, OSError) as e:
-            self.said.object = caption(cards.escape(str(e))).object
+            self.said.object = caption(escape(str(e))).object
             return
         self.kept.options = ["", *self.study.selections]
         use = f"workbench report {self.study.home} --selection '{file.stem}'"
-        self.said.object = caption(
-            f"saved {len(scene.ids):,} items; <span class='num'>{cards.escape(use)}</span>"
-        ).object
+        self.said.object = caption(f"saved {len(scene.ids):,} items; <span class='num'>{escape(use)}</span>").object
 
     def _open(self, event: Any) -> None:
         if event.new:

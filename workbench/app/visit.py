@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from html import escape
 from threading import Thread
 from typing import Any
 
@@ -15,7 +16,6 @@ from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.scene import VIEWS, Scene
 from workbench.explorer.study import Study
-from workbench.projection import FRAMES
 
 
 class Visit:
@@ -29,8 +29,7 @@ class Visit:
             self.scene.select(study.worst(20), remember=False)
         self.scene.on_selection(self._remember)
         self.map = Map.of(self.scene)
-        views = [v for v, m in VIEWS.items() if m != "gap_axis" or len(study.es.modalities) > 1]
-        self.view = pmui.Select(label="view", options=views, value=self.scene.view, width=170, size="small")
+        self.view = pmui.Select(label="view", options=self.scene.views, value=self.scene.view, width=170, size="small")
         self.colour = pmui.Select(
             label="colour", options=self.scene.colours, value=self.scene.colour, width=170, size="small"
         )
@@ -53,7 +52,7 @@ class Visit:
         return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=480)
 
     def say(self, text: str) -> None:
-        self.note.object = cards.framed(f'<span class="caption">{cards.escape(text)}</span>') if text else ""
+        self.note.object = cards.framed(f'<span class="caption">{escape(text)}</span>') if text else ""
 
     def look(self, view: str = "", colour: str = "", items: Any = None) -> None:
         """Set view, colour and selection from elsewhere on the page; the pickers follow."""
@@ -68,7 +67,7 @@ class Visit:
 
     def _show(self, event: Any) -> None:
         method, name = VIEWS[event.new], event.new
-        if method in FRAMES or self.study.has_map(method):
+        if self.study.has_map(method):
             self.say("")
             self.scene.show(name)
             self._remember()

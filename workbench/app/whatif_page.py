@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import Any
 
 import panel as pn
@@ -10,7 +11,6 @@ import panel_material_ui as pmui
 from workbench.app.visit import Visit, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.scene import VIEWS
 from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
 
 
@@ -29,7 +29,8 @@ def labels(visit: Visit) -> list[str]:
 class WhatIfScreen:
     def __init__(self, visit: Visit) -> None:
         self.visit = visit
-        pairs = {f"{a} · {b}": (a, b) for a, b in visit.study.directions if (b, a) not in _before((a, b), visit)}
+        order = visit.study.es.modalities.index
+        pairs = {f"{a} · {b}": (a, b) for a, b in visit.study.directions if order(a) < order(b)}
         self.pair = pmui.Select(label="pair", options=pairs, width=200, size="small")
         self.label = pmui.Select(label="classes", options=["", *labels(visit)], width=170, size="small")
         if len(self.label.options) > 1:
@@ -47,7 +48,7 @@ class WhatIfScreen:
             s.param.watch(lambda _: self.update(), "value")
             s.param.watch(lambda _: self.update(EXACT), "value_throttled")
         for w in (self.pair, self.label):
-            w.param.watch(lambda _: self._begin(), "value")
+            w.param.watch(self._choose, "value")
         self._begin()
 
     def view(self) -> Any:
@@ -64,6 +65,10 @@ class WhatIfScreen:
     def knobs(self) -> Knobs:
         return Knobs(*(float(s.value) for s in self.sliders))
 
+    def _choose(self, _: Any) -> None:
+        self._begin()
+        self.update()
+
     def _begin(self) -> None:
         if not self.pair.value:
             self.what = None
@@ -73,26 +78,16 @@ class WhatIfScreen:
             self.what = WhatIf(self.visit.study, *self.pair.value, label=self.label.value or "")
         except InputError as e:
             self.what = None
-            self.table.object = cards.framed(cards.escape(str(e)))
-            return
-        self.update()
+            self.table.object = cards.framed(escape(str(e)))
 
     def update(self, count: int = 0) -> None:
         if self.what is None:
             return
         frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)
         self.table.object = cards.framed(cards.changes(frame, self.what.says(self.knobs, frame.attrs["pairs"])))
-        place = self.visit.study.map(VIEWS[self.visit.scene.view])
-        if not count and place.frame is not None:
-            moved = self.what.moved(self.knobs, place.frame, place)
-            if moved is not None:
-                self.visit.scene.place(moved)
+        if not count:
+            self.what.carry(self.visit.scene, self.knobs)
 
     def _reset(self, _: Any) -> None:
         for s, value in zip(self.sliders, (0.0, 0.07, 0.0, 0.0), strict=True):
             s.value = value
-
-
-def _before(pair: tuple[str, str], visit: Visit) -> list[tuple[str, str]]:
-    every = visit.study.directions
-    return every[: every.index(pair)]

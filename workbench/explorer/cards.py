@@ -38,6 +38,9 @@ def measured(row: Mapping[str, Any]) -> str:
     return f'<span class="num">{number(row["value"])}{ends}{null}</span>'
 
 
+MEDIA = ("_png", "_wav")  # ends of the names of columns that hold pictures and sounds
+
+
 def media(row: Mapping[str, Any], modality: str = "") -> str:
     """An item's picture, of this modality where it has one, or its sound as a player."""
     names = [c for c in row if isinstance(c, str)]
@@ -73,7 +76,7 @@ def few(items: Iterable[Mapping[str, Any]], modality: str, own: int) -> str:
     return f'<div class="five">{"".join(cells)}</div>'
 
 
-def card(study: Study, item: int) -> str:
+def card(study: Study, item: int, meetings: Mapping[tuple[str, str], Meeting | None]) -> str:
     """The pair card: what the item is, its ranks both ways, who is nearer, whom its match beats."""
     row = study.items.iloc[item].to_dict()
     texts = "".join(
@@ -82,14 +85,11 @@ def card(study: Study, item: int) -> str:
         if c in ("id", "text", "caption", "tags", *(f"{m}_text" for m in study.es.modalities)) and v == v
     )
     parts = [f"<h4>Pair card</h4>{media(row)} <b>{escape(str(row['name']))}</b>{texts}"]
-    for k, a in enumerate(study.es.modalities):
-        for b in study.es.modalities[k + 1 :]:
-            if (a, b) not in study.directions:
-                continue
-            if (m := study.meeting(item, a, b)) is None:
-                parts.append(f"<p class='caption'>{escape(a)} or {escape(b)} is missing for this item.</p>")
-            else:
-                parts.append(met(m, len(study.es[b])))
+    for (a, b), m in meetings.items():
+        if m is None:
+            parts.append(f"<p class='caption'>{escape(a)} or {escape(b)} is missing for this item.</p>")
+        else:
+            parts.append(met(m, len(study.es[b])))
     return "".join(parts)
 
 

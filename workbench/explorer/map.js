@@ -1,15 +1,14 @@
 // A map of paired points, for anywidget in a notebook and for Panel's AnyWidgetComponent: one file, no build, no CDN.
 //
 // What comes in (Python sets it): `points` float32 x,y a point; `modality` uint8; `codes` uint16, the colour of each
-// point; `mask` and `shown`, one bit a point; `pairs` uint32 a,b and `pair_codes` uint8; `spec`, words and palettes;
-// `tip`, the answer to a hover; `look`, where to fly. What goes out: `gesture`, a polygon in data space; `asked`, the
-// point under the pointer; `clicked`; `command`; `look`; `figures`, what was drawn how fast.
+// point; `mask`, one bit a point; `pairs` uint32 a,b and `pair_codes` uint8; `spec`, words and palettes;
+// `tip`, the answer to a hover. What goes out: `gesture`, a polygon in data space; `asked`, the point under the pointer;
+// `clicked`; `command`; `look`, which a map drawn anew on another screen takes up; `figures`, what was drawn how fast.
 //
 // Points arrive in a random order, so every prefix is a fair sample of all: while the view moves, as long a prefix is
 // drawn as the machine manages at 30 frames/s; when it is still, all of them, a slice a frame.
 
 const SLICE = 250000, LEAST = 4000, NEAR = 8, REST = 120, SLOP = 4, MORPH = 700, GRID = 96;
-const SHAPES = ["circle", "diamond", "square", "triangle-up", "x", "cross", "star", "hexagon"];
 const CSS = `
 .wbm{--ink:#1f2933;--faint:#616b75;--line:#dfe3e8;--paper:#ffffff;--accent:#0072B2;--chip:#f3f5f7;color:var(--ink);
  font:13px/1.4 system-ui,-apple-system,"Segoe UI",Roboto,"Liberation Sans",sans-serif;position:relative;width:100%}
@@ -45,7 +44,7 @@ uniform vec4 view; uniform float t, size, faded; uniform uint off; uniform sampl
 flat out vec4 hue; flat out uint kind; flat out float px;
 void main(){
   vec4 c = texelFetch(palette, ivec2(int(code & 255u), int(code >> 8u)), 0);
-  bool gone = c.a < .01 || (state & 2u) == 0u || ((off >> shape) & 1u) == 1u;
+  bool gone = c.a < .01 || ((off >> shape) & 1u) == 1u;
   vec2 p = mix(a, b, t);
   gl_Position = gone ? vec4(2., 2., 2., 1.) : vec4((p - view.xy) * view.zw, 0., 1.);
   bool dim = faded > 0. && (state & 1u) == 0u;
@@ -161,7 +160,7 @@ class Plain { // points by writing pixels: slower, and runs wherever a canvas do
     ctx.putImageData(this.image, 0, 0);
   }
   dot(v, i, w, h, top) {
-    const st = this.st[i], c = this.c[i] * 4; if (!(st & 2) || this.p[c + 3] < 3 || (v.off >> this.s[i]) & 1) return;
+    const c = this.c[i] * 4; if (this.p[c + 3] < 3 || (v.off >> this.s[i]) & 1) return;
     const px = (this.a[2 * i] * (1 - v.t) + this.b[2 * i] * v.t - v.x) * v.sx, py = (this.a[2 * i + 1] * (1 - v.t) + this.b[2 * i + 1] * v.t - v.y) * v.sy;
     if (!(px > -1 && px < 1 && py > -1 && py < 1)) return;
     const dim = v.faded && !top, s = Math.max(1, Math.round(v.size * .8 + (top ? 2 : 0))), x0 = Math.round((px + 1) * w / 2 - s / 2), y0 = Math.round((1 - py) * h / 2 - s / 2), d = this.image.data;
@@ -237,8 +236,7 @@ function render({ model, el }) {
   let view = { x: 0, y: 0, z: 1 }, fit = { x: 0, y: 0, s: 1, r: 1 }, box = [-1, -1, 1, 1], t = 1, faded = false, off = 0, solo = null, mode = "move", near = null, rings = null, ratio = 1, W = 1, H = 1;
   let prefix = 60000, job = null, frame = 0, moving = false, flight = null, drag = null, rest = 0, seq = 0, first = 0, whole = 0, morphStart = 0, closed = false;
   const on = { lines: true, contours: false, labels: true }, frames = [];
-  const wanted = spec.renderer || "auto", shared = wanted === "auto" || wanted === "webgl2" ? sharedGL() : null;
-  const brush = shared ? new Lit(shared) : wanted === "png" || !base.getContext("2d") ? null : new Plain(), ctx = brush && base.getContext("2d");
+  const shared = sharedGL(), brush = shared ? new Lit(shared) : base.getContext("2d") ? new Plain() : null, ctx = brush && base.getContext("2d");
   if (!brush) { const still = make("img", "still"); still.alt = "map drawn on the server"; const show = () => { const p = bytes(model.get("png")); if (p.length) { still.src = URL.createObjectURL(new Blob([p], { type: "image/png" })); first = first || performance.now() - born; report(); } }; stage.insertBefore(still, over); model.on("change:png", show); show(); let asks = 0; const ask = setInterval(() => (bytes(model.get("png")).length || closed || asks++ > 20 ? clearInterval(ask) : say("picture")), 500); } // again, where the model did not listen yet
 
   function send(values) { for (const k in values) model.set(k, values[k]); model.save_changes(); }
@@ -251,7 +249,7 @@ function render({ model, el }) {
   const pixel = (x, y) => { const s = fit.s * view.z, c = centre(); return [W / 2 + (x - c[0]) * s, H / 2 - (y - c[1]) * s * fit.r]; };
   const data = (px, py) => { const s = fit.s * view.z, c = centre(); return [c[0] + (px - W / 2) / s, c[1] - (py - H / 2) / (s * fit.r)]; };
   const spot = (i) => [from[2 * i] * (1 - t) + to[2 * i] * t, from[2 * i + 1] * (1 - t) + to[2 * i + 1] * t];
-  const visible = (i) => (states[i] & 2) && !((off >> shapes[i]) & 1) && rgba[codes[i] * 4 + 3] > 2;
+  const visible = (i) => !((off >> shapes[i]) & 1) && rgba[codes[i] * 4 + 3] > 2;
   const dot = () => (n > 400000 ? 2 : n > 60000 ? 3 : n > 8000 ? 5 : n > 1500 ? 7 : 9) * ratio;
 
   function measure() {
@@ -379,7 +377,7 @@ function render({ model, el }) {
 
   // what Python says
   function takeLayout() {
-    const next = typed(Float32Array, model.get("points")), fresh = next.length !== to.length || !n, calm = matchMedia("(prefers-reduced-motion: reduce)").matches || spec.still;
+    const next = typed(Float32Array, model.get("points")), fresh = next.length !== to.length || !n, calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
     n = next.length / 2; if (!n) return;
     if (fresh || calm) { from = to = next; t = 1; morphStart = 0; } else { if (t < 1) for (let i = 0; i < from.length; i++) from[i] = from[i] * (1 - t) + to[i] * t; else from = to; to = next; t = 0; morphStart = performance.now(); }
     if (fresh) { shapes = typed(Uint8Array, model.get("modality")); takeCodes(true); takeStates(true); if (brush) brush.shapes(shapes); }
@@ -387,27 +385,26 @@ function render({ model, el }) {
   }
   function takeCodes(quiet) { codes = typed(Uint16Array, model.get("codes")); if (codes.length !== n) codes = new Uint16Array(n); if (brush && n) brush.codes(codes); if (!quiet) { solo = null; promoted = new Map(); palette(); rings = null; paint(); } }
   function takeStates(quiet) {
-    const mask = bytes(model.get("mask")), shown = bytes(model.get("shown")); states = new Uint8Array(n); let k = 0; const bit = (a, i) => (a[i >> 3] >> (i & 7)) & 1, has = mask.length * 8 >= n && n > 0, some = shown.length * 8 >= n && n > 0;
-    for (let i = 0; i < n; i++) { const s = has && bit(mask, i); k += s; states[i] = s | (!some || bit(shown, i) ? 2 : 0); }
-    const picked = new Uint32Array(k); for (let i = 0, j = 0; i < n; i++) if (states[i] & 1) picked[j++] = i;
+    const mask = bytes(model.get("mask")); states = new Uint8Array(n); let k = 0; const has = mask.length * 8 >= n && n > 0;
+    for (let i = 0; i < n; i++) k += states[i] = has ? (mask[i >> 3] >> (i & 7)) & 1 : 0;
+    const picked = new Uint32Array(k); for (let i = 0, j = 0; i < n; i++) if (states[i]) picked[j++] = i;
     faded = k > 0 && k < n; if (brush && n) brush.states(states, picked); if (!quiet) { rings = null; paint(); }
   }
   function takePairs() { pairs = typed(Uint32Array, model.get("pairs")); pairCodes = bytes(model.get("pair_codes")); overlay(); }
   function takeSpec() {
-    spec = model.get("spec") || {}; root.classList.toggle("dark", spec.theme === "dark" || (spec.theme !== "light" && matchMedia("(prefers-color-scheme: dark)").matches && !document.querySelector('[data-jp-theme-light="true"]')) || !!document.querySelector('[data-jp-theme-light="false"]'));
+    spec = model.get("spec") || {}; root.classList.toggle("dark", (matchMedia("(prefers-color-scheme: dark)").matches && !document.querySelector('[data-jp-theme-light="true"]')) || !!document.querySelector('[data-jp-theme-light="false"]'));
     stage.style.height = (spec.height || 520) + "px"; palette(); drawLegend(); faith.textContent = spec.faith || ""; stage.classList.toggle("low", !!spec.low); faith.title = spec.faith_title || "";
     count.textContent = `${(spec.items || 0).toLocaleString()} items · ${(n || spec.points || 0).toLocaleString()} points`; chip.hidden = !spec.selected; chip.replaceChildren(`✓ ${spec.selected || ""} `);
     if (spec.selected) { const x = make("button", "", "✕"); x.setAttribute("aria-label", "clear the selection"); x.style.cssText = "border:0;background:none;min-height:0;padding:0 2px"; x.onclick = () => say("clear"); chip.append(x); }
     paint();
   }
   function takeTip() { const a = model.get("tip") || {}; if (a.point !== hovered || hovered < 0) { tip.hidden = true; return; } tip.replaceChildren(); if (a.image) { const i = make("img"); i.src = a.image; i.alt = ""; tip.append(i); } tip.append(make("b", "", a.title || "")); for (const l of a.lines || []) tip.append(make("span", "", l)); tip.hidden = false; }
-  function takeLook() { const l = model.get("look") || {}; if (l.fly) fly({ x: l.x, y: l.y, z: l.z }); }
-  const heard = { points: takeLayout, codes: () => takeCodes(), mask: () => takeStates(), shown: () => takeStates(), pairs: takePairs, pair_codes: takePairs, spec: takeSpec, tip: takeTip, look: takeLook };
+  const heard = { points: takeLayout, codes: () => takeCodes(), mask: () => takeStates(), pairs: takePairs, pair_codes: takePairs, spec: takeSpec, tip: takeTip };
   for (const k in heard) model.on("change:" + k, heard[k]);
   const size = () => { const r = stage.getBoundingClientRect(); if (!r.width) return; ratio = Math.min(2, devicePixelRatio || 1); W = r.width; H = r.height; for (const c of [base, over]) { c.width = Math.round(W * ratio); c.height = Math.round(H * ratio); } refit(); paint(); };
   const watch = new ResizeObserver(size); watch.observe(stage);
   takeSpec(); size(); takeLayout(); takePairs(); const look0 = model.get("look") || {}; if (look0.z) view = { x: look0.x || 0, y: look0.y || 0, z: look0.z };
-  stage.__map = { pixel: (i) => pixel(...spot(i)), count: () => n, picked: () => states.reduce((s, x) => s + (x & 1), 0), figures: () => model.get("figures"), spin: (k) => { for (let i = 0; i < k; i++) setTimeout(() => { view.x += .002 / fit.s * W * .1; nudge(); }, 30 * i); } };
+  stage.__map = { pixel: (i) => pixel(...spot(i)), count: () => n, picked: () => states.reduce((s, x) => s + x, 0), figures: () => model.get("figures"), spin: (k) => { for (let i = 0; i < k; i++) setTimeout(() => { view.x += .002 / fit.s * W * .1; nudge(); }, 30 * i); } };
   return () => { closed = true; watch.disconnect(); cancelAnimationFrame(frame); clearTimeout(rest); clearTimeout(settle); if (brush) brush.free(); for (const k in heard) if (model.off) model.off("change:" + k, heard[k]); root.remove(); };
 }
 export default { render };

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.errors import InputError, unknown
 from workbench.explorer import wire
-from workbench.explorer.study import Study
+from workbench.explorer.study import Study, first_rows
 from workbench.projection import Projection
 from workbench.views.theme import HUES, SHAPES
 
@@ -27,19 +27,19 @@ CATEGORIES = 5_000  # values of a column that is still a legend
 LINES = 2_000  # pairs of the selection that are joined
 NO_COLOUR = 65_535
 REST = "#8a949e"
+SAID = ("gesture", "asked", "clicked", "command")  # what a map says
 
 
 class Scene:
     """State and its translation. Listeners are called with the map's changed columns, whatever face the map has."""
 
-    def __init__(self, study: Study, *, view: str = "", colour: str = MODALITY, theme: str = "auto") -> None:
+    def __init__(self, study: Study, *, view: str = "", colour: str = MODALITY) -> None:
         self.study = study
         self.view = view or ("gap axis" if len(study.es.modalities) > 1 else "PCA")
-        self.colour, self.theme = colour, theme
+        self.colour = colour
         self.height = 520
         self.pictured = False  # whether the map can draw nothing itself and takes a picture
         self.selected = np.zeros(len(study.es), dtype=bool)
-        self._legend: dict[str, Any] = {}
         self._past: list[np.ndarray] = []
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._chosen: list[Callable[[], None]] = []
@@ -48,14 +48,17 @@ class Scene:
         self.projection: Projection = study.map(VIEWS[self.view])
         self.order = wire.fair_order(len(self.projection.xy))
         self.names = list(study.es.modalities)
-        self._points()
-
-    def _points(self) -> None:
-        code = {m: k for k, m in enumerate(self.names)}
-        self.modality = np.array([code[m] for m in self.names for _ in range(len(self.study.es[m]))], dtype=np.uint8)
-        self.modality = self.modality[self.order]
+        rows = [len(study.es[m]) for m in self.names]
+        self.modality = np.repeat(np.arange(len(rows), dtype=np.uint8), rows)[self.order]
         self.item = self.projection.item[self.order]
         self.xy = self.projection.xy[self.order]
+        self._codes, self._legend = self._colours()
+        self._labels = self._names_of_groups()
+
+    @property
+    def views(self) -> list[str]:
+        """The views that this set has: one modality alone has no gap."""
+        return [v for v, m in VIEWS.items() if m != "gap_axis" or len(self.names) > 1]
 
     def listen(self, told: Callable[[dict[str, Any]], None]) -> None:
         self._listeners.append(told)
@@ -73,19 +76,16 @@ class Scene:
 
     def traits(self) -> dict[str, Any]:
         """Everything, for a map that has just been made."""
-        codes, legend = self._colours()
         return {
             "points": self.xy.astype("<f4").tobytes(),
             "modality": self.modality.tobytes(),
-            "codes": codes.astype("<u2").tobytes(),
+            "codes": self._codes.astype("<u2").tobytes(),
             **self._selection_traits(),
-            "spec": self._spec(legend),
+            "spec": self._spec(),
         }
 
-    def _spec(self, legend: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    def _spec(self) -> dict[str, Any]:
         p = self.projection
-        if legend is not None:
-            self._legend = dict(legend)
         counts = np.bincount(self.modality, minlength=len(self.names))
         return {
             "modalities": [
@@ -102,9 +102,8 @@ class Scene:
             "items": len(self.study.es),
             "points": len(p.xy),
             "selected": f"{int(self.selected.sum()):,} selected" if self.selected.any() else "",
-            "labels": self._labels(),
+            "labels": self._labels,
             "ramp": wire.ramp(32)[::-1],
-            "theme": self.theme,
             "height": self.height,
         }
 
@@ -150,12 +149,11 @@ class Scene:
         place = pd.Series(np.arange(len(counts)), index=counts.index)
         return place[text].to_numpy(), list(counts.index), counts.to_numpy()
 
-    def _labels(self) -> list[dict[str, Any]]:
+    def _names_of_groups(self) -> list[dict[str, Any]]:
         """Names of the categories at the median of their points, the most frequent first."""
         if self._legend.get("kind") != "category":
             return []
-        codes = self._categories(self.column(self.colour))[0][self.item]
-        frame = pd.DataFrame({"x": self.xy[:, 0], "y": self.xy[:, 1], "c": codes})
+        frame = pd.DataFrame({"x": self.xy[:, 0], "y": self.xy[:, 1], "c": self._codes})
         middle = frame.groupby("c")[["x", "y"]].median()
         names = [e["name"] for e in self._legend["entries"]]
         return [{"x": float(x), "y": float(y), "text": names[int(c)][:32]} for c, x, y in middle.head(60).itertuples()]
@@ -170,7 +168,7 @@ class Scene:
         place[self.order] = np.arange(len(self.order))
         start = np.cumsum([0, *(len(es[m]) for m in self.names)])
         joined, alike = [], []
-        first = {m: _first_rows(es.rows(m).numpy(), items) for m in self.names}
+        first = {m: first_rows(es.rows(m).numpy(), items) for m in self.names}
         for k, a in enumerate(self.names):
             for j, b in enumerate(self.names[k + 1 :], k + 1):
                 both = (first[a] >= 0) & (first[b] >= 0)
@@ -219,12 +217,14 @@ class Scene:
         """The same points somewhere else: another layout, a snapshot, an intervention."""
         self.projection = projection
         self.xy = projection.xy[self.order]
+        self._labels = self._names_of_groups()
         self._tell(points=self.xy.astype("<f4").tobytes(), spec=self._spec())
 
     def paint(self, colour: str) -> None:
         self.colour = colour
-        codes, legend = self._colours()
-        self._tell(codes=codes.astype("<u2").tobytes(), spec=self._spec(legend))
+        self._codes, self._legend = self._colours()
+        self._labels = self._names_of_groups()
+        self._tell(codes=self._codes.astype("<u2").tobytes(), spec=self._spec())
 
     def select(self, items: Any, *, remember: bool = True) -> None:
         """Select items, by a mask (N,) or by positions."""
@@ -287,7 +287,7 @@ class Scene:
             return
         hit &= ((off >> self.modality.astype(int)) & 1) == 0
         if len(hidden):
-            hit &= ~np.isin(self._colours()[0], hidden)
+            hit &= ~np.isin(self._codes, hidden)
         self._merge(np.unique(self.item[hit]), str(value.get("op", "replace")))
 
     def _merge(self, items: np.ndarray, how: str) -> None:
@@ -317,10 +317,10 @@ class Scene:
 
     def png(self, width: int = 900, height: int = 520) -> bytes:
         """The map as a picture, drawn here."""
-        codes, legend = self._colours()
-        hues = legend.get("colors") or [e["color"] or REST for e in legend.get("entries", [])] or [REST]
+        entries = self._legend.get("entries", [])
+        hues = self._legend.get("colors") or [e["color"] or REST for e in entries] or [REST]
         rgb = np.array([[int(h[i : i + 2], 16) for i in (1, 3, 5)] for h in [*hues, REST]], dtype=np.uint8)
-        at = np.minimum(codes, len(hues))
+        at = np.minimum(self._codes, len(hues))
         if self.selected.any():
             chosen = self.selected[self.item]
             first = np.argsort(chosen, kind="stable")
@@ -348,11 +348,3 @@ class Scene:
                 self.select(self.study.places(state["ids"].split(",")))
             except InputError:
                 return
-
-
-def _first_rows(rows: np.ndarray, items: Iterable[int]) -> np.ndarray:
-    """The first row of each item in ascending row owners, −1 where it has none."""
-    items = np.asarray(list(items))
-    at = np.searchsorted(rows, items)
-    there = (at < len(rows)) & (rows[np.minimum(at, len(rows) - 1)] == items)
-    return np.where(there, at, -1)

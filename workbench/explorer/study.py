@@ -118,13 +118,19 @@ class Study:
             self._ranks[a, b] = out
         return self._ranks[a, b]
 
-    def worst(self, count: int = 20) -> np.ndarray:
-        """The items whose match ranks worst in the first direction, worst first."""
+    def worst(self, count: int = 20, direction: tuple[str, str] | None = None) -> np.ndarray:
+        """The items whose match ranks worst in a direction, by default the first; worst first."""
         if not self.directions:
             return np.arange(0)
-        rank = self.ranks(*self.directions[0])
-        known = np.flatnonzero(np.isfinite(rank))
-        return known[np.argsort(-rank[known], kind="stable")][:count]
+        direction = direction or self.directions[0]
+        return self.worst_first(np.flatnonzero(np.isfinite(self.ranks(*direction))), direction)[:count]
+
+    def worst_first(self, items: np.ndarray, direction: tuple[str, str] | None = None) -> np.ndarray:
+        """Items ordered by the rank of their match, worst first; those whose rank is not known come last."""
+        if not self.directions or not len(items):
+            return items
+        rank = self.ranks(*(direction or self.directions[0]))[items]
+        return items[np.argsort(-np.nan_to_num(rank, nan=-1), kind="stable")]
 
     def places(self, ids: Any) -> np.ndarray:
         """The positions of items by id; the first unknown id is named."""
@@ -182,6 +188,12 @@ class Study:
             self._named(of_k[top.indices], top.values),
             self._named(of_q[best], back[best]),
         )
+
+    def meetings(self, item: int) -> dict[tuple[str, str], Meeting | None]:
+        """An item's meetings in each unordered pair of modalities of one width."""
+        names = self.es.modalities
+        pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :] if (a, b) in self.directions]
+        return {(a, b): self.meeting(item, a, b) for a, b in pairs}
 
     def _named(self, at: Tensor, cosine: Tensor) -> pd.DataFrame:
         rows = self.items.iloc[at.numpy()]
@@ -244,7 +256,14 @@ def _rank(cosine: Tensor, own: Tensor, strangers: Tensor) -> float:
     return 1 + float((others > own).sum()) + float((others == own).sum()) / 2
 
 
-def study(source: Any, *, name: str = "") -> Study:
+def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The first row of each item in ascending row owners, −1 where it has none."""
+    at = np.searchsorted(rows, items)
+    there = (at < len(rows)) & (rows[np.minimum(at, len(rows) - 1)] == items)
+    return np.where(there, at, -1)
+
+
+def study(source: Any) -> Study:
     """A study of a run (its test split where that was reported on, else the probe), of a set, a path or arrays."""
     from workbench.datasets import load_data
     from workbench.training.probe import embed
@@ -262,7 +281,7 @@ def study(source: Any, *, name: str = "") -> Study:
     es = load_data(source)
     path = Path(source) if isinstance(source, str | Path) else None
     home = path if path is not None and (path / "manifest.json").exists() else None
-    return Study(es, name=name or (path.name if path is not None else "set"), home=home)
+    return Study(es, name=path.name if path is not None else "set", home=home)
 
 
 def selected(source: Any, name: str) -> EmbeddingSet:

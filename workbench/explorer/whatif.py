@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
-from workbench.explorer.study import Study
+from workbench.explorer.scene import VIEWS, Scene
+from workbench.explorer.study import Study, first_rows
 from workbench.interventions import shift, whiten
 from workbench.projection import Frame, Projection
 
@@ -71,15 +71,13 @@ class WhatIf:
         judged = np.flatnonzero(half == 1)
         if min(len(self.learn), len(judged)) < 4:
             raise InputError(f"{study.name}: too few families to fit on one half and judge on the other")
-        first = {m: _first(es.rows(m)) for m in (a, b)}
-        there = np.array([i in first[a] and i in first[b] for i in judged])
-        judged = judged[there]
-        order = np.random.default_rng(7).permutation(len(judged))
-        self.judged = judged[order[:EXACT]]
-        self.rows = {m: torch.tensor([first[m][i] for i in self.judged]) for m in (a, b)}
+        first = {m: first_rows(es.rows(m).numpy(), judged) for m in (a, b)}
+        there = np.flatnonzero((first[a] >= 0) & (first[b] >= 0))
+        drawn = there[np.random.default_rng(7).permutation(len(there))[:EXACT]]
+        self.judged = judged[drawn]
+        self.rows = {m: torch.from_numpy(first[m][drawn]) for m in (a, b)}
         train = es.take(self.learn).only([a, b])
         self._shift, self._whiten = shift(1.0).fit(train, a, b).maps, whiten().fit(train, a, b).maps
-        self._means = {m: train.unit(m).mean(0) for m in (a, b)}
         codes = pd.factorize(pd.Series(es.families)[self.judged])[0]
         self.families = torch.from_numpy(codes)
         self.classes = None
@@ -201,15 +199,22 @@ class WhatIf:
 
     # -- the map ---------------------------------------------------------------------------------------------------
 
+    def carry(self, scene: Scene, knobs: Knobs) -> None:
+        """Move a scene's map to where the changes take its points, where its view is linear; back where none does."""
+        place = self.study.map(VIEWS[scene.view])
+        moved = place if place.frame is None or not knobs.moves else self.moved(knobs, place.frame, place)
+        if moved is not None and moved is not scene.projection:
+            scene.place(moved)
+
     def moved(self, knobs: Knobs, frame: Frame, like: Projection) -> Projection | None:
         """The map of the changed space in a linear view's frame; nothing where there are too many items to move."""
-        es: EmbeddingSet = self.study.es
+        es = self.study.es
         if len(es) > MORPHED:
             return None
         parts = []
         for m in es.modalities:
             x = es.unit(m)
-            if m in (self.a, self.b) and knobs.moves:
+            if m in (self.a, self.b):
                 x = torch.nn.functional.normalize(self.change(m, x, knobs, torch.arange(len(x))), dim=1)
             parts.append((x - frame.offset[m]) @ frame.basis)
         return Projection(
@@ -222,14 +227,6 @@ class WhatIf:
             like.trustworthiness,
             frame,
         )
-
-
-def _first(rows: Tensor) -> dict[int, int]:
-    """The first row of each item."""
-    out: dict[int, int] = {}
-    for k, i in enumerate(rows.tolist()):
-        out.setdefault(i, k)
-    return out
 
 
 def _hit(own: Tensor, best: Tensor) -> Tensor:

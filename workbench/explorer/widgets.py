@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from html import escape
 from pathlib import Path
 from threading import Thread
@@ -23,12 +24,9 @@ import pandas as pd
 import traitlets as t
 
 from workbench.explorer import cards
-from workbench.explorer.scene import VIEWS, Scene
+from workbench.explorer.scene import SAID, VIEWS, Scene
 from workbench.explorer.study import Study, study
 from workbench.explorer.whatif import EXACT, Knobs, WhatIf
-from workbench.projection import FRAMES
-
-OUT = ("gesture", "asked", "clicked", "command")  # what the map says
 
 
 class MapWidget(anywidget.AnyWidget):
@@ -38,7 +36,6 @@ class MapWidget(anywidget.AnyWidget):
     modality = t.Bytes(b"").tag(sync=True)
     codes = t.Bytes(b"").tag(sync=True)
     mask = t.Bytes(b"").tag(sync=True)
-    shown = t.Bytes(b"").tag(sync=True)
     pairs = t.Bytes(b"").tag(sync=True)
     pair_codes = t.Bytes(b"").tag(sync=True)
     png = t.Bytes(b"").tag(sync=True)
@@ -56,7 +53,7 @@ class MapWidget(anywidget.AnyWidget):
         super().__init__(**scene.traits(), **traits)
         self.scene = scene
         scene.listen(self._told)
-        self.observe(self._said, names=list(OUT))
+        self.observe(self._said, names=list(SAID))
 
     def _told(self, traits: dict[str, Any]) -> None:
         with self.hold_sync():
@@ -94,11 +91,7 @@ class PairBrowser(w.VBox):
 
     def refresh(self) -> None:
         """Take up the selection of the scene."""
-        chosen = np.flatnonzero(self.scene.selected)
-        if self.scene.study.directions and len(chosen):
-            rank = self.scene.study.ranks(*self.scene.study.directions[0])[chosen]
-            chosen = chosen[np.argsort(-np.nan_to_num(rank, nan=-1), kind="stable")]
-        self.items = chosen.tolist()
+        self.items = self.scene.study.worst_first(np.flatnonzero(self.scene.selected)).tolist()
         self.set_trait("item", self.items[0] if self.items else -1)
         self._draw()
 
@@ -116,7 +109,8 @@ class PairBrowser(w.VBox):
             return
         at = self.items.index(self.item) + 1 if self.item in self.items else 1
         self.place.value = f"{at:,} of {max(1, len(self.items)):,}, worst match first"
-        self.html.value = cards.framed(cards.card(self.scene.study, self.item))
+        study = self.scene.study
+        self.html.value = cards.framed(cards.card(study, self.item, study.meetings(self.item)))
 
 
 class WhatIfSliders(w.VBox):
@@ -138,7 +132,6 @@ class WhatIfSliders(w.VBox):
         super().__init__([*sliders, self.exact, self.table])
         for s in sliders:
             s.observe(lambda _: self.update(), names=["value"])
-        self._was = self.knobs
         self.update()
 
     @property
@@ -150,12 +143,8 @@ class WhatIfSliders(w.VBox):
         knobs = self.knobs
         frame = self.what.table(knobs, count) if count else self.what.table(knobs)
         self.table.value = cards.framed(cards.changes(frame, self.what.says(knobs, frame.attrs["pairs"])))
-        place = self.scene.study.map(VIEWS[self.scene.view])
-        if place.frame is not None and knobs != self._was:
-            moved = self.what.moved(knobs, place.frame, place)
-            if moved is not None:
-                self.scene.place(moved)
-        self._was = knobs
+        if not count:
+            self.what.carry(self.scene, knobs)
 
 
 class Explorer(w.VBox):
@@ -165,8 +154,7 @@ class Explorer(w.VBox):
         self.scene = Scene(s, view=view, colour=colour)
         self.scene.select(s.worst(20), remember=False)
         self.map = MapWidget(self.scene)
-        linear = [v for v, m in VIEWS.items() if m in FRAMES and (m != "gap_axis" or len(s.es.modalities) > 1)]
-        self.view = w.Dropdown(options=[*linear, "UMAP"], value=self.scene.view, description="view")
+        self.view = w.Dropdown(options=self.scene.views, value=self.scene.view, description="view")
         self.colour = w.Dropdown(options=self.scene.colours, value=colour, description="colour")
         self.search = w.Text(placeholder="search all columns, then Enter", description="find", continuous_update=False)
         self.note, self.findings = w.HTML(), w.HTML()
@@ -206,22 +194,19 @@ class Explorer(w.VBox):
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _show(self, change: Any) -> None:
-        method = VIEWS[change["new"]]
-        if self.scene.study.has_map(method):
-            self.scene.show(change["new"])
+        view = change["new"]
+        if self.scene.study.has_map(VIEWS[view]):
+            self.scene.show(view)
             return
-        self.note.value = f"{change['new']} is being computed; the map changes when it is ready …"
+        self.note.value = f"{view} is being computed; the map changes when it is ready …"
 
         def work() -> None:
-            try:
-                self.scene.study.map(method)
-                if self.view.value == change["new"]:
-                    self.scene.show(change["new"])
-                self.note.value = ""
-            except Exception as e:  # a thread has nobody else to tell
-                self.note.value = cards.framed(escape(str(e)))
+            self.scene.study.map(VIEWS[view])
+            if self.view.value == view:
+                self.scene.show(view)
+            self.note.value = ""
 
-        Thread(target=work, daemon=True).start()
+        _aside(work, self.note)
 
     def _paint(self, change: Any) -> None:
         self.scene.paint(change["new"])
@@ -232,18 +217,25 @@ class Explorer(w.VBox):
 
     def _diagnosing(self) -> None:
         self.findings.value = cards.framed('<p class="caption">The doctor is reading the set …</p>')
-
-        def work() -> None:
-            try:
-                self.scene.study.report  # noqa: B018 - made once, here
-                self._diagnosed()
-            except Exception as e:
-                self.findings.value = cards.framed(escape(str(e)))
-
-        Thread(target=work, daemon=True).start()
+        _aside(self._diagnosed, self.findings)
 
     def _diagnosed(self) -> None:
         self.findings.value = cards.framed(cards.sentences(self.scene.study.report.findings))
+
+
+def _aside(work: Callable[[], None], told: w.HTML) -> None:
+    """Do slow work in a thread; what goes wrong stands in `told`.
+
+    The thread is waited for when Python ends: torch aborts a process that ends amid its work.
+    """
+
+    def guarded() -> None:
+        try:
+            work()
+        except Exception as e:  # a thread has nobody else to tell
+            told.value = cards.framed(escape(str(e)))
+
+    Thread(target=guarded).start()
 
 
 def explore(data: Any, *, view: str = "", colour: str = "modality") -> Explorer:
