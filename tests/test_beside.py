@@ -23,6 +23,19 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *(f"##{c}" for c in LETTE
 pytestmark = pytest.mark.filterwarnings("ignore")  # trainers and trackers warn of their own affairs
 
 
+# what both Trainers of transformers' kind are told
+SHORT = {
+    "max_steps": 40,
+    "per_device_train_batch_size": 20,
+    "logging_steps": 10,
+    "report_to": [],
+    "save_strategy": "no",
+    "use_cpu": True,
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+}
+
+
 class Pair(nn.Module):
     """Two linear towers over fixed features, and their contrast."""
 
@@ -101,18 +114,7 @@ def test_a_transformers_trainer_is_watched(tmp_path):
             return {"x": model.x[i]}
 
     model, monitor = Model(), Monitor(tmp_path / "run", steps=40)
-    arguments = transformers.TrainingArguments(
-        output_dir=str(tmp_path / "out"),
-        max_steps=40,
-        per_device_train_batch_size=20,
-        learning_rate=0.02,
-        logging_steps=10,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+    arguments = transformers.TrainingArguments(output_dir=str(tmp_path / "out"), learning_rate=0.02, **SHORT)
     watch = transformers_callback(monitor, model.look, every=10)
     transformers.Trainer(model=model, args=arguments, train_dataset=Rows(), callbacks=[watch]).train()
     run = Run(tmp_path / "run")
@@ -158,18 +160,7 @@ def test_a_sentence_transformers_trainer_is_watched(tmp_path, small_bert):
 
     monitor = Monitor(tmp_path / "run", steps=40)
     monitor.look(0, *look())
-    arguments = st.SentenceTransformerTrainingArguments(
-        output_dir=str(tmp_path / "out"),
-        max_steps=40,
-        per_device_train_batch_size=20,
-        learning_rate=5e-3,
-        logging_steps=10,
-        report_to=[],
-        save_strategy="no",
-        use_cpu=True,
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
-    )
+    arguments = st.SentenceTransformerTrainingArguments(output_dir=str(tmp_path / "out"), learning_rate=5e-3, **SHORT)
     st.SentenceTransformerTrainer(
         model=model,
         args=arguments,

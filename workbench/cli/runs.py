@@ -83,9 +83,9 @@ def sweep(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
     """Train a grid of recipes, settings and seeds, and compare how each moved the space. Finished runs are kept."""
+    from workbench.datasets import load_data
     from workbench.training import fits
     from workbench.training import sweep as sweeps
-    from workbench.training.loop import load_data
     from workbench.views.page import sweep_page
 
     settings = dict(pair(text, "--set") for text in setting or [])

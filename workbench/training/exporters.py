@@ -57,18 +57,17 @@ class TensorBoard:
     """Event files: `target` is their folder, by default inside the run; look with `tensorboard --logdir`."""
 
     def __init__(self, run: Run, target: str, key: str) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise _missing("tensorboard") from None
-        place = (
-            Path(key) if key else Path(target).absolute() / run.name if target else run.path / "exports" / "tensorboard"
-        )
-        while target and not key and place.exists():  # another run of this name is there
-            place = place.with_name(f"{place.name}'")
-        self.place, self.key = str(place), str(place) if target else "own"
-        if key == "own":
-            self.place = str(run.path / "exports" / "tensorboard")
+        from torch.utils.tensorboard import SummaryWriter
+
+        if not target:  # wherever the run is now
+            place = run.path / "exports" / "tensorboard"
+        elif key:
+            place = Path(key)
+        else:
+            place = Path(target).absolute() / run.name
+            while place.exists():  # another run of this name is there
+                place = place.with_name(f"{place.name}'")
+        self.place = self.key = str(place)
         self.writer = SummaryWriter(self.place)
         if not key:
             rows = "\n".join(f"    {k}: {v}" for k, v in settings(run).items())
@@ -90,11 +89,9 @@ class MLflow:
     """`target` is a tracking URI, by default MLFLOW_TRACKING_URI, else a SQLite file inside the run."""
 
     def __init__(self, run: Run, target: str, key: str) -> None:
-        try:
-            from mlflow.entities import Metric, Param, RunTag
-            from mlflow.tracking import MlflowClient
-        except ImportError:
-            raise _missing("mlflow") from None
+        from mlflow.entities import Metric, Param, RunTag
+        from mlflow.tracking import MlflowClient
+
         self.Metric, self.Tag = Metric, RunTag
         own = run.path / "exports" / "mlflow.db"
         self.place = target or os.environ.get("MLFLOW_TRACKING_URI", "") or f"sqlite:///{own}"
@@ -124,10 +121,8 @@ class WandB:
     """`target` is a project. Nothing is uploaded unless WANDB_MODE=online; `wandb sync` sends it later."""
 
     def __init__(self, run: Run, target: str, key: str) -> None:
-        try:
-            import wandb
-        except ImportError:
-            raise _missing("wandb") from None
+        import wandb
+
         folder = run.path / "exports"
         mode: Any = os.environ.get("WANDB_MODE", "offline")
         if mode == "disabled":
@@ -190,6 +185,8 @@ def export(run: Run, to: str, *, target: str = "", follow: bool = False) -> tupl
             place.close(run.finished)
     except InputError:
         raise
+    except ImportError:
+        raise InputError(f"exporting to {to} needs it installed: pip install 'workbench[{to}]'") from None
     except Exception as e:  # the tracker's own errors are of every kind: one sentence for all
         said = next(iter(str(e).splitlines()), "") or type(e).__name__
         raise InputError(f"{to}: {said[:300]} (sent {sent.lines - begun} lines; the same command goes on)") from None
@@ -235,7 +232,3 @@ def tag(name: str) -> str:
     name, _, subject = name.partition(" ")
     tags = "/".join(x for x in (name, subject.replace(" ", "-").replace("+", ".")) if x)
     return re.sub(r"/+", "/", re.sub(r"[^\w\-./]", "_", tags)).strip("/") or "_"
-
-
-def _missing(extra: str) -> InputError:
-    return InputError(f"exporting to {extra} needs it installed: pip install 'workbench[{extra}]'")

@@ -138,7 +138,7 @@ class _Loop:
             print(f"train.batch={s.batch} is more than the {self.count} training items: batches of {self.batch}")
         if len(self.probe) < 2:
             raise InputError(f"{es.source}: {len(self.probe)} validation items; the probe needs at least two")
-        self.labels = _labels(learn, s, self.entry.needs)
+        self.labels = _labels(learn, s)
         self.sampler = self._sampler()
         if s.pairs:
             self.sampler = samplers.judged(self.sampler, samplers.read_pairs(s.pairs), learn.items["id"])
@@ -404,10 +404,8 @@ def _plain(model: Any) -> nn.Module:
     return inner.module if hasattr(inner, "module") else inner
 
 
-def _labels(learn: EmbeddingSet, s: Settings, needs: Sequence[str]) -> Tensor | None:
+def _labels(learn: EmbeddingSet, s: Settings) -> Tensor | None:
     if not s.label:
-        if "labels" in needs:
-            raise InputError(f"this recipe needs labels: give train.label, one of {', '.join(learn.items.columns)}")
         return None
     if s.label not in learn.items:
         raise unknown("column of the items (train.label)", s.label, learn.items.columns)

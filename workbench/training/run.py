@@ -27,6 +27,8 @@ class Run:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._seen: tuple[int, int] | None = None  # time and size of the log whose lines are known
+        self._lines: list[dict[str, Any]] = []
         self._whole = False  # whether the log is known to end with a whole line
         if not (self.path / "config.yaml").exists():
             raise InputError(f"{path}: no run here (no config.yaml); make one with 'workbench train'")
@@ -86,13 +88,17 @@ class Run:
         file = self.path / "metrics.jsonl"
         if not file.exists():
             return []
+        stat = file.stat()
+        if (seen := (stat.st_mtime_ns, stat.st_size)) == self._seen:
+            return list(self._lines)
         out = []
         for line in file.read_text().splitlines():
             try:
                 out.append(json.loads(line))
             except ValueError:
                 break
-        return out
+        self._seen, self._lines = seen, out
+        return list(out)
 
     @property
     def steps(self) -> int:
