@@ -92,7 +92,7 @@ function sharedGL() {
   gl.linkProgram(program);
   const at = (n) => gl.getAttribLocation(program, n), un = (n) => gl.getUniformLocation(program, n);
   return (globalThis.__workbenchGL = {
-    canvas, gl, program, owner: null,
+    canvas, gl, program, owner: null, holder: null,
     a: at("a"), b: at("b"), code: at("code"), shape: at("shape"), state: at("state"),
     u: Object.fromEntries(["view", "t", "size", "faded", "off", "palette"].map((n) => [n, un(n)])),
   });
@@ -126,6 +126,9 @@ class Lit { // points by WebGL2
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST); gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST); this.s.owner = null;
   }
   owned() { return this.s.owner === this; }
+  // two maps that drew their slices in turn would each clear the other's for ever: one draws to its end, others wait
+  held() { return this.s.holder && this.s.holder !== this; }
+  hold(on) { if (on) this.s.holder = this; else if (this.s.holder === this) this.s.holder = null; }
   draw(ctx, v, from, to, clear) { // points from..to of the current view onto a 2D canvas
     const { gl, s } = this, w = ctx.canvas.width, h = ctx.canvas.height;
     if (s.canvas.width !== w || s.canvas.height !== h) { s.canvas.width = w; s.canvas.height = h; clear = true; }
@@ -140,7 +143,7 @@ class Lit { // points by WebGL2
     gl.bindVertexArray(null); s.owner = this;
     ctx.clearRect(0, 0, w, h); ctx.drawImage(s.canvas, 0, 0);
   }
-  free() { const { gl } = this; Object.values(this.buffers).forEach((b) => gl.deleteBuffer(b)); gl.deleteBuffer(this.picked); gl.deleteTexture(this.texture); gl.deleteVertexArray(this.vao); if (this.s.owner === this) this.s.owner = null; }
+  free() { const { gl } = this; Object.values(this.buffers).forEach((b) => gl.deleteBuffer(b)); gl.deleteBuffer(this.picked); gl.deleteTexture(this.texture); gl.deleteVertexArray(this.vao); if (this.s.owner === this) this.s.owner = null; this.hold(false); }
 }
 Lit.pixel = new Uint8Array(4);
 
@@ -152,6 +155,8 @@ class Plain { // points by writing pixels: slower, and runs wherever a canvas do
   states(x, picked) { this.st = x; this.picked = picked; }
   palette(rgba) { this.p = rgba; }
   owned() { return true; }
+  held() { return false; }
+  hold() {}
   draw(ctx, v, from, to, clear) {
     const w = ctx.canvas.width, h = ctx.canvas.height;
     if (clear || !this.image || this.image.width !== w || this.image.height !== h) this.image = ctx.createImageData(w, h);
@@ -274,16 +279,17 @@ function render({ model, el }) {
     if (!brush) { overlay(); return; }
     const busy = moving || flight || morphStart, [sx, sy] = scale(), c = centre(), v = { x: c[0], y: c[1], sx, sy, t, size: dot(), faded, off, last: true };
     if (busy) {
-      const stop = Math.min(n, prefix), began = performance.now(); brush.draw(ctx, v, 0, stop, true); overlay(); job = null;
+      brush.hold(true); const stop = Math.min(n, prefix), began = performance.now(); brush.draw(ctx, v, 0, stop, true); overlay(); job = null;
       frames.push(now); if (frames.length > 40) frames.shift();
       const spent = performance.now() - began; if (spent > 26) prefix = Math.max(LEAST, prefix * .75); else if (spent < 14) prefix = Math.min(4e6, prefix * 1.2); prefix = Math.round(prefix);
       frame = requestAnimationFrame(step); return;
     }
+    if (brush.held()) { frame = requestAnimationFrame(step); return; }
     if (!job || !brush.owned()) job = { at: 0 };
     const start = job.at, stop = Math.min(n, start + (start ? SLICE : Math.min(SLICE, Math.max(LEAST, prefix)))); v.last = stop === n;
     brush.draw(ctx, v, start, stop, start === 0); job.at = stop; if (!start) overlay();
     if (!first && n) first = performance.now() - born;
-    if (stop < n) frame = requestAnimationFrame(step); else { const fresh = !whole; if (fresh) whole = performance.now() - born; if (fresh || frames.length) report(); frames.length = 0; }
+    brush.hold(stop < n); if (stop < n) frame = requestAnimationFrame(step); else { const fresh = !whole; if (fresh) whole = performance.now() - born; if (fresh || frames.length) report(); frames.length = 0; }
   }
   function overlay() { // axes, lines between pairs, contours, labels, the lasso
     top.setTransform(ratio, 0, 0, ratio, 0, 0); top.clearRect(0, 0, W, H); const css = getComputedStyle(root), ink = css.getPropertyValue("--ink"), faint = css.getPropertyValue("--faint"), paper = css.getPropertyValue("--paper");
