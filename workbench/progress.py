@@ -4,18 +4,42 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 T = TypeVar("T")
+Listener = Callable[[str, int, int | None], None]  # what, how many are done, of how many
 
 PATIENCE = 2.0  # seconds: shorter work shows nothing
+
+_listener: ContextVar[Listener | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def told(listener: Listener) -> Iterator[None]:
+    """Tell a function of every step made inside, as a page does that has no terminal."""
+    before = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(before)
+
+
+def _telling(things: Iterable[T], what: str, total: int | None, listener: Listener) -> Iterator[T]:
+    for done, thing in enumerate(things):
+        listener(what, done, total)
+        yield thing
 
 
 def progress(things: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
     """Yield `things`, showing a bar on stderr once they take more than two seconds."""
     from tqdm import tqdm
 
+    listener = _listener.get()
+    if listener is not None:
+        things = _telling(things, what, total, listener)
     terminal = sys.stderr.isatty()
     return iter(
         tqdm(

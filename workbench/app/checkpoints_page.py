@@ -26,10 +26,15 @@ class CheckpointsScreen:
         self.steps = sorted(run.snapshots)
         self._placed: dict[tuple[str, int], Projection] = {}
         self.player = pn.widgets.DiscretePlayer(
-            options=self.steps, value=self.steps[-1], interval=900, loop_policy="once", show_loop_controls=False
+            options=self.steps,
+            value=self.steps[-1],
+            interval=900,
+            loop_policy="once",
+            show_loop_controls=False,
+            visible_buttons=["previous", "next"],
         )
         self.said = pn.pane.HTML("")
-        self.play = pmui.Button(label="play", variant="outlined", size="small", width=80, sizing_mode="fixed")
+        self.play = pmui.Button(label="▶ play", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.play.on_click(self._play)
         self.plot = pn.pane.Plotly(self._metrics(), config=PLOT, height=430, sizing_mode="stretch_width")
         self.player.param.watch(lambda _: self._show(), "value")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache, partial
 from html import escape
@@ -20,24 +21,78 @@ from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.scene import VIEWS, Scene
 from workbench.explorer.study import Study
+from workbench.progress import told
 from workbench.projection import FRAMES, turned
 from workbench.views import figures
 from workbench.views.page import number
 
 MOST = 20
+POLL = 500  # milliseconds between looks at what is being worked out
+QUICK = 0.3  # seconds that a page waits before it says what is being done
 
 
-@lru_cache(maxsize=16)
-def _compared(a: Study, b: Study) -> Comparison:
-    return compare(a.es, b.es)
+_WORKER = ThreadPoolExecutor(1, thread_name_prefix="compare")  # exact ranks of many items take all cores: one at a time
+
+
+class _Work:
+    """What two studies have in common, worked out aside once for all sessions."""
+
+    def __init__(self, a: Study, b: Study) -> None:
+        self.at, self._pair = "waiting for another comparison", (a, b)
+        self.future: Future[tuple[Comparison, Study, Study]] = _WORKER.submit(self._do)
+
+    def _do(self) -> tuple[Comparison, Study, Study]:
+        a, b = self._pair
+        with told(self._tell):
+            found = compare(a.es, b.es)
+            both = _common(a, b), _common(b, a)
+            for s in both:
+                self._tell("map", 0, None)
+                Scene(s)  # places its map, which the study keeps
+        return found, *both
+
+    def _tell(self, what: str, done: int, total: int | None) -> None:
+        self.at = f"{what}, {done:,} of {total:,}" if total else what
+
+
+_work = lru_cache(maxsize=16)(_Work)
+
+
+def comparing(a: Study, b: Study) -> Any:
+    """The screen, or what is being worked out until it is there."""
+    work, body = _work(a, b), pn.Column(sizing_mode="stretch_width")
+
+    def show() -> bool:
+        if not work.future.done():
+            said.object = caption(
+                f"{len(a.es):,} and {len(b.es):,} items are compared exactly: {escape(work.at)}"
+            ).object
+            return True
+        try:
+            body.objects = [CompareScreen(*work.future.result()).view()]
+        except InputError as e:
+            body.objects = [caption(escape(str(e)))]
+        return False
+
+    said = caption("")
+    wait((work.future,), timeout=QUICK)
+    if show() and pn.state.curdoc is not None:
+        body.objects = [pmui.LinearProgress(variant="indeterminate", width=400), said]
+
+        def look() -> None:
+            if not show():
+                watch.stop()
+
+        watch = pn.state.add_periodic_callback(look, period=POLL)
+    return body
 
 
 class CompareScreen:
     """Both maps show the items that both have; a selection on one is a selection on the other, by id."""
 
-    def __init__(self, a: Study, b: Study) -> None:
-        self.found = _compared(a, b)
-        self.a, self.b = Scene(_common(a, b)), Scene(_common(b, a))
+    def __init__(self, found: Comparison, a: Study, b: Study) -> None:
+        self.found = found
+        self.a, self.b = Scene(a), Scene(b)
         for one, other in ((self.a, self.b), (self.b, self.a)):
             one.height = 420
             one.on_selection(partial(_follow, one, other))
@@ -73,10 +128,13 @@ class CompareScreen:
             "One seed each says nothing of the recipes: <span class='num'>workbench compare A B --seed …</span> sets the floor."
         )
         bar = pn.Row(self.view_picker, self.direction, self.drift, self.flips, self.morph)
-        maps = pn.Row(*(pn.Column(head(n), Map.of(s)) for n, s in zip(names, (self.a, self.b), strict=True)))
+        maps = pn.Row(
+            *(pn.Column(head(n), Map.of(s), margin=(0, 10)) for n, s in zip(names, (self.a, self.b), strict=True))
+        )
         left = pn.Column(pn.pane.HTML(cards.framed(f"<ul>{said}</ul>")), about, pn.pane.HTML(self._paired()))
         right = pn.Column(pn.pane.HTML(self._shared()), pn.pane.Plotly(self._histogram(), config=PLOT, height=300))
-        return pn.Column(title, bar, maps, pn.Row(left, right, self.card), sizing_mode="stretch_width")
+        under = pn.Row(left, right, self.card, margin=(14, 0, 0, 0))
+        return pn.Column(title, bar, maps, under, sizing_mode="stretch_width")
 
     def _paired(self) -> str:
         rows = "".join(

@@ -10,7 +10,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.visit import Visit, caption, head
+from workbench.app.visit import WORST, Visit, caption, head
 from workbench.diagnostics.registry import diagnostics
 from workbench.doctor import Finding
 from workbench.errors import InputError
@@ -38,13 +38,17 @@ class RunScreen:
         self.on = pmui.Button(label="›", variant="outlined", size="small", width=44, sizing_mode="fixed")
         self.back.on_click(lambda _: self._step(-1))
         self.on.on_click(lambda _: self._step(1))
-        self.rival = pmui.Select(label="this stranger beats the match", options={}, width=190, size="small")
+        self.rival = pmui.Select(label="nearer than its match", options={}, width=190, size="small")
         self.verdict = pmui.Select(label="it is", options=list(VERDICTS), width=130, size="small")
         self.write = pmui.Button(
             label="judge", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
         self.write.on_click(self._judge)
         self.judged = pn.pane.HTML("")
+        self.back_off = pmui.Button(
+            label="take back", variant="text", size="small", width=90, sizing_mode="fixed", visible=False
+        )
+        self.back_off.on_click(self._unjudge)
         visit.scene.on_selection(self._chosen)
         self._chosen()
 
@@ -65,6 +69,7 @@ class RunScreen:
             self.card,
             judge,
             self.judged,
+            self.back_off,
             evidence,
             width=440,
             sizing_mode="fixed",
@@ -82,7 +87,8 @@ class RunScreen:
         for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
             name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
-        return f"<h4>Numbers</h4><table>{''.join(rows)}</table>"
+        about = "value [95 % interval]; null: what the same items give when pairs are dealt at random"
+        return f"<h4>Numbers</h4><p class='caption'>{about}</p><table>{''.join(rows)}</table>"
 
     # -- findings --------------------------------------------------------------------------------------------------
 
@@ -99,10 +105,15 @@ class RunScreen:
         shown = max(f.evidence, key=lambda e: len(e["modalities"]))
         family = diagnostics()[shown["diagnostic"]].family
         direction = tuple(shown["modalities"][:2])
-        colour, items = "modality", np.arange(0)
+        colour, items = "modality", None
+        said = "coloured by modality; the selection stays as it was"
         if direction in self.study.directions and family not in ("gap", "spectrum", "spread"):
-            colour, items = "rank " + " → ".join(direction), self.study.worst(20, direction)
+            colour, items = "rank " + " → ".join(direction), self.study.worst(WORST, direction)
+            said = (
+                f"selected: the {WORST} items whose match ranks worst, {' → '.join(direction)}; coloured by that rank"
+            )
         self.visit.look(LOOKS.get(family, self.visit.view.value), colour, items)
+        self.visit.say(said)
 
     # -- the pair card ---------------------------------------------------------------------------------------------
 
@@ -119,9 +130,9 @@ class RunScreen:
         if not self.items:
             hint = "Click a point on the map, or draw around some: the pair stands here, with who beats it."
             self.card.object = cards.framed(f'<h4>Pair card</h4><p class="caption">{hint}</p>')
-            self.place.object, self.rival.options = "", {}
+            self.place.object, self.rival.options, self.back_off.visible = "", {}, False
             return
-        self.item = self.items[self.at]
+        self.item = self.visit.item = self.items[self.at]
         said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
         self.place.object = cards.framed(f'<span class="caption">{said}</span>')
         meetings = self.study.meetings(self.item)
@@ -152,15 +163,28 @@ class RunScreen:
             return
         self._verdicts()
 
+    def _unjudge(self, _: Any) -> None:
+        try:
+            self.study.unjudge(self.item)
+        except (InputError, OSError) as e:
+            self.judged.object = cards.framed(escape(str(e)))
+            return
+        self._verdicts()
+
     def _verdicts(self) -> None:
         known = self.study.judgements
+        ids = self.study.es.items["id"].astype(str)
+        mine = known[known["id"] == ids.iloc[self.item]]
+        self.back_off.visible = bool(len(mine))
         if not len(known):
             self.judged.object = ""
             return
-        ids = self.study.es.items["id"].astype(str)
-        mine = known[known["id"] == ids.iloc[self.item]]
-        said = "".join(f"<li>{escape(r['other'])}: {escape(r['verdict'])}</li>" for r in mine.to_dict("records"))
+        names = dict(zip(ids, self.study.items["name"].astype(str), strict=True))
+        said = "".join(
+            f"<li>{escape(names.get(r['other'], r['other']))}: {escape(r['verdict'])}</li>"
+            for r in mine.to_dict("records")
+        )
         use = f"workbench train … --set pairs={self.study.home}/judgements/pairs.csv"
         self.judged.object = cards.framed(
-            f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num'>{escape(use)}</span></p>"
+            f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span></p>"
         )

@@ -22,7 +22,9 @@ from workbench.views.page import number
 
 EVERY = 2_000  # milliseconds between looks at the folders
 FRESH = 120  # seconds since the last line of a log that still counts as training
-SHOWN = {"modality_gap": "gap", "alignment": "alignment", "uniformity": "uniformity", "effective_rank": "rank"}
+SHOWN = {"modality_gap": "gap", "alignment": "alignment ↓", "uniformity": "uniformity ↓", "effective_rank": "rank ↑"}
+# exactly two runs are compared, so there is nothing that ticks them all
+NO_TICK_ALL = ".tabulator-header input[type=checkbox] { display: none; }"
 
 
 class RunsScreen:
@@ -40,6 +42,7 @@ class RunsScreen:
             sizing_mode="stretch_width",
             configuration={"columnDefaults": {"headerSort": False}},
             row_height=56,
+            stylesheets=[NO_TICK_ALL],
         )
         self.compare = pmui.Button(
             label="compare the two ticked",
@@ -56,7 +59,8 @@ class RunsScreen:
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
         hint = caption(
             "Click a name to open it, tick two to compare them. R@1 both ways between the first two modalities, with its "
-            "95 % interval; where a diagnostic has several subjects, the smallest and the largest value. ● fault, ○ warning, · fine."
+            "95 % interval; where a diagnostic has several subjects, the smallest and the largest value. ↑ more is better, "
+            "↓ less is. ● fault, ○ warning, · fine: point at the mark for the sentence."
         )
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self._look, period=EVERY)
@@ -121,7 +125,7 @@ def _cells(
     return {
         "run": link,
         "doctor": mark,
-        "R@1": _recall(report, look),
+        "R@1 ↑": _recall(report, look),
         **values,
         "R@1 over steps": spark,
         "steps": escape(steps),

@@ -16,7 +16,7 @@ from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
 from workbench.app.checkpoints_page import CheckpointsScreen
 from workbench.app.clusters_page import ClustersScreen
-from workbench.app.compare_page import CompareScreen
+from workbench.app.compare_page import comparing
 from workbench.app.library import Entry, Library
 from workbench.app.run_page import RunScreen
 from workbench.app.runs_page import RunsScreen
@@ -74,7 +74,7 @@ def _compare(entries: dict[str, Entry], pair: str) -> Any:
     studies = [e.study() for e in found if e is not None]
     if len(found) != 2 or len(studies) != 2 or any(s is None for s in studies):
         raise InputError(f"compare={pair}: give two runs or sets of this list that have a snapshot, comma between")
-    return pn.Column(_back(), CompareScreen(*studies).view())  # type: ignore[arg-type]
+    return pn.Column(_back(), comparing(*studies))  # type: ignore[arg-type]
 
 
 def _study(entry: Entry, *, alone: bool) -> Any:

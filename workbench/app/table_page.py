@@ -21,7 +21,7 @@ PAGE = 12  # rows fetched at once, pictures and all
 class TableScreen:
     def __init__(self, visit: Visit) -> None:
         self.visit, self.study = visit, visit.study
-        self.said = pn.pane.HTML("")
+        self.said, self.count = pn.pane.HTML(""), pn.pane.HTML("")
         self.table = pn.widgets.Tabulator(
             self._frame(),
             pagination="remote",
@@ -39,18 +39,29 @@ class TableScreen:
         )
         self.kept = pmui.Select(label="saved selections", options=["", *self.study.selections], width=220, size="small")
         self.csv = pn.widgets.FileDownload(
-            callback=self._csv, filename=f"{self.study.name}.csv", label="CSV", width=110
+            callback=self._csv,
+            filename=f"{self.study.name}.csv",
+            label="CSV",
+            width=110,
+            button_style="outline",
+            button_type="primary",
         )
         self.parquet = pn.widgets.FileDownload(
-            callback=self._parquet, filename=f"{self.study.name}.parquet", label="Parquet", width=130
+            callback=self._parquet,
+            filename=f"{self.study.name}.parquet",
+            label="Parquet",
+            width=130,
+            button_style="outline",
+            button_type="primary",
         )
         self.keep.on_click(self._save)
         self.kept.param.watch(self._open, "value")
         visit.scene.on_selection(self._chosen)
 
     def view(self) -> Any:
+        self._chosen()
         bar = pn.Row(self.csv, self.parquet, self.name, self.keep, self.kept)
-        return pn.Column(bar, self.said, self.table, sizing_mode="stretch_width")
+        return pn.Column(bar, self.count, self.said, self.table, sizing_mode="stretch_width")
 
     def _plain(self) -> pd.DataFrame:
         """The selection without pictures and sounds."""
@@ -68,6 +79,11 @@ class TableScreen:
 
     def _chosen(self) -> None:
         self.table.value = self._frame()
+        chosen, every = int(self.visit.scene.selected.sum()), len(self.study.es)
+        text = (
+            f"The selection: {chosen:,} of {every:,} items." if chosen else f"Nothing is selected: all {every:,} items."
+        )
+        self.count.object = caption(text).object
 
     def _csv(self) -> io.BytesIO:
         return io.BytesIO(self._plain().to_csv(index=False).encode())

@@ -17,6 +17,8 @@ from workbench.explorer import cards
 from workbench.explorer.scene import VIEWS, Scene
 from workbench.explorer.study import Study
 
+WORST = 20  # items selected when a study opens
+
 
 class Visit:
     """The scene of a session, and widgets that steer it; every screen of the run shows the same scene."""
@@ -25,9 +27,12 @@ class Visit:
         self.study = study
         self.scene = Scene(study)
         self.scene.restore(_asked())
-        if not self.scene.selected.any():
-            self.scene.select(study.worst(20), remember=False)
-        self.scene.on_selection(self._remember)
+        self.item = -1  # whose card is open
+        self.note = pn.pane.HTML("", height=20)
+        if not self.scene.selected.any() and study.directions:
+            self.scene.select(study.worst(WORST), remember=False)
+            self.say(f"selected: the {WORST} items whose match ranks worst, {' → '.join(study.directions[0])}")
+        self.scene.on_selection(self._chosen)
         self.map = Map.of(self.scene)
         self.view = pmui.Select(label="view", options=self.scene.views, value=self.scene.view, width=170, size="small")
         self.colour = pmui.Select(
@@ -37,7 +42,6 @@ class Visit:
         self.similar = pmui.Button(
             label="similar", variant="outlined", size="small", height=38, width=80, sizing_mode="fixed"
         )
-        self.note = pn.pane.HTML("", height=20)
         self.view.param.watch(self._show, "value")
         self.colour.param.watch(self._paint, "value")
         self.search.param.watch(self._find, "value")
@@ -48,7 +52,7 @@ class Visit:
         place = self.study.map(VIEWS[self.scene.view])
         if self.scene.projection is not place:
             self.scene.place(place)
-        bar = pn.Row(self.view, self.colour, self.search, self.similar)
+        bar = pn.Row(self.view, self.colour, self.search, self.similar, margin=(8, 0, 0, 0))
         return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=480)
 
     def say(self, text: str) -> None:
@@ -99,20 +103,28 @@ class Visit:
     def _find(self, event: Any) -> None:
         if event.new:
             found = self.study.find(event.new)
-            self.say("" if found.any() else f"no item has {event.new!r} in any column")
+            count = int(found.sum())
             self.scene.select(found)
+            self.say(f"{count:,} items with {event.new!r}" if count else f"no item has {event.new!r} in any column")
 
     def _similar(self, _: Any) -> None:
-        """The items nearest to the first selected one, in the first modality that it has."""
+        """The items nearest to the one whose card is open, in the first modality that it has."""
         chosen = np.flatnonzero(self.scene.selected)
         if not len(chosen):
             self.say("click a point first: its nearest items are selected then")
             return
+        item = self.item if self.item in chosen else int(chosen[0])
         for m in self.study.es.modalities:
-            if len(near := self.study.near(int(chosen[0]), m)):
-                self.say(f"the {len(near)} items nearest to {self.study.items['name'].iloc[chosen[0]]} in {m}")
+            if len(near := self.study.near(item, m)):
                 self.scene.select(near)
+                self.say(f"the {len(near)} items nearest to {self.study.items['name'].iloc[item]} in {m}")
                 return
+
+    def _chosen(self) -> None:
+        count = int(self.scene.selected.sum())
+        kept = not count or self.scene.state()["ids"]
+        self.say("" if kept else f"{count:,} items are too many for the page's address: save them on the table screen")
+        self._remember()
 
     def _remember(self) -> None:
         if pn.state.location is not None:

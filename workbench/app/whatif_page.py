@@ -41,7 +41,7 @@ class WhatIfScreen:
         self.whiten = pmui.FloatSlider(label="whitening", start=0, end=1, step=0.05, **slider)
         self.noise = pmui.FloatSlider(label="length of the noise", start=0, end=1, step=0.05, **slider)
         self.sliders = (self.shift, self.temperature, self.whiten, self.noise)
-        self.reset = pmui.Button(label="as it was", variant="outlined", size="small", width=90, sizing_mode="fixed")
+        self.reset = pmui.Button(label="reset", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.table = pn.pane.HTML("")
         self.reset.on_click(self._reset)
         for s in self.sliders:
@@ -59,7 +59,9 @@ class WhatIfScreen:
         under = pn.Row(pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise))
         left = pn.Column(self.visit.picture(), under, hint, sizing_mode="stretch_width")
         self.update()
-        return pn.Row(left, pn.Column(pn.Row(self.pair, self.label), self.reset, self.table, width=520))
+        return pn.Row(
+            left, pn.Column(pn.Row(self.pair, self.label, margin=(8, 0, 0, 0)), self.reset, self.table, width=520)
+        )
 
     @property
     def knobs(self) -> Knobs:

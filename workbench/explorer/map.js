@@ -20,7 +20,7 @@ const CSS = `
 .wbm.dark button[aria-pressed=true]{color:#14181c}
 .wbm button:focus-visible,.wbm .stage:focus-visible,.wbm input:focus-visible{outline:2px solid var(--accent);outline-offset:1px}
 .wbm .hint,.wbm .faith{color:var(--faint);font-size:12px;margin-left:6px}
-.wbm .faith{margin-left:auto;font-family:ui-monospace,Menlo,Consolas,"Liberation Mono",monospace}
+.wbm .faith{margin-left:auto;padding-left:14px;font-size:13px;font-family:ui-monospace,Menlo,Consolas,"Liberation Mono",monospace}
 .wbm .stage{position:relative;border:1px solid var(--line);background:var(--paper);overflow:hidden;border-radius:4px;touch-action:none}
 .wbm canvas,.wbm .still{position:absolute;left:0;top:0;width:100%;height:100%}
 .wbm .stage.low canvas.base{filter:grayscale(.75) opacity(.7)}

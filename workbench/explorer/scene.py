@@ -150,8 +150,8 @@ class Scene:
         return place[text].to_numpy(), list(counts.index), counts.to_numpy()
 
     def _names_of_groups(self) -> list[dict[str, Any]]:
-        """Names of the categories at the median of their points, the most frequent first."""
-        if self._legend.get("kind") != "category":
+        """Names of the modalities or categories at the median of their points, the most frequent first."""
+        if self._legend.get("kind") not in (MODALITY, "category"):
             return []
         frame = pd.DataFrame({"x": self.xy[:, 0], "y": self.xy[:, 1], "c": self._codes})
         middle = frame.groupby("c")[["x", "y"]].median()

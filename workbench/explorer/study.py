@@ -140,11 +140,14 @@ class Study:
         return found.to_numpy().astype(int)
 
     def find(self, text: str) -> np.ndarray:
-        """Items whose text columns contain a text, (N,) bool, whatever the case."""
-        hit = np.zeros(len(self.es), dtype=bool)
-        for c in self.items:
-            if not isinstance(self.items[c].iloc[0], bytes):
-                hit |= self.items[c].astype(str).str.contains(text, case=False, regex=False, na=False).to_numpy()
+        """Items with a word that begins with a text, else those that contain it; (N,) bool, whatever the case."""
+        columns = [self.items[c].astype(str) for c in self.items if not isinstance(self.items[c].iloc[0], bytes)]
+        for pattern in (rf"(?<!\w){re.escape(text)}", re.escape(text)):
+            hit = np.zeros(len(self.es), dtype=bool)
+            for column in columns:
+                hit |= column.str.contains(pattern, case=False, regex=True, na=False).to_numpy()
+            if hit.any():
+                break
         return hit
 
     def near(self, item: int, modality: str, count: int = 50) -> np.ndarray:
@@ -229,6 +232,12 @@ class Study:
             except (ValueError, KeyError, TypeError):
                 continue
         return out
+
+    def unjudge(self, item: int) -> None:
+        """Take back what was said of an item."""
+        known = self.judgements
+        rest = known[known["id"] != str(self.es.items["id"].iloc[item])]
+        write_text(self._folder("judgements") / "pairs.csv", rest.to_csv(index=False))
 
     def judge(self, item: int, other: int, verdict: str, query: str, key: str) -> Path:
         """Write down what a stolen match is; the file is a list of pairs that `workbench train` takes."""

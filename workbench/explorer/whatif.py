@@ -190,11 +190,12 @@ class WhatIf:
 
     def says(self, knobs: Knobs, pairs: int) -> str:
         """What the table stands on, and what cannot change."""
-        kind = "exact" if pairs == len(self.judged) else f"preview on {pairs:,} pairs"
+        kind = "exact" if pairs == len(self.judged) else "preview"
         still = "" if knobs.moves else " A temperature divides all logits alike: it changes no rank and no gap."
         return (
-            f"{self.a} · {self.b}, {kind}: {pairs:,} pairs. Fitted on one half of the families, judged on the other."
-            f"{still}"
+            f"{self.a} · {self.b}, {kind}: {pairs:,} pairs of the half that nothing was fitted on, so a gallery of "
+            f"{pairs:,}, not the {len(self.study.es):,} of the run's own numbers: compare before with now, not with "
+            f"the run's page. The gap and the whitening are fitted on the other half.{still}"
         )
 
     # -- the map ---------------------------------------------------------------------------------------------------

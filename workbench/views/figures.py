@@ -315,7 +315,9 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
         for i, (name, _) in enumerate(PANELS):
             x, y = [], []
             for line in lines:
-                found = [v for key, v in line.items() if key == name or key.startswith(f"{name} ")]
+                found = [
+                    v for key, v in line.items() if (key == name or key.startswith(f"{name} ")) and PLUS not in key
+                ]
                 if found:
                     x.append(line["step"])
                     y.append(float(np.mean(found)))
@@ -336,6 +338,7 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
             )
     fig = dressed(fig, height=height, legend=len(runs) > 1)
     fig.update_layout(legend={"y": 1.1})
+    fig.update_xaxes(nticks=5, tickangle=0)
     fig.update_xaxes(title="step", row=2)
     return fig
 
