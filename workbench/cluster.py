@@ -40,23 +40,13 @@ class Spec(NamedTuple):
 
 def run_on_dask(sweep: Sweep, scheduler: str | None) -> Earlier:
     """`scheduler` is the address of a cluster whose workers see the set's folder; without one, one is started here."""
-    try:
-        import dask
-        from distributed import Client, LocalCluster
-    except ImportError:
-        raise InputError("executor='dask' needs Dask: pip install 'workbench[dask]'") from None
     with contextlib.ExitStack() as stack:
+        client = stack.enter_context(connected(scheduler))
+        import dask
+
         # per-item states of a large set are large, and are sent once a wave on purpose
         stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GB"}))
         path = _on_disk(sweep.es, stack, remote=scheduler is not None)
-        if scheduler is None:
-            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))
-            client = stack.enter_context(Client(cluster))
-        else:
-            try:
-                client = stack.enter_context(Client(scheduler, timeout=20))
-            except (OSError, ValueError, TimeoutError) as e:
-                raise InputError(f"no Dask scheduler answers at {scheduler}: {type(e).__name__}") from None
         fused = tuple(m for m in sweep.es.modalities if isinstance(sweep.es[m], Fused))
         labels = {by: x.numpy() for by, x in sweep.labels.items()}
         spec = Spec(
@@ -82,6 +72,25 @@ def run_on_dask(sweep: Sweep, scheduler: str | None) -> Earlier:
             return _in_order(futures, title)
 
         return by_waves(sweep, do)
+
+
+@contextlib.contextmanager
+def connected(scheduler: str | None) -> Iterator[Any]:
+    """A client of the cluster at an address; without one, of a cluster that is started here and ends with the work."""
+    try:
+        from distributed import Client, LocalCluster
+    except ImportError:
+        raise InputError("a Dask cluster needs Dask: pip install 'workbench[dask]'") from None
+    with contextlib.ExitStack() as stack:
+        if scheduler is None:
+            cluster = stack.enter_context(LocalCluster(threads_per_worker=1, dashboard_address=None))
+            yield stack.enter_context(Client(cluster))
+            return
+        try:
+            client = stack.enter_context(Client(scheduler, timeout=20))
+        except (OSError, ValueError, TimeoutError) as e:
+            raise InputError(f"no Dask scheduler answers at {scheduler}: {type(e).__name__}") from None
+        yield client
 
 
 def _kept(known: Earlier) -> Earlier:

@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 
 from workbench.doctor import MARKS
-from workbench.report import HEADLINES, write_text
+from workbench.files import write_text
+from workbench.report import HEADLINES
 
 MODALITIES = ("text", "color", "sketch")  # the first is GRAM's anchor
 RECIPES = ("infonce", "gram")
@@ -52,8 +53,8 @@ def demo(out: Path, *, steps: int) -> None:
 
 def _table(reports: dict) -> None:
     """The results side by side, on the test split."""
+    from workbench.views.document import number
     from workbench.views.figures import subject
-    from workbench.views.page import number
 
     first = next(iter(reports.values()))
     width = max(len(n) for n in reports) + 16

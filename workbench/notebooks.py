@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Mapping
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from workbench.errors import InputError
-from workbench.report import write_text
+from workbench.files import write_text
 
 KERNEL = "python3"
 
@@ -24,39 +28,98 @@ def folder() -> Path:
     raise InputError(f"no notebooks beside {package}; install workbench again")
 
 
-def execute(notebook: Path, out: Path, parameters: Mapping[str, Any]) -> Path:
-    """Run a notebook with parameters through papermill; the executed copy and its HTML stand at `out`."""
+def execute(
+    notebook: Path,
+    out: Path,
+    parameters: Mapping[str, Any],
+    *,
+    kernel: str = "",
+    cwd: str = "",
+    to: Sequence[str] = (),
+    engine: str | None = None,
+) -> Path:
+    """Run a notebook with parameters through papermill; the executed copy and its HTML stand at `out`.
+
+    `to`: further forms, such as pdf. A notebook that fails is kept as far as it came, and so is its HTML.
+    """
     import warnings
 
     import papermill
+    from jupyter_client.kernelspec import KernelSpecManager
 
     out.parent.mkdir(parents=True, exist_ok=True)
     os.environ["PLOTLY_RENDERER"] = "plotly_mimetype"
     # the kernel talks to this process over the loopback only; its warning about that would drown the demo's table
     logging.getLogger("papermill").setLevel(logging.ERROR)
+    page = _beside(out, ".html")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             papermill.execute_notebook(
                 str(notebook),
                 str(out),
+                engine_name=engine,
                 parameters=dict(parameters),
-                kernel_name=KERNEL,
+                kernel_name=kernel or KERNEL,
+                # a notebook that was never opened in an editor does not say which language it is in
+                language=KernelSpecManager().get_kernel_spec(kernel or KERNEL).language or "python",
                 progress_bar=False,
                 log_output=False,
-                cwd=str(out.parent.absolute()),
+                cwd=cwd or str(out.parent.absolute()),
             )
     except papermill.PapermillExecutionError as e:
+        write_text(page, to_html(out))
         raise InputError(f"{out}: cell {e.exec_count} failed with {e.ename}: {e.evalue}") from None
-    write_text(out.with_suffix(".html"), to_html(out))
-    return out.with_suffix(".html")
+    write_text(page, to_html(out))
+    for kind in to:
+        PRINTED[kind](page, _beside(out, f".{kind}"))
+    return page
+
+
+def _beside(out: Path, ending: str) -> Path:
+    """The file beside a notebook with another ending; names such as temperature=0.01.ipynb have dots of their own."""
+    return out.with_name(out.name.removesuffix(".ipynb") + ending)
+
+
+def to_pdf(page: Path, out: Path) -> Path:
+    """Print a page with a browser that has no window."""
+    with tempfile.TemporaryDirectory(prefix="workbench-print-") as profile:
+        command = [
+            browser(),
+            "--headless",
+            "--disable-gpu",
+            "--no-pdf-header-footer",
+            "--virtual-time-budget=20000",
+            f"--user-data-dir={profile}",
+            f"--print-to-pdf={out.absolute()}",
+            page.absolute().as_uri(),
+        ]
+        if os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # Chromium runs as root only without
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode or not out.exists():
+        raise InputError(
+            f"{page}: could not be printed ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
+        )
+    return out
+
+
+def browser() -> str:
+    """Chromium or Chrome, wherever it is called so."""
+    for name in ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"):
+        if found := shutil.which(name):
+            return found
+    raise InputError("a PDF is printed by Chromium or Chrome, and none is here; the HTML prints from any browser")
+
+
+PRINTED = {"pdf": to_pdf}
 
 
 def to_html(notebook: Path) -> str:
     """Prose and outputs of an executed notebook as one page; the code stays in the notebook."""
     import nbformat
 
-    from workbench.views.page import drawn, page
+    from workbench.views.document import drawing, page
 
     nb = nbformat.read(notebook, as_version=4)
     parts = []
@@ -65,10 +128,11 @@ def to_html(notebook: Path) -> str:
             parts.append(_markdown(cell.source))
         for output in cell.get("outputs", []):
             data = output.get("data", {})
+            if output.get("name") == "stdout":  # what goes to stderr is progress and warnings
+                parts.append(f"<pre>{escape(output.text)}</pre>")
             if "application/vnd.plotly.v1+json" in data:
-                import plotly.graph_objects as go
-
-                parts.append(drawn(go.Figure(data["application/vnd.plotly.v1+json"], skip_invalid=True)))
+                figure = data["application/vnd.plotly.v1+json"]
+                parts.append(drawing(json.dumps(figure), figure.get("layout", {}).get("height")))
             elif "text/html" in data:
                 parts.append("".join(data["text/html"]))
             elif "image/png" in data:

@@ -20,6 +20,7 @@ import torch
 
 from workbench.embeddings import EmbeddingSet, read_safetensors, replace_folder
 from workbench.errors import InputError, unknown
+from workbench.files import write_text
 
 if TYPE_CHECKING:
     from workbench.doctor import Finding
@@ -181,16 +182,6 @@ class Report:
             name, *subject, field = json.loads(key)
             arrays.setdefault((name, tuple(subject)), {})[field] = x.numpy()
         return cls(pd.DataFrame(rows), items, arrays, data["about"])
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    if path.is_dir() or not path.name:
-        raise InputError(f"{path}: is a folder; give the name of a file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.writing")
-    staging.write_text(text, encoding="utf-8")
-    os.replace(staging, path)
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.tables import layers
 from workbench.views import figures
-from workbench.views.page import number
+from workbench.views.document import number
 
 ROLES = ("safe", "unsafe", "jailbreak")
 MEASURES = ("avqi_released", "avqi_safe_vs_adversarial", "avqi_quantile", "cluster_separation")

@@ -23,10 +23,10 @@ from workbench.explorer.scene import VIEWS, Scene
 from workbench.explorer.study import Study
 from workbench.progress import told
 from workbench.projection import FRAMES, turned
-from workbench.views import figures
-from workbench.views.page import number
+from workbench.views import differences
 
 MOST = 20
+ALIKE = "<h4>How alike the spaces are, in all their dimensions</h4>"
 POLL = 500  # milliseconds between looks at what is being worked out
 QUICK = 0.3  # seconds that a page waits before it says what is being done
 
@@ -122,7 +122,6 @@ class CompareScreen:
     def view(self) -> Any:
         names = self.a.study.name, self.b.study.name
         title = head(f"A {escape(names[0])} &nbsp; against &nbsp; B {escape(names[1])}")
-        said = "".join(f"<li>{escape(s)}</li>" for s in self.found.sentences)
         about = caption(
             f"{self.found.about['items']:,} items in both. Differences are B minus A over the same items, intervals over families. "
             "One seed each says nothing of the recipes: <span class='num'>workbench compare A B --seed …</span> sets the floor."
@@ -131,35 +130,17 @@ class CompareScreen:
         maps = pn.Row(
             *(pn.Column(head(n), Map.of(s), margin=(0, 10)) for n, s in zip(names, (self.a, self.b), strict=True))
         )
-        left = pn.Column(pn.pane.HTML(cards.framed(f"<ul>{said}</ul>")), about, pn.pane.HTML(self._paired()))
-        right = pn.Column(pn.pane.HTML(self._shared()), pn.pane.Plotly(self._histogram(), config=PLOT, height=300))
+        left = pn.Column(
+            pn.pane.HTML(cards.framed(differences.verdicts(self.found))),
+            about,
+            pn.pane.HTML(cards.framed(differences.paired(self.found))),
+        )
+        right = pn.Column(
+            pn.pane.HTML(cards.framed(ALIKE + differences.shared(self.found))),
+            pn.pane.Plotly(differences.moved_most(self.found), config=PLOT, height=300),
+        )
         under = pn.Row(left, right, self.card, margin=(14, 0, 0, 0))
         return pn.Column(title, bar, maps, under, sizing_mode="stretch_width")
-
-    def _paired(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(r['name'])}<br><span class='null'>{escape(' → '.join(r['modalities']))}</span></td>"
-            f"<td class='num'>{number(r['a'])}</td><td class='num'>{number(r['b'])}</td>"
-            f"<td class='num'>{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]</td>"
-            f"<td class='num'>+{r['won']} −{r['lost']}</td><td>{escape(r['verdict'])}</td></tr>"
-            for r in self.found.paired.to_dict("records")
-        )
-        top = "<tr><th></th><th>A</th><th>B</th><th>B − A [95 %]</th><th>won, lost</th><th>B is</th></tr>"
-        return cards.framed(f"<table>{top}{rows}</table>")
-
-    def _shared(self) -> str:
-        rows = "".join(
-            f"<tr><td>{escape(r['name'])} <span class='null'>{escape(r['modality'])}</span></td><td class='num'>{number(r['value'])}</td>"
-            f"<td class='num null'>null {number(r['null_low'])} … {number(r['null_high'])}</td></tr>"
-            for r in self.found.shared.to_dict("records")
-        )
-        return cards.framed(f"<h4>How alike the spaces are, in all their dimensions</h4><table>{rows}</table>")
-
-    def _histogram(self) -> Any:
-        columns = {
-            c.removeprefix("changed "): self.found.items[c] for c in self.found.items if c.startswith("changed ")
-        }
-        return figures.drift(columns)
 
     # -- events ----------------------------------------------------------------------------------------------------
 

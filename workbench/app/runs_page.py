@@ -18,7 +18,7 @@ from workbench.app.visit import caption, head
 from workbench.doctor import MARKS
 from workbench.explorer import cards
 from workbench.training.run import Run
-from workbench.views.page import number
+from workbench.views.document import number
 
 EVERY = 2_000  # milliseconds between looks at the folders
 FRESH = 120  # seconds since the last line of a log that still counts as training

@@ -10,20 +10,28 @@ from workbench.cli import sets  # noqa: F401 - registers its commands, first in 
 
 # isort: split
 from workbench.cli import runs  # noqa: F401
+
+# isort: split
+from workbench.cli import batches  # noqa: F401
 from workbench.cli.base import app
 from workbench.errors import InputError
+
+INTERRUPTED = 130
 
 
 def main() -> None:
     """Entry point: user errors are one sentence on stderr and exit 2; Ctrl-C ends with 130."""
     try:
-        app(standalone_mode=False)
+        code = app(standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
     except InputError as e:
         typer.echo(f"workbench: {e}", err=True)
         sys.exit(2)
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("workbench: interrupted; what was finished is kept", err=True)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except typer.Exit as e:
         sys.exit(e.exit_code)
     except Exception as e:

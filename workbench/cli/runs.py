@@ -101,7 +101,7 @@ def sweep(
         names, out=out, data=data, modalities=chosen, grid=cells, seeds=seeds, device=device, **settings
     )
     frame = sweeps.moved(found)
-    from workbench.report import write_text
+    from workbench.files import write_text
 
     write_text(out / "index.html", sweep_page(frame))
     write_text(out / "moved.csv", frame.to_csv(index=False))

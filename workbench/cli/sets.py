@@ -62,7 +62,7 @@ def diagnose(
         )
         _print_table(frame, by or "layer")
         if json_file:
-            from workbench.report import write_text
+            from workbench.files import write_text
 
             write_text(json_file, frame.to_json(orient="records", indent=1) + "\n")
             say(f"  wrote {json_file}")
@@ -73,7 +73,7 @@ def diagnose(
         report.to_json(json_file)
         say(f"  wrote {json_file}")
     if html:
-        from workbench.report import write_text
+        from workbench.files import write_text
         from workbench.views.page import report_page
 
         write_text(html, report_page(report, es.items))
@@ -96,8 +96,9 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
 def _print(report: Any) -> None:
     from workbench.diagnostics.registry import diagnostics
     from workbench.doctor import MARKS
+    from workbench.views.document import number
     from workbench.views.figures import subject
-    from workbench.views.page import QUESTIONS, number
+    from workbench.views.page import QUESTIONS
 
     a = report.about
     shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
@@ -142,8 +143,8 @@ def _whole(text: str, option: str) -> int | None:
 
 
 def _print_table(frame: Any, by: str) -> None:
+    from workbench.views.document import number
     from workbench.views.figures import subject
-    from workbench.views.page import number
 
     say(f"{by:<20}{'diagnostic':<28}{'of':<28}{'value':<26}{'null':<22}n")
     for r in frame.to_dict("records"):
@@ -170,7 +171,7 @@ def compare(
     """Say whether B is really better than A: paired differences over the same items, and how alike the spaces are."""
     from workbench.comparison import compare as run_compare
     from workbench.formats import load
-    from workbench.views.page import number
+    from workbench.views.document import number
 
     sets = [load(p) for p in (a, b, *(seed or []))]
     sets = [s.split(split) for s in sets] if split else sets
@@ -188,7 +189,7 @@ def compare(
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
             say(f"  {str(r[by])[:24]:<26}{' → '.join(r['modalities']):<24}{change:<26}n {r['n']:<8}{r['verdict']}")
     if items:
-        from workbench.report import write_text
+        from workbench.files import write_text
 
         write_text(items, found.items.to_csv(index=False))
         say(f"\n  wrote {items}")
@@ -208,7 +209,7 @@ def intervene(
     """
     from workbench.formats import load
     from workbench.interventions import named
-    from workbench.views.page import number
+    from workbench.views.document import number
 
     es = load(data)
     change = named(name, **dict(pair(text, "--set") for text in setting or []))

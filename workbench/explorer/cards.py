@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.doctor import MARKS, Finding
 from workbench.explorer.study import Meeting, Study
 from workbench.explorer.wire import data_url
-from workbench.views.page import number
+from workbench.views.document import number
 from workbench.views.theme import MONO
 
 # colours come from the page's text colour, so that light and dark both work

@@ -17,8 +17,9 @@ from torch import Tensor
 
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
+from workbench.files import write_text
 from workbench.projection import Projection, cached, project
-from workbench.report import Report, write_text
+from workbench.report import Report
 from workbench.training.run import Run
 
 SHOWN = 5  # keys beside a match

@@ -25,6 +25,7 @@ import traitlets as t
 
 from workbench.explorer import cards
 from workbench.explorer.scene import SAID, VIEWS, Scene
+from workbench.explorer.still import still
 from workbench.explorer.study import Study, study
 from workbench.explorer.whatif import EXACT, Knobs, WhatIf
 
@@ -64,10 +65,14 @@ class MapWidget(anywidget.AnyWidget):
         self.scene.hear(change["name"], change["new"])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        """The live map, and beside it a picture for where no widget runs: an exported notebook is never blank."""
-        bundle = super()._repr_mimebundle_(**kwargs)
-        data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
-        return {**(data or {}), "image/png": base64.b64encode(self.scene.png()).decode()}, about
+        return _kept(super()._repr_mimebundle_(**kwargs), still(self.scene), self.scene)
+
+
+def _kept(bundle: Any, text: str, scene: Scene | None = None) -> Any:
+    """The live widget, and beside it what stays where no widget runs: an exported notebook is never blank."""
+    data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
+    picture = {"image/png": base64.b64encode(scene.png()).decode()} if scene is not None else {}
+    return {**(data or {}), **picture, "text/html": text}, about
 
 
 class PairBrowser(w.VBox):
@@ -88,6 +93,9 @@ class PairBrowser(w.VBox):
         self.observe(self._draw, names=["item"])
         scene.on_selection(self.refresh)
         self.refresh()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return _kept(super()._repr_mimebundle_(**kwargs), self.html.value)
 
     def refresh(self) -> None:
         """Take up the selection of the scene."""
@@ -134,6 +142,9 @@ class WhatIfSliders(w.VBox):
             s.observe(lambda _: self.update(), names=["value"])
         self.update()
 
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        return _kept(super()._repr_mimebundle_(**kwargs), self.table.value)
+
     @property
     def knobs(self) -> Knobs:
         return Knobs(self.shift.value, self.temperature.value, self.whiten.value, self.noise.value)
@@ -169,6 +180,10 @@ class Explorer(w.VBox):
             self._diagnosed()
         else:
             self._diagnosing()
+
+    def _repr_mimebundle_(self, **kwargs: Any) -> Any:
+        text = self.findings.value + still(self.scene) + self.pairs.html.value
+        return _kept(super()._repr_mimebundle_(**kwargs), text, self.scene)
 
     # -- the selection ---------------------------------------------------------------------------------------------
 

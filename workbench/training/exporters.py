@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from workbench.errors import InputError, unknown
-from workbench.report import write_text
+from workbench.files import write_text
 from workbench.training.run import Run
 
 REMEMBER = 200  # lines between notes of what was sent

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
-from workbench.report import write_text
+from workbench.files import write_text
 from workbench.training.run import Run
 
 

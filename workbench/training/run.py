@@ -16,7 +16,8 @@ from torch import Tensor
 from workbench.doctor import Finding, examine_run
 from workbench.embeddings import EmbeddingSet, read_safetensors
 from workbench.errors import InputError
-from workbench.report import Report, write_text
+from workbench.files import write_text
+from workbench.report import Report
 
 STOPPED = "early_stop"  # the event that ends a run before its last step
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was cut short
@@ -81,6 +82,10 @@ class Run:
         return config
 
     # -- metrics ---------------------------------------------------------------------------------------------------
+
+    def curve(self, name: str) -> list[float]:
+        """One number of the log over the steps at which it was logged."""
+        return [m[name] for m in self.metrics if name in m]
 
     @property
     def metrics(self) -> list[dict[str, Any]]:

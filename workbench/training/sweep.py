@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import itertools
 import math
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ import pandas as pd
 
 from workbench.datasets import load_data
 from workbench.errors import InputError
+from workbench.grid import cells, label
 from workbench.objectives.recipes import RECIPES
 from workbench.training import towers
 from workbench.training.fits import lacking
@@ -24,11 +22,6 @@ from workbench.training.run import Run
 from workbench.training.settings import sort_settings
 
 MOVED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank")
-
-
-def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
-    for values in itertools.product(*grid.values()):
-        yield dict(zip(grid, values, strict=True))
 
 
 def sweep(
@@ -58,7 +51,7 @@ def sweep(
                 raise InputError(f"sweep: recipe {name} needs {why}")
             for kind in towers.assigned(made_of.tower, modalities or es.modalities).values():
                 towers.kind(kind)
-            folder = Path(out) / _label(name, cell)
+            folder = Path(out) / label(name, cell)
             jobs += [(name, wanted | {"seed": s}, folder.with_name(f"{folder.name}-s{s}")) for s in range(seeds)]
     if not jobs:
         raise InputError("sweep: nothing to train; name a recipe, or ask for all that fit with --all")
@@ -88,13 +81,6 @@ def sweep(
     return made
 
 
-def _label(name: str, cell: Mapping[str, Any]) -> str:
-    """The folder of a cell; values that are no file name, such as paths, keep their readable part and a hash."""
-    label = "-".join([name, *(f"{k.split('.')[-1]}={v}" for k, v in cell.items())])
-    safe = re.sub(r"[^\w.=,+-]", "_", label)
-    return safe if safe == label else f"{safe[-80:]}-{hashlib.sha256(label.encode()).hexdigest()[:6]}"
-
-
 def moved(runs: Sequence[Run]) -> pd.DataFrame:
     """How each recipe (and cell) moved the space, from the first look to the last: mean and t-interval over seeds.
 
@@ -104,12 +90,12 @@ def moved(runs: Sequence[Run]) -> pd.DataFrame:
 
     found: dict[str, list[dict[str, tuple[float, float]]]] = {}
     for run in runs:
-        label = run.name.rsplit("-s", 1)[0]
+        recipe = run.name.rsplit("-s", 1)[0]
         looks = [m for m in run.metrics if "probe_recall_at_1" in m]
         ends = {name: (_mean(looks[0], name), _mean(looks[-1], name)) for name in MOVED}
-        found.setdefault(label, []).append(ends)
+        found.setdefault(recipe, []).append(ends)
     rows = []
-    for label, seeds in found.items():
+    for recipe, seeds in found.items():
         for name in MOVED:
             first, last = (np.array([s[name][k] for s in seeds]) for k in (0, 1))
             change = last - first
@@ -117,7 +103,7 @@ def moved(runs: Sequence[Run]) -> pd.DataFrame:
             half = student.ppf(0.975, n - 1) * change.std(ddof=1) / math.sqrt(n) if n > 1 else math.nan
             rows.append(
                 {
-                    "run": label,
+                    "run": recipe,
                     "name": name,
                     "first": float(first.mean()),
                     "final": float(last.mean()),

@@ -6,20 +6,16 @@ import base64
 import math
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from html import escape
-from itertools import count
 from pathlib import Path
 from typing import Any
-
-import plotly.graph_objects as go
-from jinja2 import Environment, FileSystemLoader
 
 from workbench.datasets import ATTRIBUTION, CAVEAT
 from workbench.doctor import MARKS, Finding
 from workbench.embeddings import EmbeddingSet
 from workbench.report import Report
 from workbench.views import figures
+from workbench.views.document import drawn, number, page
 
 QUESTIONS = {
     "retrieval": "Do pairs find each other?",
@@ -50,42 +46,6 @@ LEADING = {
     "labels": ["linear_probe_accuracy"],
 }
 WORST = 10  # items shown with their drawings
-
-
-@cache
-def plotly_js() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
-
-
-def page(title: str, body: str, *, plotly: bool = True) -> str:
-    """The common shell around a body of HTML."""
-    env = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True)
-    return env.get_template("page.html.j2").render(title=title, body=body, plotly=plotly_js() if plotly else "")
-
-
-_numbers = count()  # figures of one page need names that differ
-
-
-def drawn(fig: go.Figure) -> str:
-    """A figure as a div and its data; the page holds plotly.js."""
-    data = fig.to_json().replace("</", "<\\/")
-    name = f"figure-{next(_numbers)}"
-    height = fig.layout.height or 360
-    return (
-        f'<div class="figure"><div id="{name}" style="height:{height}px"></div><script>(function(){{const f={data};'
-        f'Plotly.newPlot("{name}",f.data,f.layout,{{displayModeBar:false,responsive:true}})}})()</script></div>'
-    )
-
-
-def number(x: Any) -> str:
-    """Three digits that matter, a dash for nothing."""
-    if x is None or not math.isfinite(x):
-        return "–"
-    if abs(x) >= 100:
-        return f"{x:,.0f}"
-    return f"{x:.1f}" if abs(x) >= 10 else f"{x:.2f}" if abs(x) >= 1 else f"{x:.3f}"
 
 
 def interval(row: Mapping[str, Any]) -> str:

@@ -1,0 +1,12 @@
+"""Report notebooks in batch: a grid of parameters, each cell a process of its own, on slots or on a cluster.
+
+What is done is known by a hash of notebook, parameters, data and package, and is not done again.
+"""
+
+from workbench.batch.jobs import Job, plan
+from workbench.batch.manifest import Manifest
+from workbench.batch.parameters import Parameter, parameters
+from workbench.batch.results import record
+from workbench.batch.run import Summary, batch
+
+__all__ = ["Job", "Manifest", "Parameter", "Summary", "batch", "parameters", "plan", "record"]

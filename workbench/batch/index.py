@@ -1,0 +1,77 @@
+"""`out/index.html`: one self-contained page over all jobs of a folder, drawn from the manifest and the results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader
+
+from workbench.batch.manifest import Entry, Manifest
+from workbench.batch.results import read
+from workbench.files import write_text
+
+
+def write_index(out: Path) -> Path:
+    """A row a job: parameters, headline numbers, the doctor's mark, curves, links; sort, filter, compare two."""
+    from workbench.doctor import MARKS
+    from workbench.report import HEADLINES
+
+    entries = Manifest(out).entries()
+    rows = [_row(out, e) for e in entries]
+    names = list(dict.fromkeys(name for r in rows for name in r["numbers"]))
+    data = {
+        "rows": rows,
+        "parameters": _varied(entries),
+        "names": names,
+        "shown": _headlines(names, HEADLINES),
+        "marks": MARKS,
+    }
+    import workbench.views
+
+    env = Environment(loader=FileSystemLoader(Path(workbench.views.__file__).parent), autoescape=True)
+    # inside a script element only the end of the element has to be kept out
+    text = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c")
+    file = out / "index.html"
+    write_text(file, env.get_template("batch.html.j2").render(title=out.name, data=text))
+    return file
+
+
+def _row(out: Path, e: Entry) -> dict[str, Any]:
+    found = read(out / f"{e.label}.json") if e.state == "done" else {}
+    links = {kind: f"{e.label}.{end}" for kind, end in LINKS.items() if (out / f"{e.label}.{end}").is_file()}
+    return {
+        "label": e.label,
+        "parameters": e.parameters,
+        "state": e.state,
+        "error": e.error,
+        "seconds": e.seconds,
+        "began": e.began,
+        "about": found.get("about", {}),
+        "numbers": found.get("numbers", {}),
+        "curves": found.get("curves", {}),
+        "findings": found.get("findings", []),
+        "links": links,
+    }
+
+
+LINKS = {"report": "html", "PDF": "pdf", "notebook": "ipynb", "log": "log"}
+
+
+def _varied(entries: list[Entry]) -> list[str]:
+    """Parameters that differ between jobs; all of them where there is one job."""
+    names = list(dict.fromkeys(n for e in entries for n in e.parameters))
+    if len(entries) < 2:
+        return names
+    return [n for n in names if len({json.dumps(e.parameters.get(n), default=str) for e in entries}) > 1]
+
+
+def _headlines(names: list[str], leading: Sequence[str]) -> list[str]:
+    """The first subject of each headline diagnostic, both directions of retrieval; else the first few numbers."""
+    found = []
+    for name in leading:
+        subjects = [n for n in names if n.split(" ")[0] == name and "+" not in n]
+        found += subjects[: 2 if name == "recall_at_1" else 1]
+    return found or names[:6]

@@ -1,0 +1,139 @@
+"""What is to be done: one job a cell of the grid, known by a hash of all that its result depends on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench import __version__
+from workbench.batch.parameters import checked, parameters
+from workbench.errors import InputError
+from workbench.grid import cells, label
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook with one set of parameters; its files stand at `out/label.ipynb`, `.html`, `.json` and `.log`."""
+
+    notebook: str
+    parameters: dict[str, Any]
+    out: str
+    label: str
+    key: str
+    kernel: str = ""
+    cwd: str = ""
+    to: tuple[str, ...] = ()
+
+    def file(self, ending: str) -> Path:
+        # not with_suffix: a label such as temperature=0.01 has dots of its own
+        return Path(self.out) / f"{self.label}{ending}"
+
+    @cached_property
+    def results(self) -> list[Path]:
+        """Files that a finished job has left."""
+        return [self.file(ending) for ending in (".ipynb", ".html", *(f".{kind}" for kind in self.to))]
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def plan(
+    notebook: str | Path,
+    out: str | Path,
+    *,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    runs: Sequence[Mapping[str, Any]] = (),
+    given: Mapping[str, Any] | None = None,
+    kernel: str = "",
+    to: Sequence[str] = (),
+) -> list[Job]:
+    """The jobs of a grid (every combination) or of a list of runs, each over `given`; all checked before any starts."""
+    source = Path(notebook)
+    known = parameters(source)
+    content = hashlib.sha256(source.read_bytes()).hexdigest()
+    marks: dict[str, str] = {}
+    jobs: dict[str, Job] = {}
+    for run in runs or [{}]:
+        for cell in cells(grid or {}):
+            varied = checked(source, known, {**run, **cell})
+            values = checked(source, known, {**(given or {}), **varied})
+            for value in values.values():
+                if isinstance(value, str) and value not in marks:
+                    marks[value] = fingerprint(value)
+            depends = {
+                "notebook": content,
+                "parameters": values,
+                "data": {k: marks[v] for k, v in values.items() if isinstance(v, str) and marks[v]},
+                "package": __version__,
+                "kernel": kernel,
+            }
+            key = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:16]
+            name = label(source.stem, varied)
+            if name in jobs:
+                raise InputError(f"{varied or 'no parameters'}: stands twice in what was asked for")
+            jobs[name] = Job(
+                str(source.absolute()), values, str(Path(out).absolute()), name, key, kernel, str(Path.cwd()), tuple(to)
+            )
+    return list(jobs.values())
+
+
+def fingerprint(value: str) -> str:
+    """What the data under a path are, for a parameter that names a set, a run or a file; empty for any other text."""
+    path = Path(value)
+    try:
+        if not value or not path.exists():
+            return ""
+    except OSError:  # a text too long to be a path
+        return ""
+    seal = hashlib.sha256()
+    if path.is_dir():
+        is_run, is_set = (path / "config.yaml").exists(), (path / "manifest.json").exists()
+        if not (is_run or is_set):
+            return ""  # such as a folder to write to
+        steps = sorted((path / "snapshots").glob("*/manifest.json"))
+        files = [path / "config.yaml", path / "metrics.jsonl", *steps[-1:], *sorted(path.glob("selections/*.json"))]
+        for file in files:
+            if file.is_file():
+                seal.update(file.read_bytes())
+        if is_set:
+            from workbench.datasets import load_data
+
+            seal.update(load_data(value).fingerprint.encode())
+    elif path.is_file():
+        with path.open("rb") as f:
+            seal = hashlib.file_digest(f, "sha256")
+    return seal.hexdigest()[:16]
+
+
+def read_runs(files: Sequence[Path]) -> list[dict[str, Any]]:
+    """Runs from files of parameters (YAML or JSON): a mapping is one run, a list of mappings several."""
+    runs: list[dict[str, Any]] = []
+    for file in files:
+        found = _read(file)
+        for run in found if isinstance(found, list) else [found]:
+            if not isinstance(run, dict):
+                raise InputError(f"{file}: needs parameters by name, or a list of such, not {run!r:.60}")
+            runs.append({str(k): v for k, v in run.items()})
+    return runs
+
+
+def read_grid(file: Path) -> dict[str, list[Any]]:
+    """A grid from a file: a list of values a parameter; one value stands for a list of one."""
+    found = _read(file)
+    if not isinstance(found, dict):
+        raise InputError(f"{file}: needs values by parameter, such as temperature: [0.01, 0.07]")
+    return {str(k): v if isinstance(v, list) else [v] for k, v in found.items()}
+
+
+def _read(file: Path) -> Any:
+    try:
+        return yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
+        raise InputError(f"{file}: not readable as YAML ({str(e).splitlines()[0]})") from None

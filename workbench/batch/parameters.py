@@ -1,0 +1,149 @@
+"""The typed parameters of a notebook, read from the syntax tree of its `parameters` cell; nothing is executed.
+
+papermill reads the cell line by line, which loses union types and cuts strings at a `#`.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from workbench.errors import InputError, unknown
+
+TAG = "parameters"
+PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
+MISSING = object()
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One name of the cell: its type as written or as its default shows, its default, the comment beside it."""
+
+    name: str
+    type: str
+    default: Any
+    comment: str = ""
+
+    def read(self, text: str) -> Any:
+        """A value given as text on the command line: the first reading of it that fits the type."""
+        if self.type == "str":
+            return text
+        value = _yaml(text)
+        readings = [value, text]
+        if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value):
+            readings.insert(1, float(value))  # yaml reads 1e-3 as text
+        fitting = [r for r in readings if self.allows(r)]
+        return fitting[0] if fitting else self.check(value)
+
+    def allows(self, value: Any) -> bool:
+        return not self.type or _allows(ast.parse(self.type, mode="eval").body, value)
+
+    def check(self, value: Any) -> Any:
+        """The value, if it fits the type; a whole number fits where a float is asked for."""
+        if self.allows(value):
+            return value
+        about = f" ({self.comment})" if self.comment else ""
+        raise InputError(f"parameter {self.name} is {self.type}, not {value!r}{about}")
+
+
+def parameters(notebook: str | Path) -> dict[str, Parameter]:
+    """The parameters of a notebook by name, in order; empty where it has no cell tagged `parameters`."""
+    source = next((c.source for c in load(notebook).cells if TAG in c.metadata.get("tags", [])), "")
+    try:
+        tree = ast.parse(source)
+    except SyntaxError as e:
+        raise InputError(f"{notebook}: its parameters cell is no Python (line {e.lineno}: {e.msg})") from None
+    comments = {
+        t.start[0]: t.string.lstrip("# ").strip()
+        for t in tokenize.generate_tokens(io.StringIO(source).readline)
+        if t.type == tokenize.COMMENT
+    }
+    found = {}
+    for node in tree.body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            name, kind, value = node.target.id, ast.unparse(node.annotation), node.value
+        elif isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            name, kind, value = node.targets[0].id, "", node.value
+        else:
+            continue
+        default = _literal(value)
+        if not kind and default is not MISSING and default is not None:
+            kind = type(default).__name__ if type(default).__name__ in PLAIN else ""
+        found[name] = Parameter(
+            name, kind, None if default is MISSING else default, comments.get(node.end_lineno or 0, "")
+        )
+    return found
+
+
+def load(notebook: str | Path) -> Any:
+    import nbformat
+
+    try:
+        return nbformat.read(str(notebook), as_version=4)
+    except FileNotFoundError:
+        raise InputError(f"{notebook}: no such file") from None
+    except Exception as e:  # nbformat has many ways to say that a file is no notebook
+        raise InputError(f"{notebook}: not a notebook ({str(e).splitlines()[0][:120]})") from None
+
+
+def checked(notebook: str | Path, known: Mapping[str, Parameter], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Given values, each checked against its parameter; a name that the notebook does not have is refused."""
+    if given and not known:
+        raise InputError(f"{notebook}: has no cell tagged 'parameters', so it takes none")
+    out = {}
+    for name, value in given.items():
+        if name not in known:
+            raise unknown(f"parameter of {Path(notebook).name}", name, known)
+        out[name] = known[name].check(value)
+    return out
+
+
+def _literal(node: ast.expr | None) -> Any:
+    try:
+        return MISSING if node is None else ast.literal_eval(node)
+    except ValueError:
+        return MISSING  # made by a call; what it is, only the kernel knows
+
+
+def _yaml(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _allows(tree: ast.expr, value: Any) -> bool:
+    """Whether a value fits an annotation; an annotation of an unknown kind allows everything."""
+    match tree:
+        case ast.Name(id=name) if name in PLAIN:
+            if name == "float":
+                return isinstance(value, int | float) and not isinstance(value, bool)
+            return type(value) is PLAIN[name] or (name == "tuple" and isinstance(value, list))
+        case ast.Constant(value=None):
+            return value is None
+        case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+            return _allows(left, value) or _allows(right, value)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            return any(type(c) is type(value) and c == value for c in map(_literal, _parts(choices)))
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return value is None or _allows(inner, value)
+        case ast.Subscript(value=ast.Name(id="Union"), slice=inner):
+            return any(_allows(part, value) for part in _parts(inner))
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner):
+            return isinstance(value, list) and all(_allows(inner, v) for v in value)
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, inner])):
+            return isinstance(value, dict) and all(_allows(key, k) and _allows(inner, v) for k, v in value.items())
+        case _:
+            return True
+
+
+def _parts(tree: ast.expr) -> list[ast.expr]:
+    return tree.elts if isinstance(tree, ast.Tuple) else [tree]

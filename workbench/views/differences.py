@@ -1,0 +1,91 @@
+"""Pieces of HTML for two or more spaces over the same items: verdicts, paired differences, how a sweep moved."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from workbench.comparison import Comparison
+from workbench.views import figures
+from workbench.views.document import drawn, number
+
+SHOWN = 20
+
+
+def verdicts(found: Comparison) -> str:
+    return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in found.sentences) + "</ul>"
+
+
+def paired(found: Comparison) -> str:
+    """B minus A over the same queries, with its interval over families."""
+    rows = "".join(
+        f"<tr><td>{escape(r['name'])}<br><span class='null'>{escape(' → '.join(r['modalities']))}</span></td>"
+        f"<td class='num'>{number(r['a'])}</td><td class='num'>{number(r['b'])}</td>"
+        f"<td class='num'>{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]</td>"
+        f"<td class='num'>+{r['won']} −{r['lost']}</td><td>{escape(r['verdict'])}</td></tr>"
+        for r in found.paired.to_dict("records")
+    )
+    top = "<tr><th></th><th>A</th><th>B</th><th>B − A [95 %]</th><th>won, lost</th><th>B is</th></tr>"
+    return f"<table>{top}{rows}</table>"
+
+
+def shared(found: Comparison) -> str:
+    """How alike the two spaces are, in all their dimensions."""
+    rows = "".join(
+        f"<tr><td>{escape(r['name'])} <span class='null'>{escape(r['modality'])}</span></td>"
+        f"<td class='num'>{number(r['value'])}</td>"
+        f"<td class='num null'>null {number(r['null_low'])} … {number(r['null_high'])}</td></tr>"
+        for r in found.shared.to_dict("records")
+    )
+    return f"<table>{rows}</table>"
+
+
+def moved_most(found: Comparison) -> Any:
+    """The share of each item's neighbours that changed, a histogram a modality."""
+    named = {c.removeprefix("changed "): found.items[c] for c in found.items if c.startswith("changed ")}
+    return figures.drift(named)
+
+
+def slices(found: Comparison) -> str:
+    """The paired difference within each value of a column; empty where none was asked for."""
+    if not len(found.slices):
+        return ""
+    by = found.slices.columns[1]
+    rows = "".join(
+        f"<tr><td>{escape(str(r[by]))} <span class='null'>{escape(' → '.join(r['modalities']))}</span></td>"
+        f"<td class='num'>{r['n']:,}</td>"
+        f"<td class='num'>{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]</td></tr>"
+        for r in found.slices.sort_values("value").to_dict("records")
+    )
+    return f"<h3>R@1 by {escape(by)}</h3><table><tr><th></th><th>n</th><th>B − A [95 %]</th></tr>{rows}</table>"
+
+
+def settings(run: Any) -> str:
+    """The configuration of a run as a table."""
+    flat = {k: v for k, v in run.config.items() if not isinstance(v, dict)}
+    for part in ("train", "objective"):
+        flat |= {f"{part}.{k}": v for k, v in (run.config.get(part) or {}).items()}
+    rows = "".join(f"<tr><td>{escape(k)}</td><td class='num'>{escape(str(v))}</td></tr>" for k, v in flat.items())
+    return f"<details><summary>every setting</summary><table>{rows}</table></details>"
+
+
+def moves(frame: Any) -> str:
+    """How each recipe moved the space from the first look to the last: a figure a quantity."""
+    parts = []
+    for name in frame["name"].unique():
+        parts += [f"<h3>{escape(name)}</h3>", drawn(figures.changes(frame[frame["name"] == name], name))]
+    return "".join(parts)
+
+
+def surfaces(frame: Any, rows: str, columns: str) -> list[Any]:
+    """The last value of each quantity over two settings of a sweep, a heat map a quantity."""
+    import pandas as pd
+
+    said = frame["run"].str.extractall(r"-([\w.]+)=([^-]+)").reset_index(level=1, drop=True)
+    cells = pd.DataFrame({n: said.loc[said[0] == n, 1].astype(float) for n in (rows, columns)})
+    out = []
+    for name in frame["name"].unique():
+        own = frame[frame["name"] == name].join(cells)
+        matrix = own.pivot(index=rows, columns=columns, values="final").sort_index().sort_index(axis=1)
+        out.append(figures.heat(matrix, f"{name}: {rows} down, {columns} across"))
+    return out
