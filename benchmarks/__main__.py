@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks import sweep, terms
+from benchmarks import batch, sweep, terms
 from benchmarks.drawing import log_log
 from benchmarks.timing import machine
 
@@ -26,6 +26,7 @@ def main() -> None:
         terms.tiled_contrast,
         terms.loop_overhead,
         sweep.ranks,
+        batch.overhead,
     ):
         found = part()
         rows += found

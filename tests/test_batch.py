@@ -361,6 +361,7 @@ def test_what_is_lost_or_forced_is_done_again(tmp_path):
     assert len(batch(source, out).entries) == 1
 
 
+@pytest.mark.slow
 def test_a_dask_cluster_does_the_same_jobs(tmp_path):
     from distributed import LocalCluster
 

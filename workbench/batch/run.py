@@ -78,15 +78,14 @@ def batch(
         todo = [j for j in jobs if j.label not in skipped]
         stop, bar = threading.Event(), _Bar(len(jobs), len(skipped))
         if dask:
-            done = on_dask(todo, dask, resources=resources or {}, timeout=timeout, told=bar.began)
+            done = on_dask(todo, dask, resources=resources or {}, timeout=timeout, began=bar.began, ended=bar.ended)
         else:
-            done = locally(todo, places, timeout=timeout, stop=stop, told=bar.began)
+            done = locally(todo, places, timeout=timeout, stop=stop, began=bar.began, ended=bar.ended)
         last = 0.0
         try:
             with _terminated_as_interrupt():
                 for entry in done if todo else ():
                     summary.entries.append(entry)
-                    bar.ended(entry)
                     if time.monotonic() - last > FRESH:
                         last = time.monotonic()
                         _index(out)

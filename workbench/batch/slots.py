@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from queue import SimpleQueue
 from threading import Event
@@ -14,6 +14,7 @@ from workbench.batch.manifest import Entry
 from workbench.batch.supervise import supervise
 from workbench.errors import InputError
 
+Told = Callable[[Any], None]
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -39,7 +40,7 @@ def _whole(text: str | None, otherwise: int) -> int:
 
 
 def locally(
-    jobs: Sequence[Job], places: Sequence[Mapping[str, str]], *, timeout: float, stop: Event, told: Any
+    jobs: Sequence[Job], places: Sequence[Mapping[str, str]], *, timeout: float, stop: Event, began: Told, ended: Told
 ) -> Iterator[Entry]:
     """Jobs on the slots of this machine, one a slot at a time; entries as they end."""
     free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
@@ -50,9 +51,11 @@ def locally(
         if stop.is_set():
             return None
         place = free.get()
-        told(job)
+        began(job)
         try:
-            return supervise(job, place, timeout=timeout, stop=stop)
+            entry = supervise(job, place, timeout=timeout, stop=stop)
+            ended(entry)
+            return entry
         finally:
             free.put(place)
 
@@ -69,7 +72,7 @@ def locally(
 
 
 def on_dask(
-    jobs: Sequence[Job], scheduler: str, *, resources: Mapping[str, float], timeout: float, told: Any
+    jobs: Sequence[Job], scheduler: str, *, resources: Mapping[str, float], timeout: float, began: Told, ended: Told
 ) -> Iterator[Entry]:
     """The same jobs as tasks of a Dask cluster, whose workers see the output folder and need nothing else of here."""
     from workbench.cluster import connected
@@ -89,9 +92,11 @@ def on_dask(
             for job in jobs
         ]
         for job in jobs:
-            told(job)
+            began(job)
         try:
             for f in finished(futures):
-                yield f.result()
+                entry = f.result()
+                ended(entry)
+                yield entry
         finally:
             client.cancel(futures)

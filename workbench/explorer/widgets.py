@@ -182,7 +182,8 @@ class Explorer(w.VBox):
             self._diagnosing()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        text = self.findings.value + still(self.scene) + self.pairs.html.value
+        known = self.findings.value if self.scene.study.diagnosed else ""
+        text = known + still(self.scene) + self.pairs.html.value
         return _kept(super()._repr_mimebundle_(**kwargs), text, self.scene)
 
     # -- the selection ---------------------------------------------------------------------------------------------

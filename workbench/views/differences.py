@@ -69,6 +69,27 @@ def settings(run: Any) -> str:
     return f"<details><summary>every setting</summary><table>{rows}</table></details>"
 
 
+def about(found: Comparison) -> str:
+    """What was compared, with what and where."""
+    import platform
+
+    import torch
+
+    from workbench import __version__
+
+    a = found.about
+    rows = {
+        "A": f"{a['a']}   data {a['fingerprints'][0]}",
+        "B": f"{a['b']}   data {a['fingerprints'][1]}",
+        "items in both": f"{a['items']:,}; left out of A {a['left_out'][0]:,}, of B {a['left_out'][1]:,}",
+        "further seeds of A": f"{a['seeds']}" + ("" if a["seeds"] else ", so there is no floor for a difference"),
+        "versions": f"workbench {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+    }
+    body = "".join(f"<tr><td>{escape(k)}</td><td class='num'>{escape(v)}</td></tr>" for k, v in rows.items())
+    return f"<table>{body}</table>"
+
+
 def moves(frame: Any) -> str:
     """How each recipe moved the space from the first look to the last: a figure a quantity."""
     parts = []
@@ -87,5 +108,6 @@ def surfaces(frame: Any, rows: str, columns: str) -> list[Any]:
     for name in frame["name"].unique():
         own = frame[frame["name"] == name].join(cells)
         matrix = own.pivot(index=rows, columns=columns, values="final").sort_index().sort_index(axis=1)
+        matrix.columns, matrix.index = ([f"{v:g}" for v in axis] for axis in (matrix.columns, matrix.index))
         out.append(figures.heat(matrix, f"{name}: {rows} down, {columns} across"))
     return out

@@ -212,18 +212,18 @@ def _thieves(report: Report, direction: str, by_id: Any) -> dict[str, str]:
 def report_body(report: Report, items: Any = None) -> str:
     parts = ["<h2>Findings</h2>", findings(report)]
     parts += [question(report, family) for family in QUESTIONS]
-    parts += [worst(report, items), "<h2>What was run</h2>", about(report), definitions(report)]
+    parts += [worst(report, items), definitions(report)]
     return "".join(parts)
 
 
 def heading(report: Report, title: str = "") -> str:
-    """Title and the first sentence, as the verdict in one line."""
+    """Title, the first sentence as the verdict in one line, and what was run."""
     a = report.about
     title = (
         title or f"{a.get('run') or Path(str(a['source'])).name}: {a['items']:,} items, {', '.join(a['modalities'])}"
     )
     lead = report.findings[0].sentence if report.findings else ""
-    return f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>'
+    return f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{about(report)}'
 
 
 def training(run: Any) -> str:

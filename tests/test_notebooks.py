@@ -1,0 +1,102 @@
+"""Every shipped notebook, executed with tiny parameters by papermill in a batch; what stays when it is exported."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import nbformat
+import pytest
+
+import workbench as wb
+from tests.browser import needs_browser, opened
+from workbench.batch import Manifest, batch, parameters
+from workbench.notebooks import folder
+
+SHIPPED = sorted(p.stem for p in folder().glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def executed(tmp_path_factory):
+    """Each notebook once, on small sets, with the recipes that are quickest to train."""
+    root = tmp_path_factory.mktemp("notebooks")
+    a = wb.testing.planted(items=80, gap=0.4).save(root / "a")
+    b = wb.testing.planted(items=80, gap=0.2, seed=1).save(root / "b")
+    small = {"data": str(a), "modalities": ["image", "text"], "steps": 4}
+    given = {
+        "report": {"set": str(a), "only": ["recall_at_1", "modality_gap", "median_rank"]},
+        "compare": {"a": str(a), "b": str(b)},
+        "train": {"data": str(a), "steps": 4, "settings": {"batch": 16}, "out": str(root / "run")},
+        "explore": {"set": str(a)},
+        "objectives": small | {"recipes": ["infonce", "siglip"], "seeds": 2, "out": str(root / "objectives")},
+        "sweep": small | {"temperatures": [0.05, 0.5], "batches": [8, 16], "seeds": 1, "out": str(root / "sweep")},
+    }
+    out = root / "out"
+    for name, values in given.items():
+        found = batch(folder() / f"{name}.ipynb", out, given=values)
+        assert found.ok, [e.error for e in found.failed]
+    return out
+
+
+def test_each_notebook_has_typed_commented_parameters_and_no_outputs():
+    for name in SHIPPED:
+        found = parameters(folder() / f"{name}.ipynb")
+        assert found, name
+        assert all(p.type and p.comment for p in found.values()), name
+        for cell in nbformat.read(folder() / f"{name}.ipynb", as_version=4).cells:
+            assert not cell.get("outputs"), name
+            assert cell.get("execution_count") is None, name
+            if cell.cell_type == "code":
+                assert "def " not in cell.source, f"{name}: a notebook calls the package, it defines nothing"
+
+
+def test_each_notebook_runs_and_hands_on_its_numbers(executed):
+    assert sorted(e.label for e in Manifest(executed).entries()) == SHIPPED
+    for name in SHIPPED:
+        page = (executed / f"{name}.html").read_text()
+        assert "Traceback" not in page
+        assert len(page) > 20_000, name
+        assert json.loads((executed / f"{name}.json").read_text())["numbers"], name
+
+
+def test_the_comparison_is_that_of_the_package(executed):
+    found = wb.compare(executed.parent / "a", executed.parent / "b")
+    told = json.loads((executed / "compare.json").read_text())["numbers"]
+    for r in found.paired.to_dict("records"):
+        assert told[f"{r['name']} {' '.join(r['modalities'])}"]["value"] == pytest.approx(r["value"])
+
+
+@pytest.mark.parametrize("_", [pytest.param(None, marks=needs_browser)])
+def test_an_exported_explorer_is_a_map_that_lives_without_python(executed, tmp_path, _):
+    with opened(tmp_path / "profile") as page:
+        page.goto((executed / "explore.html").as_uri())
+        stage = page.locator(".wbm .stage").first
+        stage.wait_for()
+        page.wait_for_function("document.querySelector('.wbm .stage').__map.count() === 160")
+        assert "20 selected" in page.locator(".wbm .chip").first.inner_text()
+        assert stage.evaluate("e => e.__map.picked()") == 40
+        stage.scroll_into_view_if_needed()
+        box = stage.bounding_box()
+        stage.focus()
+        page.keyboard.press("Escape")
+        page.wait_for_function("document.querySelector('.wbm .stage').__map.picked() === 0")
+        page.keyboard.press("s")
+        page.mouse.move(box["x"] + 5, box["y"] + 5)
+        page.mouse.down()
+        for x, y in ((0.5, 0.01), (0.5, 0.99), (0.01, 0.99)):
+            page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+        page.mouse.up()
+        page.wait_for_function("document.querySelector('.wbm .stage').__map.picked() > 0")
+        assert page.locator("table", has_text="recall at 1").count() >= 1, "the what-if table stays"
+        if shots := os.environ.get("WORKBENCH_SHOT"):
+            page.screenshot(path=f"{shots}/explore_export.png", full_page=True)
+
+
+@pytest.mark.parametrize("_", [pytest.param(None, marks=needs_browser)])
+def test_a_report_is_printed_to_pdf(executed, tmp_path, _):
+    from workbench.notebooks import to_pdf
+
+    out = to_pdf(executed / "report.html", tmp_path / "report.pdf")
+    raw = out.read_bytes()
+    assert raw[:5] == b"%PDF-"
+    assert len(raw) > 30_000, "figures are in it"
