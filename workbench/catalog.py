@@ -91,12 +91,29 @@ def _fits() -> list[dict[str, Any]]:
     return [{"name": r["data"], "summary": r["recipes"]} for r in table()]
 
 
+def _formats() -> list[dict[str, Any]]:
+    """Formats that are read, told by content, and those that are written."""
+    from workbench.formats import READERS, WRITERS
+
+    names = list(dict.fromkeys([*READERS, *WRITERS]))
+    return [
+        {
+            "name": n,
+            "summary": READERS[n][0] if n in READERS else WRITERS[n][0],
+            "read": "yes" if n in READERS else "",
+            "written": "yes" if n in WRITERS else "",
+        }
+        for n in names
+    ]
+
+
 CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "diagnostics": _diagnostics,
     "rules": _rules,
     "interventions": _interventions,
     "fits": _fits,
     "recipes": _recipes,
+    "formats": _formats,
 }
 COLUMNS = {
     "rules": ("name", "summary", "false alarms", "power"),
@@ -104,6 +121,7 @@ COLUMNS = {
     "fits": ("name", "summary"),
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
     "recipes": ("name", "summary", "paper", "modalities", "minimum"),
+    "formats": ("name", "summary", "read", "written"),
 }
 
 

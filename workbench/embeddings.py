@@ -24,6 +24,14 @@ from workbench.errors import InputError, unknown
 FORMAT, VERSION = "workbench.embedding_set", 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 SPLITS = ("train", "validation", "test")
+CODES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+}
 CHECK_ROWS = 65_536  # rows looked at together when a set is checked or hashed: bounds the memory of both
 
 
@@ -237,8 +245,6 @@ class EmbeddingSet:
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the set as a folder; what was there is replaced whole or, after a crash, not at all."""
-        from safetensors.torch import save_file
-
         path = Path(path).absolute()
         if path.exists() and not (path / "manifest.json").exists():
             raise InputError(f"{path}: exists and is no embedding set; choose another name, nothing was written")
@@ -250,7 +256,7 @@ class EmbeddingSet:
                 tensors = {"vectors": x.contiguous()}
                 if name in self._rows:
                     tensors["rows"] = self._rows[name]
-                save_file(tensors, staging / f"{name}.safetensors")
+                write_safetensors(staging / f"{name}.safetensors", tensors)
                 tables[name] = {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
             self.items.to_parquet(staging / "items.parquet", index=False)
             manifest = {
@@ -323,6 +329,22 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
         raise InputError(f"{file}: no such file") from None
     except Exception as e:
         raise InputError(f"{file}: truncated or not safetensors ({_first_line(e)})") from None
+
+
+def write_safetensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Tensors by name, some rows at a time, so that what is mapped from disk is never whole in memory."""
+    header, at = {}, 0
+    for name, x in tensors.items():
+        size = x.numel() * x.element_size()
+        header[name] = {"dtype": CODES[x.dtype], "shape": list(x.shape), "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    with file.open("wb") as f:
+        f.write(len(raw).to_bytes(8, "little") + raw)
+        for x in tensors.values():
+            for start in range(0, len(x), CHECK_ROWS):
+                f.write(x[start : start + CHECK_ROWS].contiguous().view(torch.uint8).numpy().data)
 
 
 def replace_folder(new: Path, path: Path) -> None:

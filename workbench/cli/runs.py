@@ -200,7 +200,9 @@ def demo(
 
 @app.command()
 def catalog(
-    what: Annotated[str, typer.Argument(help="diagnostics, rules, interventions, fits or recipes")] = "diagnostics",
+    what: Annotated[
+        str, typer.Argument(help="diagnostics, rules, interventions, fits, recipes or formats")
+    ] = "diagnostics",
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
 ) -> None:
     """List what there is: diagnostics with null and cost, the doctor's rules with what was measured, recipes."""

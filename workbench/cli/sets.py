@@ -14,7 +14,7 @@ from workbench.errors import InputError
 
 @app.command()
 def diagnose(
-    data: Annotated[Path, typer.Argument(help="a set: folder, .parquet, .npz, .safetensors, folder of .npy, or a run")],
+    data: Annotated[Path, typer.Argument(help="a set, a run, or a file in any format of 'workbench catalog formats'")],
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write every result and finding to this file")
     ] = None,

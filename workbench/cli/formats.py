@@ -1,0 +1,58 @@
+"""Commands that bring files of other tools in, and write them: import and convert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from workbench.cli.base import app, pair, say
+from workbench.errors import InputError
+
+
+@app.command("import")
+def import_(
+    sources: Annotated[list[Path], typer.Argument(help="files or folders; 'workbench catalog formats' lists them")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder of the set; one that is there is replaced")],
+    image: Annotated[str, typer.Option(help="column or array of the image vectors")] = "",
+    text: Annotated[str, typer.Option(help="… of the text vectors")] = "",
+    audio: Annotated[str, typer.Option(help="… of the audio vectors")] = "",
+    modality: Annotated[list[str] | None, typer.Option(help="any other as name=column; repeat, in order")] = None,
+    label: Annotated[str, typer.Option(help="column of the classes")] = "",
+    id_: Annotated[str, typer.Option("--id", help="column that names every item once")] = "",
+) -> None:
+    """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
+
+    workbench import embeddings/*.parquet -o set --image clip_image --text clip_text --label class
+
+    workbench import image.npy text.npy metadata.csv -o set
+    """
+    from workbench.formats import Reading, import_set
+
+    named = {m: c for m, c in (("image", image), ("text", text), ("audio", audio)) if c}
+    for name, column in (pair(m, "--modality") for m in modality or []):
+        if name in named:
+            raise InputError(f"--modality {name}: said twice")
+        named[name] = column
+    es, said = import_set(sources, out, Reading(named, id_, label))
+    for line in said:
+        say(f"guessed  {line}")
+    shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)
+    say(f"{out}   {len(es):,} items · {shape} · columns {', '.join(map(str, es.items))}")
+    say(f"next  workbench diagnose {out}")
+
+
+@app.command()
+def convert(
+    data: Annotated[Path, typer.Argument(help="a set, a run, or a file in any format that is read")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="the file, or for some formats the folder")],
+    to: Annotated[str, typer.Option(help="parquet, atlas, projector, npz, …: 'workbench catalog formats'")],
+) -> None:
+    """Write a set so that another tool opens it, such as Embedding Atlas or TensorBoard's projector.
+
+    workbench convert runs/a -o map.parquet --to atlas
+    """
+    from workbench.formats import load, write
+
+    say(str(write(load(data), out, to)))

@@ -1,0 +1,42 @@
+"""What a reader hands on: arrays that are there at once, or a table that comes in batches."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from workbench.errors import InputError
+
+
+@dataclass
+class Arrays:
+    """Arrays by name, whatever can be sliced: two or three axes are vectors, one axis is a column of the items."""
+
+    arrays: Mapping[str, Any]
+    source: str
+    columns: Any = None  # a frame of the items, where the format has one
+    rows: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Table:
+    """Record batches of one schema; columns of lists of numbers are vectors."""
+
+    schema: Any
+    batches: Callable[[], Iterator[Any]]
+    count: int | None
+    source: str
+
+
+def needed(module: str, extra: str, what: str) -> Any:
+    """A library that a format needs, or the one command that installs it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise InputError(f"{what} needs {module}: pip install 'workbench[{extra}]'") from None
+
+
+def first_line(e: Exception) -> str:
+    return str(e).strip().splitlines()[0][:160] if str(e).strip() else type(e).__name__
