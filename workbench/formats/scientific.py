@@ -102,17 +102,17 @@ def _annotated(file: Path, f: Any) -> Arrays:
 def _frame(group: Any, file: Path) -> pd.DataFrame:
     """A frame as AnnData stores it: its index as `id`, then columns of numbers, text, categories, nullable values."""
     index = group.attrs["_index"]
-    columns = {"id": _plain(group[index], str(index), file).astype(str)}
+    columns: dict[str, Any] = {"id": _plain(group[index], str(index), file).astype(str)}
     for name in group.attrs.get("column-order", []):
         node = group[name]
         if hasattr(node, "dtype"):
             columns[str(name)] = _plain(node, str(name), file)
         elif "categories" in node:
             codes, known = node["codes"][...], _plain(node["categories"], str(name), file)
-            columns[str(name)] = np.where(codes >= 0, known[np.maximum(codes, 0)].astype(object), None)
+            columns[str(name)] = [known[c] if c >= 0 else None for c in codes]
         elif "values" in node:
-            values = _plain(node["values"], str(name), file).astype(object)
-            columns[str(name)] = np.where(node["mask"][...], None, values)
+            values = _plain(node["values"], str(name), file).tolist()
+            columns[str(name)] = [None if gone else v for v, gone in zip(values, node["mask"][...], strict=True)]
     return pd.DataFrame(columns)
 
 

@@ -76,6 +76,10 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
             r = reader(file)
             every = r if hasattr(r, "__iter__") else (r.get_batch(k) for k in range(r.num_record_batches))
             for batch in every:
+                try:
+                    batch.validate(full=True)  # offsets that point outside would be followed
+                except pa.ArrowInvalid as e:
+                    raise InputError(f"{file}: damaged Arrow ({first_line(e)})") from None
                 for start in range(0, batch.num_rows, BATCH):
                     yield batch.slice(start, BATCH)
 
@@ -168,6 +172,10 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[np.ndarray
         raise InputError(
             f"{source}: column {name!r} has {int(column.value_lengths()[odd].as_py())} numbers at row {start + odd} "
             f"but {width} before; all vectors of a modality need one length"
+        )
+    if not width:
+        raise InputError(
+            f"{source}: column {name!r} has a vector of no numbers at row {start}; leave it missing instead"
         )
     flat = column.drop_null().flatten()
     if flat.null_count:
