@@ -56,3 +56,39 @@ def convert(
     from workbench.formats import load, write
 
     say(str(write(load(data), out, to)))
+
+
+@app.command()
+def embed(
+    table: Annotated[Path, typer.Argument(help="Parquet, .csv, .tsv or .jsonl with raw columns")],
+    out: Annotated[Path, typer.Option("-o", "--out", help="folder of the set")],
+    model: Annotated[list[str], typer.Option(help="LIBRARY/MODEL for all, or modality=LIBRARY/MODEL; repeat")],
+    image: Annotated[str, typer.Option(help="column of pictures: bytes, or paths beside the table")] = "",
+    text: Annotated[str, typer.Option(help="column of texts; a list is several captions of one item")] = "",
+    audio: Annotated[str, typer.Option(help="column of sounds: .wav bytes, or paths")] = "",
+    modality: Annotated[list[str] | None, typer.Option(help="another: sketch:image=column; repeat")] = None,
+    layers: Annotated[str, typer.Option(help="all: keep the mean hidden state of every layer")] = "",
+    batch: Annotated[int, typer.Option(help="rows at once")] = 64,
+    device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
+) -> None:
+    """Embed the raw columns of a table; a call that was cut short goes on where it stopped. Nothing is downloaded.
+
+    workbench embed coco.parquet --image image --text captions --model open_clip/ViT-B-32@laion2b_s34b_b79k -o coco
+
+    Libraries: transformers, sentence_transformers, open_clip, timm, model2vec, use, efficientnet_lite0.
+    """
+    from workbench.encoders import embed_table
+
+    if layers not in ("", "all"):
+        raise InputError(f"--layers {layers}: all, or leave it out")
+    columns = {m: c for m, c in (("image", image), ("text", text), ("audio", audio)) if c}
+    columns |= dict(pair(m, "--modality") for m in modality or [])
+    named = dict(pair(m, "--model") for m in model if "=" in m.split("/")[0])
+    plain = [m for m in model if "=" not in m.split("/")[0]]
+    if len(plain) > 1 or (plain and named):
+        raise InputError("--model: one for all, or one for each modality as modality=LIBRARY/MODEL")
+    es = embed_table(
+        table, columns, plain[0] if plain else named, out, batch=batch, layers=layers == "all", device=device
+    )
+    shape = ", ".join(f"{m} {'×'.join(map(str, es[m].shape))}" for m in es.modalities)
+    say(f"{out}   {len(es):,} items · {shape}\nnext  workbench diagnose {out}")

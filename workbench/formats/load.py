@@ -245,6 +245,16 @@ class _Rows:
 
 
 def _of_table(table: Table, reading: Reading, scratch: Path | None = None) -> EmbeddingSet:
+    try:
+        return _gathered(table, reading, scratch)
+    except InputError:
+        raise
+    except (ValueError, OverflowError, ArithmeticError, NotImplementedError, OSError) as e:
+        # such as text that is not UTF-8: what a damaged table holds shows only when it is looked at
+        raise InputError(f"{table.source}: damaged, or of a kind that is not read ({first_line(e)})") from e
+
+
+def _gathered(table: Table, reading: Reading, scratch: Path | None) -> EmbeddingSet:
     import pyarrow as pa
 
     listed = {f.name: f.type for f in table.schema if tables.is_vector(f.type)}

@@ -48,6 +48,8 @@ def _plain(node: Any, name: str, file: Path) -> np.ndarray:
 
 
 def _measure(file: Path, name: str, opened: int, stored: int) -> None:
+    # a damaged header may declare more than the file has
+    stored = min(stored, file.stat().st_size) if file.is_file() else stored
     if opened > SMALL and opened > SWELL * max(stored, 1):
         raise InputError(
             f"{file}: {name!r} holds {stored:,} bytes that open to {opened:,}: no set of embeddings shrinks so"
