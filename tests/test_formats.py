@@ -233,6 +233,49 @@ def test_a_lancedb_table_is_a_lance_dataset(tmp_path):
     assert kind_of(tmp_path / "table.lance") == "lance"
 
 
+def test_rows_of_a_database_cursor(tmp_path):
+    import sqlite3
+
+    from workbench.formats.stores import cursor_rows, from_rows
+
+    es = small()
+    with sqlite3.connect(":memory:") as base:
+        base.execute("create table t (key text, label text, image text, text text)")
+        for k in range(N):  # as pgvector writes them
+            image = "[" + ",".join(repr(float(v)) for v in es["image"][k]) + "]"
+            text = None if k == 2 else "[" + ",".join(repr(float(v)) for v in es["text"][k]) + "]"
+            base.execute("insert into t values (?, ?, ?, ?)", (f"a{k}", es.items["label"][k], image, text))
+        found = cursor_rows(base.cursor(), "select * from t")
+        back = from_rows(found, {"image": "image", "text": "text"}, id="key")
+    base.close()
+    assert torch.equal(back["image"], es["image"])
+    assert back.rows("text").tolist() == [0, 1, 3, 4, 5, 6]
+    assert back.items["id"].tolist() == es.items["id"].tolist()
+    with pytest.raises(InputError, match="no vector"):
+        from_rows([{"id": 1, "image": "[a,b]"}], {"image": "image"})
+
+
+def test_a_qdrant_collection():
+    qdrant = pytest.importorskip("qdrant_client")
+    from workbench.formats.stores import from_rows, qdrant_rows
+
+    es = small()
+    client = qdrant.QdrantClient(":memory:")
+    models = qdrant.models
+    size = {m: models.VectorParams(size=es[m].shape[1], distance=models.Distance.DOT) for m in es.modalities}
+    client.create_collection("c", vectors_config=size)
+    client.upsert(
+        "c",
+        [
+            models.PointStruct(id=k, vector={m: es[m][k].tolist() for m in es.modalities}, payload={"label": f"l{k}"})
+            for k in range(N)
+        ],
+    )
+    back = from_rows(qdrant_rows(client, "c"))
+    assert torch.equal(back["text"], es["text"])
+    assert back.items["label"].tolist() == [f"l{k}" for k in range(N)]
+
+
 # -- bringing in -------------------------------------------------------------------------------------------------------
 
 

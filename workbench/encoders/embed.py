@@ -34,12 +34,12 @@ def embed_table(
     layers: bool = False,
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Embed columns of a table and save the set at `out`.
+    """Embed columns of a table and save the set at `out`; a call that was cut short goes on where it stopped.
 
     `columns`: modality → column; its kind (image, text, audio) is the modality's name or what follows a colon, as
-    in `{"sketch:image": "sketch_png"}`. Images and sounds are bytes or paths beside the table. A missing value is a missing
-    modality, a list several rows (captions). `models`: one encoder by name, or one a modality. A call that was cut
-    short goes on where it stopped; `layers` keeps the mean hidden state of every layer.
+    in `{"sketch:image": "sketch_png"}`. Images and sounds are bytes or paths beside the table. A missing value is a
+    missing modality, a list several rows (captions). `models`: one encoder by name, or one a modality. `layers`
+    keeps the mean hidden state of every layer.
     """
     frame, home = _read(table)
     plans = [_plan(m, c, frame, models) for m, c in columns.items()]

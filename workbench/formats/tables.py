@@ -29,7 +29,7 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
     opened = []
     for file in files:
         try:
-            opened.append(pq.ParquetFile(file))
+            opened.append(pq.ParquetFile(file, pre_buffer=False))  # it would keep the whole file
         except Exception as e:
             raise InputError(f"{file}: truncated or not Parquet ({first_line(e)})") from None
 

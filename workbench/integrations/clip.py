@@ -1,0 +1,57 @@
+"""For training scripts in the manner of open_clip: the numbers of their evaluation, and the ones that they lack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.accumulator import Accumulator
+from workbench.report import HEADLINES, Report
+
+NAMES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "median_rank": "median_rank"}
+
+
+def clip_metrics(
+    image_features: Tensor, text_features: Tensor, logit_scale: Any = None, *, ids: Sequence[Any] | None = None
+) -> dict[str, float]:
+    """In the place of open_clip's `get_clip_metrics`: its keys, and the gap, alignment and uniformity beside them.
+
+    Where open_clip counts ranks from 0 and lets ties win, ranks here begin with 1 and a tie counts half, so that a
+    collapsed model scores chance. `logit_scale` is taken and not used: it changes no rank.
+    """
+    seen = Accumulator([*NAMES, "modality_gap", "alignment", "uniformity"])
+    seen.update({"image": image_features, "text": text_features}, ids=ids)
+    return _flat(seen.compute())
+
+
+def evaluate_clip(
+    model: Any,
+    batches: Iterable[tuple[Tensor, Tensor]],
+    *,
+    device: str = "cpu",
+    only: Sequence[str] | None = None,
+) -> Report:
+    """The report of an open_clip model over batches of (images, tokenised texts), as its loaders give them."""
+    seen = Accumulator(list(only or HEADLINES))
+    was = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            for images, texts in batches:
+                image, text = model.encode_image(images.to(device)), model.encode_text(texts.to(device))
+                seen.update({"image": image, "text": text})
+    finally:
+        model.train(was)
+    return seen.compute()
+
+
+def _flat(report: Report) -> dict[str, float]:
+    out = {}
+    for r in report.frame[report.frame["reason"].isna()].to_dict("records"):
+        name, subject = NAMES.get(r["name"], r["name"]), r["modalities"]
+        key = f"{'_to_'.join(subject)}_{name}" if r["name"] in NAMES else " ".join([name, *subject])
+        out[key] = float(r["value"])
+    return out

@@ -1,0 +1,76 @@
+"""Any diagnostic as a `torchmetrics.Metric`: in a `MetricCollection`, merged, and gathered over ranks."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.suite import diagnose
+from workbench.errors import InputError, unknown
+
+
+class DiagnosticMetric(Metric):
+    """One diagnostic over everything that was seen: `update(image, text)`, rows i of each the same item.
+
+    `modalities` names the arguments of `update`, in order. A diagnostic of one modality takes the first, one of a
+    direction goes from the first to the second. `compute` gives a scalar, NaN where it does not apply; `report` all
+    the rest. Rows are kept on the metric's device; parameters of the diagnostic are given by name.
+
+    >>> metric = DiagnosticMetric("modality_gap")
+    >>> metric.update(torch.eye(4), -torch.eye(4))
+    >>> float(metric.compute())
+    1.0
+    """
+
+    is_differentiable = False
+    full_state_update = False
+
+    def __init__(self, name: str, modalities: tuple[str, ...] = ("image", "text"), **params: Any) -> None:
+        super().__init__()
+        known = diagnostics()
+        if name not in known:
+            raise unknown("diagnostic", name, known)
+        on = known[name].on
+        least = {"modality": 1, "pair": 2, "direction": 2, "triple": 3}.get(on, 2)
+        if len(modalities) < least:
+            raise InputError(f"{name} is of a {on}: it needs at least {least} modalities, not {len(modalities)}")
+        # after torchmetrics' own start, which sets what it tells about itself
+        self.name, self.modalities, self.params = name, tuple(modalities), params
+        self.subject = self.modalities[: least if on in ("modality", "pair", "direction", "triple") else None]
+        for m in self.modalities:
+            self.add_state(f"rows_{m}", default=[], dist_reduce_fx="cat")
+
+    @property
+    def higher_is_better(self) -> bool | None:  # type: ignore[override]
+        """Of the diagnostic; nothing where neither end is better."""
+        return {"higher": True, "lower": False}.get(diagnostics()[self.name].better or "")
+
+    def update(self, *rows: Tensor) -> None:
+        """A batch: a tensor (B, d) a modality."""
+        if len(rows) != len(self.modalities) or len({len(x) for x in rows}) != 1:
+            shapes = ", ".join(str(tuple(x.shape)) for x in rows)
+            raise InputError(f"update takes {', '.join(self.modalities)} with one row an item, not {shapes}")
+        for m, x in zip(self.modalities, rows, strict=True):
+            getattr(self, f"rows_{m}").append(x.detach().float())
+
+    def report(self) -> Any:
+        """The report on this diagnostic: interval, null, n."""
+        whole = {}
+        for m in self.modalities:
+            state = getattr(self, f"rows_{m}")
+            if isinstance(state, list) and not state:
+                raise InputError(f"{self.name}: nothing to compute; call update with at least one batch first")
+            whole[m] = torch.cat(state) if isinstance(state, list) else state
+        used = {m: x.cpu() for m, x in whole.items() if m in self.subject}
+        return diagnose(used, only=[self.name], params={self.name: self.params})
+
+    def compute(self) -> Tensor:
+        frame = self.report().frame
+        rows = frame[frame["modalities"].map(lambda s: tuple(s) == self.subject)]
+        value = float(rows["value"].iloc[0]) if len(rows) else math.nan
+        return torch.tensor(value, dtype=torch.float64 if self.device.type != "mps" else torch.float32)
