@@ -87,6 +87,11 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
 
     `seeds`: further sets of A's recipe that differ only in their seed; the spread of R@1 between these and A is the
     floor below which a difference means nothing. `by`: a column of the items for the table of slices.
+
+    >>> import workbench as wb
+    >>> found = compare(wb.testing.planted(items=60), wb.testing.planted(items=60, cosine=0.1))
+    >>> found.paired.loc[0, "verdict"]
+    'lower'
     """
     one, two = (as_set(x) for x in (a, b))
     one, two = (x.layer(x.layers - 1) if x.layers else x for x in (one, two))

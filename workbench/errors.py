@@ -12,6 +12,9 @@ class InputError(ValueError):
     """One clear sentence for the person at the keyboard: what is wrong, where, and how to mend it.
 
     The command line prints it without a traceback and exits with 2.
+
+    >>> print(unknown("recipe", "infonse", ["infonce", "siglip"]))
+    no recipe named 'infonse': did you mean 'infonce'? there are infonce, siglip
     """
 
 

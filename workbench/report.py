@@ -64,6 +64,11 @@ class Report:
 
     `frame`: a row a value, with the columns of the JSON; `items`: a line an item, a column a per-item diagnostic;
     `arrays`: curves by (name, modalities); `about`: what was run; `findings`: the doctor's sentences, worst first.
+
+    >>> import workbench as wb
+    >>> report = wb.diagnose(wb.testing.planted(gap=0.5), only=["modality_gap"])
+    >>> round(report.value("modality_gap", "image", "text"), 6)
+    0.5
     """
 
     def __init__(

@@ -28,6 +28,13 @@ def slices(
 
     Retrieval keeps the whole gallery, and only its queries are sliced, so that slices can be compared; `within=True`
     cuts the gallery too. Everything else is computed on the items of the slice alone.
+
+    >>> import workbench as wb
+    >>> es = wb.testing.planted(items=60)
+    >>> es.items["kind"] = ["a", "b"] * 30
+    >>> frame = slices(es, "kind", only=["recall_at_1"])
+    >>> sorted(frame["kind"].unique())
+    ['a', 'b']
     """
     es = as_set(data)
     if by not in es.items:
@@ -77,6 +84,12 @@ def layers(data: Any, *, only: Sequence[str] | None = None, **settings: Any) -> 
     """Diagnostics of every layer of a set whose rows have layers: a row a layer, diagnostic and subject.
 
     By default rank and cone, and the cluster indices where roles are given.
+
+    >>> import torch
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> frame = layers({"text": torch.randn(40, 3, 8, generator=draw)}, only=["effective_rank"])
+    >>> frame["layer"].tolist()
+    [0, 1, 2]
     """
     es = as_set(data)
     only = only or (LAYERED if settings.get("roles") else LAYERED[2:])

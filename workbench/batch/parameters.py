@@ -25,7 +25,11 @@ MISSING = object()
 
 @dataclass(frozen=True)
 class Parameter:
-    """One name of the cell: its type as written or as its default shows, its default, the comment beside it."""
+    """One name of the cell: its type as written or as its default shows, its default, the comment beside it.
+
+    >>> Parameter("temperature", "float | None", None).read("1e-2")
+    0.01
+    """
 
     name: str
     type: str

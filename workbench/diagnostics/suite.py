@@ -42,6 +42,11 @@ def diagnose(
     statistics sample their queries against the whole gallery and say so; `exact=True` forces the full sweep.
     `executor`: `local`, `ddp` (ranks of an initialised process group) or `dask` (the cluster at `scheduler`, or one
     started here): the same plan, so the same answer.
+
+    >>> import torch
+    >>> report = diagnose({"image": torch.eye(8), "text": torch.eye(8)}, only=["recall_at_1"])
+    >>> report.value("recall_at_1", "image", "text")
+    1.0
     """
     es = as_set(data)
     if layer is not None and not es.layers:

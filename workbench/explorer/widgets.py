@@ -259,5 +259,9 @@ def explore(data: Any, *, view: str = "", colour: str = "modality") -> Explorer:
 
     A widget made of ordinary ipywidgets: `.map`, `.view`, `.colour`, `.search`, `.pairs`. `.selection` is a frame of
     the selected items, `.select(ids)` moves the map, `.save(name)` keeps it in the run, `.what_if()` gives sliders.
+
+    >>> import workbench as wb
+    >>> explore(wb.testing.planted(items=60)).view.value
+    'gap axis'
     """
     return Explorer(study(data), view=view, colour=colour)

@@ -55,6 +55,12 @@ def load(path: str | os.PathLike[str]) -> EmbeddingSet:
     Arrays of two or three axes are modalities, arrays of one axis are columns of the items (`id`, `family`, `split`,
     labels). In tables, columns of lists of numbers are modalities, and the rest are columns of the items; a missing
     list is a missing modality. `read` says what is what where names differ, `import_set` needs little memory.
+
+    >>> import tempfile
+    >>> import workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(wb.testing.planted(items=10).save(f"{folder}/set")).modalities
+    ('image', 'text')
     """
     path = Path(path)
     if (path / "manifest.json").is_file() and not (path / "_versions").exists():

@@ -46,7 +46,14 @@ def writer(name: str, what: str) -> Callable[[Callable[[EmbeddingSet, Path], Non
 
 
 def write(es: EmbeddingSet, out: str | Path, to: str) -> Path:
-    """Write a set in a format by name: one of `WRITERS`."""
+    """Write a set in a format by name: one of `WRITERS`.
+
+    >>> import tempfile
+    >>> import workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     len(wb.load(write(wb.testing.planted(items=10), f"{folder}/set.parquet", "parquet")))
+    10
+    """
     if to not in WRITERS:
         raise unknown("format to write", to, WRITERS)
     return WRITERS[to][1](es, Path(out))

@@ -22,6 +22,10 @@ class Batch:
     key row of each query. `present` {name: (B,) bool}: rows that exist, where a modality may be missing.
     `negatives` {name: (B, H, d)} mined, `labels` (B,), `teacher` {name: (B, d')} frozen or averaged vectors,
     `tokens` {name: (B, T, d)} with `tokens_present` {name: (B, T) bool}.
+
+    >>> batch = Batch({"image": torch.eye(3), "text": torch.eye(3)})
+    >>> len(batch), batch.anchor
+    (3, 'image')
     """
 
     modalities: Mapping[str, Tensor]

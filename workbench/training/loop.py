@@ -54,6 +54,13 @@ def train(
     touched. The same seed gives the same run; `resume=True` goes on from the last checkpoint to the same result.
     `devices` above 1 starts as many processes, which share each batch and see all of it in the loss. `own` modules
     take the place of named towers: `{"image": my_module}`, from the modality's rows to `dim` numbers.
+
+    >>> import tempfile
+    >>> import workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = train("infonce", data=wb.testing.planted(items=80), out=f"{folder}/run", steps=2, batch=8)
+    ...     sorted(run.snapshots)
+    [0, 2]
     """
     from lightning_fabric import Fabric
 

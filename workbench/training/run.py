@@ -24,7 +24,15 @@ KEPT = 2  # checkpoints: the newest, and the one before in case the newest was c
 
 
 class Run:
-    """A folder that training writes and everything else reads, while it is written or years after."""
+    """A folder that training writes and everything else reads, while it is written or years after.
+
+    >>> import tempfile
+    >>> import workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     made = wb.train("infonce", data=wb.testing.planted(items=80), out=f"{folder}/run", steps=2, batch=8)
+    ...     Run(made.path).steps
+    2
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
