@@ -33,8 +33,7 @@ def page(tmp_path):
 
 
 def report_of(run):
-    split = "test" if (run.path / "reports" / "test" / "report.json").exists() else "validation"
-    return run.report(split)
+    return run.report("validation")
 
 
 def test_landing_lists_the_runs_and_a_click_opens_one(page, server, demo_runs):

@@ -272,7 +272,7 @@ def test_a_killed_kernel_and_a_killed_worker_are_said(tmp_path):
 
     def runs(x):
         try:
-            cells = json.loads((out / f"small-x={x}.ipynb").read_text())["cells"]
+            cells = json.loads((out / "running" / f"small-x={x}.ipynb").read_text())["cells"]
         except (OSError, ValueError):
             return False
         return cells[-1]["metadata"].get("papermill", {}).get("status") == "running"
@@ -319,7 +319,7 @@ def test_a_polite_end_stops_everything(tmp_path):
     assert whole.returncode == 130
     assert "interrupted" in said
     assert not marked(out)
-    assert all(e.state == "failed" for e in Manifest(out).entries())
+    assert all(e.state == "stopped" for e in Manifest(out).entries())
 
 
 def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(tmp_path):
@@ -359,6 +359,37 @@ def test_what_is_lost_or_forced_is_done_again(tmp_path):
     assert len(batch(source, out, force=True).entries) == 1
     (out / "manifest" / "small.json").write_text("{")  # as a machine that went down may leave it
     assert len(batch(source, out).entries) == 1
+
+
+def test_other_shared_parameters_are_other_results(tmp_path):
+    source, out = notebook(tmp_path), tmp_path / "out"
+    for how, ok in (("well", True), ("badly", False), ("well", True)):
+        found = batch(source, out, grid={"x": [2]}, given={"how": how})
+        assert found.ok is ok
+    assert found.skipped, "the first is still there"
+    assert sorted(e.state for e in Manifest(out).entries()) == ["done", "failed"]
+
+
+def test_what_is_stopped_leaves_what_was_there(tmp_path):
+    source, out = notebook(tmp_path), tmp_path / "out"
+    assert batch(source, out).ok
+    before = (out / "small.html").read_bytes()
+    whole = subprocess.Popen(command(str(source), "-o", str(out), "--force"), env=os.environ | {"SLOWLY": "60"})
+    eventually(lambda: marked(out), 40)
+    whole.send_signal(signal.SIGINT)
+    assert whole.wait(60) == 130
+    assert (out / "small.html").read_bytes() == before
+    assert Manifest(out).entry("small").state == "done"
+    assert batch(source, out).skipped
+
+
+def test_numbers_that_are_none_do_not_break_the_index(tmp_path):
+    body = "from workbench.batch import record\nrecord(numbers={'a': {'value': float('nan'), 'high': float('inf')}})"
+    out = tmp_path / "out"
+    assert batch(notebook(tmp_path, CELL, body), out).ok
+    data = (out / "index.html").read_text().split('id="data">')[1].split("</script>")[0]
+    strict = json.loads(data, parse_constant=lambda x: pytest.fail(f"{x} is no JSON"))
+    assert strict["rows"][0]["numbers"]["a"] == {"value": None, "high": None}
 
 
 @pytest.mark.slow

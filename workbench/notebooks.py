@@ -69,7 +69,7 @@ def execute(
             )
     except papermill.PapermillExecutionError as e:
         write_text(page, to_html(out))
-        raise InputError(f"{out}: cell {e.exec_count} failed with {e.ename}: {e.evalue}") from None
+        raise InputError(f"cell {e.exec_count} failed with {e.ename}: {e.evalue}") from None
     write_text(page, to_html(out))
     for kind in to:
         PRINTED[kind](page, _beside(out, f".{kind}"))
@@ -123,7 +123,14 @@ def to_html(notebook: Path) -> str:
 
     nb = nbformat.read(notebook, as_version=4)
     parts = []
+    failed = any(o.output_type == "error" for c in nb.cells for o in c.get("outputs", []))
+    if failed:
+        given = nb.metadata.get("papermill", {}).get("parameters", {})
+        said = ", ".join(f"{k} = {v!r}" for k, v in given.items())
+        parts.append(f"<h1>{escape(notebook.stem)} failed</h1><p>{escape(said)}</p>")
     for cell in nb.cells:
+        if any(t.startswith("papermill-error") for t in cell.metadata.get("tags", [])):
+            continue  # its own markers, in markup that is for notebooks
         if cell.cell_type == "markdown":
             parts.append(_markdown(cell.source))
         for output in cell.get("outputs", []):

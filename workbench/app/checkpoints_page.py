@@ -49,7 +49,10 @@ class CheckpointsScreen:
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."
         )
         left = pn.Column(
-            self.visit.picture(), pn.Row(self.player, self.play, self.last), hint, sizing_mode="stretch_width"
+            self.visit.picture(),
+            pn.Row(self.player, self.play, self.last, margin=(12, 0, 0, 0)),
+            hint,
+            sizing_mode="stretch_width",
         )
         if self.player.value != self.steps[-1]:
             self._show()

@@ -89,7 +89,10 @@ class ClustersScreen:
             pn.pane.HTML(cards.framed(f"<table>{table}</table>")),
             pn.pane.Plotly(figures.heat(matrix, "cosine of the classes' centroids"), config=PLOT, height=380),
             pn.Row(
-                caption(f"{len(self.wrong):,} of {len(es):,} items lie nearer to another class's centroid"), self.show
+                caption(
+                    f"{len(self.wrong):,} of {len(es):,} items lie nearer to another class's centroid (a row's own part in its centroid left out)"
+                ),
+                self.show,
             ),
             pn.pane.HTML(
                 cards.framed(f"<div style='max-height:260px;overflow:auto'><table>{head}{listed}</table></div>")

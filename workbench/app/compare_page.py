@@ -123,7 +123,7 @@ class CompareScreen:
         names = self.a.study.name, self.b.study.name
         title = head(f"A {escape(names[0])} &nbsp; against &nbsp; B {escape(names[1])}")
         about = caption(
-            f"{self.found.about['items']:,} items in both. Differences are B minus A over the same items, intervals over families. "
+            f"{self.found.about['items']:,} items in both{self._split()}. Differences are B minus A over the same items, intervals over families. "
             "One seed each says nothing of the recipes: <span class='num'>workbench compare A B --seed …</span> sets the floor."
         )
         bar = pn.Row(self.view_picker, self.direction, self.drift, self.flips, self.morph)
@@ -139,8 +139,14 @@ class CompareScreen:
             pn.pane.HTML(cards.framed(ALIKE + differences.shared(self.found))),
             pn.pane.Plotly(differences.moved_most(self.found), config=PLOT, height=300),
         )
-        under = pn.Row(left, right, self.card, margin=(14, 0, 0, 0))
+        for column, width in ((left, 520), (right, 440), (self.card, 420)):
+            column.sizing_mode, column.width = "fixed", width
+        under = pn.FlexBox(left, right, self.card, margin=(14, 0, 0, 0), gap="24px")
         return pn.Column(title, bar, maps, under, sizing_mode="stretch_width")
+
+    def _split(self) -> str:
+        splits = {s.study.split for s in (self.a, self.b) if s.study.split}
+        return f", of the {' and '.join(sorted(splits))} split" if splits else ""
 
     # -- events ----------------------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ class Entry:
     name: str
     path: Path
     is_run: bool
+    split: str = "validation"
 
     @cached_property
     def run(self) -> Run:
@@ -30,19 +31,20 @@ class Entry:
     def study(self) -> Study | None:
         """Its study; nothing while a run has no snapshot."""
         if not self.is_run:
-            return _study(self.path, 0)
-        return _study(self.path, self.run.steps) if self.run.snapshots else None
+            return _study(self.path, 0, "")
+        return _study(self.path, self.run.steps, self.split) if self.run.snapshots else None
 
 
 @lru_cache(maxsize=KEPT)
-def _study(path: Path, steps: int) -> Study:
-    return study(path)
+def _study(path: Path, steps: int, split: str) -> Study:
+    return study(path, split or "validation")
 
 
 class Library:
     """The paths given to `workbench serve`; looked through anew for each page, so that new runs appear."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], split: str = "validation") -> None:
+        self.split = split
         self.paths = [p.absolute() for p in paths]
         if not self.entries():
             said = ", ".join(map(str, paths))
@@ -57,7 +59,7 @@ class Library:
                     name = p.name if kind == "run" else p.stem
                     while name in found and found[name].path != p:
                         name += "'"
-                    found[name] = Entry(name, p, kind == "run")
+                    found[name] = Entry(name, p, kind == "run", self.split)
         return found
 
     def ready(self) -> None:

@@ -38,8 +38,8 @@ class RunScreen:
         self.on = pmui.Button(label="›", variant="outlined", size="small", width=44, sizing_mode="fixed")
         self.back.on_click(lambda _: self._step(-1))
         self.on.on_click(lambda _: self._step(1))
-        self.rival = pmui.Select(label="nearer than its match", options={}, width=190, size="small")
-        self.verdict = pmui.Select(label="it is", options=list(VERDICTS), width=130, size="small")
+        self.rival = pmui.Select(label="nearer than its match", options={}, width=170, size="small")
+        self.verdict = pmui.Select(label="it is", options=list(VERDICTS), width=120, size="small")
         self.write = pmui.Button(
             label="judge", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
@@ -54,7 +54,7 @@ class RunScreen:
 
     def view(self) -> Any:
         left = pn.Column(
-            head("Findings"), *[self._finding(f) for f in self.study.report.findings], width=350, sizing_mode="fixed"
+            head("Findings"), *[self._finding(f) for f in self.study.report.findings], width=310, sizing_mode="fixed"
         )
         left.append(pn.pane.HTML(cards.framed(self._numbers())))
         evidence = pmui.Tabs(
@@ -71,7 +71,7 @@ class RunScreen:
             self.judged,
             self.back_off,
             evidence,
-            width=440,
+            width=420,
             sizing_mode="fixed",
         )
         return pn.Row(left, self.visit.picture(), right, sizing_mode="stretch_width")
@@ -87,18 +87,21 @@ class RunScreen:
         for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
             name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
-        about = "value [95 % interval]; null: what the same items give when pairs are dealt at random"
+        about = (
+            "value [95 % interval]; null: what there is when there is nothing to see, as with pairs dealt at random for "
+            "retrieval, on an even sphere for uniformity and rank"
+        )
         return f"<h4>Numbers</h4><p class='caption'>{about}</p><table>{''.join(rows)}</table>"
 
     # -- findings --------------------------------------------------------------------------------------------------
 
     def _finding(self, f: Finding) -> Any:
-        text = pn.pane.HTML(cards.framed(f"<ul>{cards.sentence(f)}</ul>"), width=265, sizing_mode="fixed")
+        text = pn.pane.HTML(cards.framed(f"<ul>{cards.sentence(f)}</ul>"), width=235, sizing_mode="fixed")
         if not f.evidence:
             return text
         button = pmui.Button(label="show", variant="text", size="small", width=50, sizing_mode="fixed")
         button.on_click(lambda _: self.show(f))
-        return pn.Row(text, button, sizing_mode="fixed", width=340)
+        return pn.Row(text, button, sizing_mode="fixed", width=300)
 
     def show(self, f: Finding) -> None:
         """View, colour and selection that let one see what a finding says."""

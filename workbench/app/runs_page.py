@@ -22,9 +22,15 @@ from workbench.views.document import number
 
 EVERY = 2_000  # milliseconds between looks at the folders
 FRESH = 120  # seconds since the last line of a log that still counts as training
-SHOWN = {"modality_gap": "gap", "alignment": "alignment ↓", "uniformity": "uniformity ↓", "effective_rank": "rank ↑"}
+SHOWN = {
+    "modality_gap": "gap",
+    "alignment": "alignment ↓",
+    "uniformity": "uniformity ↓",
+    "effective_rank": "effective rank ↑",
+}
 # exactly two runs are compared, so there is nothing that ticks them all
 NO_TICK_ALL = ".tabulator-header input[type=checkbox] { display: none; }"
+PALE = ".tabulator-row.tabulator-selected { background: #e8f1f8 !important; color: inherit !important; }"
 
 
 class RunsScreen:
@@ -42,7 +48,7 @@ class RunsScreen:
             sizing_mode="stretch_width",
             configuration={"columnDefaults": {"headerSort": False}},
             row_height=56,
-            stylesheets=[NO_TICK_ALL],
+            stylesheets=[NO_TICK_ALL, PALE],
         )
         self.compare = pmui.Button(
             label="compare the two ticked",
@@ -58,9 +64,9 @@ class RunsScreen:
     def view(self) -> Any:
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
         hint = caption(
-            "Click a name to open it, tick two to compare them. R@1 both ways between the first two modalities, with its "
+            f"Click a name to open it, tick two to compare them. Runs by their {self.library.split} items. R@1 both ways between the first two modalities, with its "
             "95 % interval; where a diagnostic has several subjects, the smallest and the largest value. ↑ more is better, "
-            "↓ less is. ● fault, ○ warning, · fine: point at the mark for the sentence."
+            "↓ less is. Point at the doctor's word for the sentence."
         )
         if pn.state.curdoc is not None:
             pn.state.add_periodic_callback(self._look, period=EVERY)
@@ -118,9 +124,9 @@ def _cells(
     if findings:
         worst = findings[0]
         hue = "#D55E00" if worst.severity != "info" else "inherit"
-        mark = (
-            f'<span style="color:{hue};font-size:16px" title="{escape(worst.sentence)}">{MARKS[worst.severity]}</span>'
-        )
+        count = sum(f.severity == worst.severity for f in findings)
+        said = "fine" if worst.severity == "info" else f"{count} {worst.severity}{'s' * (count > 1)}"
+        mark = f'<span style="color:{hue}" title="{escape(worst.sentence)}">{MARKS[worst.severity]} {said}</span>'
     values = {label: _range(_values(report, look, name)) for name, label in SHOWN.items()}
     return {
         "run": link,

@@ -90,7 +90,7 @@ def _study(entry: Entry, *, alone: bool) -> Any:
         f"data <span class='num'>{escape(about['fingerprint'])}</span>"
     )
     makers = {"run": RunScreen, "what if": WhatIfScreen, "clusters": ClustersScreen, "table": TableScreen}
-    if s.run is not None:
+    if s.run is not None and s.split == "validation":  # snapshots are of the probe
         makers["checkpoints"] = CheckpointsScreen
     names = [n for n in SCREENS if n in makers]
     first = _asked("screen") or "run"
@@ -134,9 +134,10 @@ def serve(
     oauth: str = "",
     no_auth: bool = False,
     origins: Sequence[str] = (),
+    split: str = "validation",
 ) -> None:
     """Serve until interrupted. Beyond this machine only with a password, with OAuth, or where --no-auth is said."""
-    library = Library(paths)  # a folder with nothing in it is said before a port is taken
+    library = Library(paths, split)  # a folder with nothing in it is said before a port is taken
     password = password or os.environ.get("WORKBENCH_PASSWORD", "")
     if address not in LOCAL and not (password or oauth or no_auth):
         raise InputError(

@@ -52,8 +52,8 @@ class Visit:
         place = self.study.map(VIEWS[self.scene.view])
         if self.scene.projection is not place:
             self.scene.place(place)
-        bar = pn.Row(self.view, self.colour, self.search, self.similar, margin=(8, 0, 0, 0))
-        return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=480)
+        bar = pn.FlexBox(self.view, self.colour, self.search, self.similar, margin=(8, 0, 0, 0), align_items="center")
+        return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=440)
 
     def say(self, text: str) -> None:
         self.note.object = cards.framed(f'<span class="caption">{escape(text)}</span>') if text else ""

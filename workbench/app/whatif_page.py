@@ -56,7 +56,8 @@ class WhatIfScreen:
         hint = caption(
             f"{small}Linear views move along with the sliders; a UMAP has no place for what it was not made of."
         )
-        under = pn.Row(pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise))
+        sliders = pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise)
+        under = pn.Row(*sliders, margin=(12, 0, 0, 0))
         left = pn.Column(self.visit.picture(), under, hint, sizing_mode="stretch_width")
         self.update()
         return pn.Row(

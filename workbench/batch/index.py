@@ -25,6 +25,7 @@ def write_index(out: Path) -> Path:
     data = {
         "rows": rows,
         "parameters": _varied(entries),
+        "shared": _shared(entries),
         "names": names,
         "shown": _headlines(names, HEADLINES),
         "marks": MARKS,
@@ -66,6 +67,14 @@ def _varied(entries: list[Entry]) -> list[str]:
     if len(entries) < 2:
         return names
     return [n for n in names if len({json.dumps(e.parameters.get(n), default=str) for e in entries}) > 1]
+
+
+def _shared(entries: list[Entry]) -> list[tuple[str, Any]]:
+    """Parameters that all jobs have alike, where they are not empty."""
+    if len(entries) < 2:
+        return []
+    varied = set(_varied(entries))
+    return [(n, v) for n, v in entries[0].parameters.items() if n not in varied and v not in ("", [], {}, None)]
 
 
 def _headlines(names: list[str], leading: Sequence[str]) -> list[str]:

@@ -78,10 +78,22 @@ def plan(
             name = label(source.stem, varied)
             if name in jobs:
                 raise InputError(f"{varied or 'no parameters'}: stands twice in what was asked for")
+            if _taken(Path(out), name, str(source.absolute()), values):
+                # what is varied is the same, what all share is not: the other results stay
+                shared = json.dumps([str(source.absolute()), values], sort_keys=True, default=str)
+                name = f"{name}-{hashlib.sha256(shared.encode()).hexdigest()[:6]}"
             jobs[name] = Job(
                 str(source.absolute()), values, str(Path(out).absolute()), name, key, kernel, str(Path.cwd()), tuple(to)
             )
     return list(jobs.values())
+
+
+def _taken(out: Path, name: str, notebook: str, values: Mapping[str, Any]) -> bool:
+    """Whether a label stands for another notebook or other parameters in this folder already."""
+    from workbench.batch.manifest import Manifest
+
+    e = Manifest(out).entry(name)
+    return e is not None and (e.notebook, e.parameters) != (notebook, json.loads(json.dumps(values, default=str)))
 
 
 def fingerprint(value: str) -> str:
@@ -136,4 +148,6 @@ def _read(file: Path) -> Any:
     try:
         return yaml.safe_load(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
-        raise InputError(f"{file}: not readable as YAML ({str(e).splitlines()[0]})") from None
+        mark = getattr(e, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark else ""
+        raise InputError(f"{file}{where}: not readable as YAML ({str(e).splitlines()[0]})") from None

@@ -13,12 +13,12 @@ from typing import Any
 from workbench.batch.jobs import Job
 from workbench.files import write_text
 
-DONE, FAILED, RUNNING = "done", "failed", "running"
+DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
 
 
 @dataclass
 class Entry:
-    """What is known of a job: `state` is running, done or failed; `error` is a sentence."""
+    """What is known of a job: `state` is running, done, failed or stopped; `error` is a sentence."""
 
     key: str
     label: str
@@ -61,8 +61,12 @@ class Manifest:
         e.began, e.host, e.pid = datetime.now(UTC).isoformat(timespec="seconds"), socket.gethostname(), os.getpid()
         return self._write(e)
 
-    def end(self, e: Entry, *, seconds: float, error: str = "") -> Entry:
-        e.state, e.seconds, e.error = FAILED if error else DONE, round(seconds, 2), error
+    def end(self, e: Entry, *, seconds: float, error: str = "", state: str = "") -> Entry:
+        e.state, e.seconds, e.error = state or (FAILED if error else DONE), round(seconds, 2), error
+        return self._write(e)
+
+    def put_back(self, e: Entry) -> Entry:
+        """The entry that stood before a job was begun and then stopped."""
         return self._write(e)
 
     def _write(self, e: Entry) -> Entry:

@@ -55,7 +55,8 @@ class Parameter:
         if self.allows(value):
             return value
         about = f" ({self.comment})" if self.comment else ""
-        raise InputError(f"parameter {self.name} is {self.type}, not {value!r}{about}")
+        such = ", such as [a, b]" if self.type.startswith("list") else ""
+        raise InputError(f"parameter {self.name} is {self.type}{such}, not {value!r}{about}")
 
 
 def parameters(notebook: str | Path) -> dict[str, Parameter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,16 +33,27 @@ def record(
         return
     found: dict[str, Any] = {"about": about, "numbers": {}, "curves": {}, "findings": []}
     if report is not None:
+        from workbench.views.figures import subject
+
         found["about"] = {k: report.about[k] for k in ("items", "fingerprint", "source") if k in report.about} | about
         found["findings"] = [{"severity": f.severity, "sentence": f.sentence} for f in report.findings]
         for row in report.to_dict()["results"]:
             if row["reason"] is None:
-                kept = {k: row[k] for k in ("value", "low", "high", "null_low", "null_high")}
+                kept = {k: row[k] for k in ("value", "low", "high", "null_low", "null_high")} | {"of": subject(row)}
                 found["numbers"][" ".join([row["name"], *row["modalities"]])] = kept
     for name, value in (numbers or {}).items():
         found["numbers"][name] = dict(value) if isinstance(value, Mapping) else {"value": value}
     found["curves"] = {name: [float(x) for x in values] for name, values in (curves or {}).items()}
-    write_text(Path(place), json.dumps(found, ensure_ascii=False, default=str) + "\n")
+    write_text(Path(place), json.dumps(_finite(found), ensure_ascii=False, allow_nan=False, default=str) + "\n")
+
+
+def _finite(x: Any) -> Any:
+    """JSON knows neither NaN nor infinity."""
+    if isinstance(x, Mapping):
+        return {str(k): _finite(v) for k, v in x.items()}
+    if isinstance(x, list | tuple):
+        return [_finite(v) for v in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 def read(file: Path) -> dict[str, Any]:

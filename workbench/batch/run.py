@@ -14,7 +14,7 @@ from typing import Any
 
 from workbench.batch.index import write_index
 from workbench.batch.jobs import Job, plan
-from workbench.batch.manifest import DONE, Entry, Manifest
+from workbench.batch.manifest import DONE, STOPPED, Entry, Manifest
 from workbench.batch.slots import locally, on_dask, slots
 from workbench.batch.supervise import end_orphans
 from workbench.errors import InputError, unknown
@@ -33,11 +33,11 @@ class Summary:
 
     @property
     def failed(self) -> list[Entry]:
-        return [e for e in self.entries if e.state != DONE]
+        return [e for e in self.entries if e.state not in (DONE, STOPPED)]
 
     @property
     def ok(self) -> bool:
-        return not self.failed and not self.missing
+        return not self.missing and all(e.state == DONE for e in self.entries)
 
 
 def batch(
@@ -64,7 +64,7 @@ def batch(
     """
     out = Path(out).absolute()
     jobs = plan(notebook, out, grid=grid, runs=runs, given=given, kernel=kernel, to=to)
-    _check(kernel, to)
+    check(kernel, to, timeout)
     places = slots(workers, gpus)
     if out.exists() and not out.is_dir():
         raise InputError(f"{out}: is a file; -o names a folder")
@@ -97,11 +97,14 @@ def batch(
     return summary
 
 
-def _check(kernel: str, to: Sequence[str]) -> None:
+def check(kernel: str, to: Sequence[str], timeout: float) -> None:
+    """Whether what was asked for can be had at all."""
     from jupyter_client.kernelspec import KernelSpecManager
 
     from workbench.notebooks import PRINTED, browser
 
+    if timeout < 0:
+        raise InputError(f"--timeout {timeout:g}: seconds from 0 on; 0 is without limit")
     known = KernelSpecManager().find_kernel_specs()
     if kernel and kernel not in known:
         raise unknown("kernel", kernel, known)
@@ -172,8 +175,8 @@ class _Bar:
     def ended(self, entry: Entry) -> None:
         with self._lock:
             self.running -= 1
-            self.failed += entry.state != DONE
-            if entry.state != DONE:
+            self.failed += entry.state not in (DONE, STOPPED)
+            if entry.state not in (DONE, STOPPED):
                 self.bar.write(f"failed  {entry.label}: {entry.error}")
             self.bar.update()
             self._say()

@@ -18,12 +18,13 @@ from typing import Any
 import psutil
 
 from workbench.batch.jobs import Job
-from workbench.batch.manifest import FAILED, Entry, Manifest
+from workbench.batch.manifest import FAILED, RUNNING, STOPPED, Entry, Manifest
 from workbench.batch.results import PLACE
 
 MARK = "WORKBENCH_JOB"  # stands in the environment of a worker and of everything that it starts
 POLL = 0.1
-STOPPED = "stopped; it is done again on the next call"
+STOPPED_SAID = "stopped; it is done again on the next call"
+UNDER_WAY = "running"  # folder inside the output folder of what is being made
 
 
 def supervise(
@@ -31,14 +32,17 @@ def supervise(
 ) -> Entry:
     """Do a job in a process of its own; whatever happens to that process, the others go on and the entry says it."""
     manifest = Manifest(job.out)
-    entry = manifest.begin(job)
-    for old in (job.file(".json"), *job.results):
-        old.unlink(missing_ok=True)  # so that nothing old stands beside a new failure
+    before, entry = manifest.entry(job.label), manifest.begin(job)
+    # what is there stays until there is something new
+    work = replace(job, out=str(Path(job.out) / UNDER_WAY))
+    for old in _files(work):
+        old.unlink(missing_ok=True)
+    work.file(".log").parent.mkdir(parents=True, exist_ok=True)
     start, mark = time.monotonic(), f"{job.key}-{os.getpid()}-{time.time_ns()}"
     with tempfile.TemporaryDirectory(prefix="workbench-ipython-") as home:
-        env = os.environ | {"IPYTHONDIR": home, **(environment or {}), MARK: mark, PLACE: str(job.file(".json"))}
+        env = os.environ | {"IPYTHONDIR": home, **(environment or {}), MARK: mark, PLACE: str(work.file(".json"))}
         error = ""
-        with job.file(".log").open("w") as log:
+        with work.file(".log").open("w") as log:
             # a session of its own: Ctrl-C reaches this process, which ends the workers itself
             worker = subprocess.Popen(
                 [sys.executable, "-m", "workbench.batch.worker"],
@@ -52,13 +56,13 @@ def supervise(
             )
             try:
                 assert worker.stdin is not None
-                worker.stdin.write(json.dumps(job.to_dict()) + "\n")
+                worker.stdin.write(json.dumps(work.to_dict()) + "\n")
                 worker.stdin.flush()
                 while worker.poll() is None and not error:
                     if timeout and time.monotonic() - start > timeout:
-                        error = f"took longer than {timeout:g} seconds and was killed{_where(job)}"
+                        error = f"took longer than {timeout:g} seconds and was killed{_where(work)}"
                     elif stop is not None and stop.is_set():
-                        error = STOPPED
+                        error = STOPPED_SAID
                     else:
                         time.sleep(POLL)
             except BrokenPipeError:
@@ -69,11 +73,23 @@ def supervise(
                 with contextlib.suppress(BrokenPipeError):
                     worker.stdin.close()  # type: ignore[union-attr]
     seconds = time.monotonic() - start
-    error = error or _why(worker.returncode, job)
+    error = error or _why(worker.returncode, work)
     try:
-        return manifest.end(entry, seconds=seconds, error=error)
+        if error == STOPPED_SAID and before is not None and before.state != RUNNING:
+            manifest.put_back(before)
+            return replace(entry, state=STOPPED, seconds=seconds, error=error)
+        for new, old in zip(_files(work), _files(job), strict=True):
+            if new.exists():
+                os.replace(new, old)
+            else:
+                old.unlink(missing_ok=True)  # so that nothing old stands beside a new failure
+        return manifest.end(entry, seconds=seconds, error=error, state=STOPPED if error == STOPPED_SAID else "")
     except OSError as e:  # such as a full disk: the manifest cannot say it, the summary does
         return replace(entry, state=FAILED, seconds=seconds, error=error or f"{e.filename}: {e.strerror}")
+
+
+def _files(job: Job) -> list[Path]:
+    return [job.file(ending) for ending in (".log", ".json")] + job.results
 
 
 def _why(code: int, job: Job) -> str:
@@ -135,7 +151,7 @@ def end_orphans(out: Path) -> int:
             env = p.environ()
         except (psutil.Error, OSError):
             continue
-        if MARK in env and Path(env.get(PLACE, "")).parent == out:
+        if MARK in env and Path(env.get(PLACE, "")).parent == out / UNDER_WAY:
             keeper = int(env[MARK].split("-")[1])
             if not psutil.pid_exists(keeper):
                 marks[env[MARK]] = None

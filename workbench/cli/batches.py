@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.base import app, pair, say
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 
 
 @app.command()
@@ -31,7 +31,7 @@ def batch(
     dask: Annotated[str, typer.Option(help="address of a Dask scheduler whose workers see --out")] = "",
     resource: Annotated[list[str] | None, typer.Option(help="with --dask, what a notebook needs: GPU=1")] = None,
     force: Annotated[bool, typer.Option("--force/--resume", help="do finished work again, or leave it out")] = False,
-    dry_run: Annotated[bool, typer.Option(help="check everything, list the jobs, run none")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="check everything, list the jobs, run none")] = False,
 ) -> None:
     """Execute a notebook over a grid of parameters, in processes that cannot take each other down.
 
@@ -43,9 +43,13 @@ def batch(
     from workbench.batch import Manifest, parameters, plan
     from workbench.batch import batch as run_batch
     from workbench.batch.jobs import read_grid, read_runs
+    from workbench.batch.run import check
+    from workbench.batch.slots import slots
 
     shipped = notebooks.folder() / f"{notebook}.ipynb"
     source = shipped if shipped.is_file() and not Path(notebook).exists() else Path(notebook)
+    if not source.exists() and not source.suffix:
+        raise unknown("notebook", notebook, sorted(p.stem for p in notebooks.folder().glob("*.ipynb")))
     known = parameters(source)
 
     def read(text: str, option: str) -> tuple[str, Any]:
@@ -60,6 +64,8 @@ def batch(
     runs = read_runs(listed or [])
     if dry_run:
         jobs = plan(source, out, grid=values, runs=runs, given=given, kernel=kernel)
+        check(kernel, to or (), timeout)
+        slots(workers, [g for g in gpus.split(",") if g])
         manifest = Manifest(out)
         for job in jobs:
             say(f"{'done   ' if manifest.finished(job) else 'to do  '} {job.label}")
@@ -82,8 +88,8 @@ def batch(
     done = len(found.entries) - len(found.failed)
     kept = f", {len(found.skipped)} done before" if found.skipped else ""
     say(f"{done} done{kept}, {len(found.failed)} failed   {found.out / 'index.html'}")
-    for e in found.failed:
-        say(f"  {e.label}: {e.error}   (log {found.out / f'{e.label}.log'})")
+    if found.failed:
+        say(f"what each said stands in {found.out}/….log; the same command does them again")
     if not found.ok:
         raise typer.Exit(1)
 

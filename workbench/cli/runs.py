@@ -174,8 +174,9 @@ def serve(
     show: Annotated[bool, typer.Option(help="open a browser")] = False,
     address: Annotated[str, typer.Option(help="where to listen; others need a password")] = "127.0.0.1",
     oauth: Annotated[str, typer.Option(help="a provider that Panel knows, such as github; keys by PANEL_OAUTH_…")] = "",
-    no_auth: Annotated[bool, typer.Option(help="let everybody in who reaches the address")] = False,
+    no_auth: Annotated[bool, typer.Option("--no-auth", help="let everybody in who reaches the address")] = False,
     origin: Annotated[list[str] | None, typer.Option(help="host:port that browsers may come from; repeat")] = None,
+    split: Annotated[str, typer.Option(help="of runs: validation, or test, which is counted")] = "validation",
 ) -> None:
     """Open the dashboard of runs and sets, on this machine only unless --address says otherwise.
 
@@ -183,7 +184,9 @@ def serve(
     """
     from workbench.app.shell import serve as run_serve
 
-    run_serve(paths, port=port, show=show, address=address, oauth=oauth, no_auth=no_auth, origins=origin or [])
+    run_serve(
+        paths, port=port, show=show, address=address, oauth=oauth, no_auth=no_auth, origins=origin or [], split=split
+    )
 
 
 @app.command()

@@ -95,10 +95,12 @@ def card(study: Study, item: int, meetings: Mapping[tuple[str, str], Meeting | N
 
 def met(m: Meeting, gallery: int) -> str:
     margin = "" if math.isnan(m.margin) else f" · margin <span class='num'>{m.margin:+.2f}</span>"
+    # a match that ranks behind the five is not among them
+    framed_ = "; match framed" if (m.nearest["item"] == m.item).any() else "; the match is not among them"
     beats = f"<p class='caption'>its {escape(m.key)} is the first answer to:</p>" + few(_rows(m.beats), m.query, -1)
     return (
         f"<h4>{escape(m.query)} ⇄ {escape(m.key)}: rank <span class='num'>{m.rank:,.0f} ⇄ {m.back:,.0f}</span> of {gallery:,}</h4>"
-        f"<p class='caption'>nearest {escape(m.key)}; match framed{margin} · in the first ten of {m.hub:,} queries</p>"
+        f"<p class='caption'>nearest {escape(m.key)}{framed_}{margin} · in the first ten of {m.hub:,} queries</p>"
         + few(_rows(m.nearest), m.key, m.item)
         + (beats if len(m.beats) else "")
     )

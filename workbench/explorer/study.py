@@ -273,8 +273,8 @@ def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     return np.where(there, at, -1)
 
 
-def study(source: Any) -> Study:
-    """A study of a run (its test split where that was reported on, else the probe), of a set, a path or arrays."""
+def study(source: Any, split: str = "validation") -> Study:
+    """A study of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
     from workbench.datasets import load_data
     from workbench.training.probe import embed
 
@@ -282,7 +282,8 @@ def study(source: Any) -> Study:
         source = Run(source)
     if isinstance(source, Run):
         run = source
-        split = "test" if (run.path / "reports" / "test" / "report.json").exists() else "validation"
+        if split not in ("validation", "test"):
+            raise unknown("split to look at", split, ("validation", "test"))
         es = embed(run, "test") if split == "test" else run.snapshot()
         everything = run.items.set_index("id", drop=False)
         known = es.items["id"].isin(everything.index).all()

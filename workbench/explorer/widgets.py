@@ -254,14 +254,15 @@ def _aside(work: Callable[[], None], told: w.HTML) -> None:
     Thread(target=guarded).start()
 
 
-def explore(data: Any, *, view: str = "", colour: str = "modality") -> Explorer:
+def explore(data: Any, *, view: str = "", colour: str = "modality", split: str = "validation") -> Explorer:
     """The explorer of a set, a run, a path or plain arrays, in a notebook; the 20 worst pairs are selected.
 
     A widget made of ordinary ipywidgets: `.map`, `.view`, `.colour`, `.search`, `.pairs`. `.selection` is a frame of
-    the selected items, `.select(ids)` moves the map, `.save(name)` keeps it in the run, `.what_if()` gives sliders.
+    the selected items, `.select(ids)` moves the map, `.save(name)` keeps it in the run, `.what_if()` gives sliders. Of
+    a run the validation items; `split="test"` reads the test items, which is counted.
 
     >>> import workbench as wb
     >>> explore(wb.testing.planted(items=60)).view.value
     'gap axis'
     """
-    return Explorer(study(data), view=view, colour=colour)
+    return Explorer(study(data, split), view=view, colour=colour)

@@ -65,6 +65,8 @@ def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
     s = Settings(**run.config["train"])
     kinds = towers.assigned(s.tower, run.config["modalities"])
     part = es.split(split)
+    if split == "test":
+        run.count_test_read()
     inputs = towers.inputs(part, kinds)
     model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
     model.load_state_dict(found[1]["model"])

@@ -232,9 +232,6 @@ class Run:
         place = self.path / "reports" / split
         if (place / "report.json").exists():
             return Report.load(place)
-        if split == "test":
-            with (self.path / "test_reads.jsonl").open("a") as f:
-                f.write(json.dumps({"step": self.steps}) + "\n")
         es = self.snapshot() if split == "validation" else embed(self, split)
         report = diagnose(es)
         report.about |= {
@@ -247,6 +244,10 @@ class Run:
         }
         report.save(place)
         return report
+
+    def count_test_read(self) -> None:
+        with (self.path / "test_reads.jsonl").open("a") as f:
+            f.write(json.dumps({"step": self.steps}) + "\n")
 
     @property
     def test_reads(self) -> int:

@@ -37,7 +37,8 @@ def shared(found: Comparison) -> str:
         f"<td class='num null'>null {number(r['null_low'])} … {number(r['null_high'])}</td></tr>"
         for r in found.shared.to_dict("records")
     )
-    return f"<table>{rows}</table>"
+    top = "<tr><th></th><th>value</th><th>when items are dealt at random</th></tr>"
+    return f"<table>{top}{rows}</table>"
 
 
 def moved_most(found: Comparison) -> Any:

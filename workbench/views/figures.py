@@ -310,7 +310,7 @@ PANELS = (
 
 def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 420) -> go.Figure:
     """What training did: six panels over steps; where a diagnostic has several subjects, their mean."""
-    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.07, vertical_spacing=0.2)
+    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.1, vertical_spacing=0.2)
     for k, (label, lines) in enumerate(runs.items()):
         for i, (name, _) in enumerate(PANELS):
             x, y = [], []
