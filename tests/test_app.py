@@ -179,7 +179,7 @@ def test_the_table_holds_the_selection_and_saves_it(page, server, demo_runs):
     page.wait_for_selector("text=saved 20 items")
     assert (demo_runs["infonce"].path / "selections" / "worst twenty.json").exists()
     with page.expect_download() as download:
-        page.locator("a", has_text="CSV").click()
+        page.get_by_role("button", name="CSV").click()
     assert len(pd.read_csv(download.value.path())) == 20
 
 

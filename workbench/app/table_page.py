@@ -38,21 +38,12 @@ class TableScreen:
             label="save", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
         self.kept = pmui.Select(label="saved selections", options=["", *self.study.selections], width=220, size="small")
-        self.csv = pn.widgets.FileDownload(
-            callback=self._csv,
-            filename=f"{self.study.name}.csv",
-            label="CSV",
-            width=110,
-            button_style="outline",
-            button_type="primary",
+        outlined: dict[str, Any] = {"variant": "outlined", "size": "small", "height": 38, "sizing_mode": "fixed"}
+        self.csv = pmui.FileDownload(
+            callback=self._csv, filename=f"{self.study.name}.csv", label="CSV", width=110, **outlined
         )
-        self.parquet = pn.widgets.FileDownload(
-            callback=self._parquet,
-            filename=f"{self.study.name}.parquet",
-            label="Parquet",
-            width=130,
-            button_style="outline",
-            button_type="primary",
+        self.parquet = pmui.FileDownload(
+            callback=self._parquet, filename=f"{self.study.name}.parquet", label="Parquet", width=130, **outlined
         )
         self.keep.on_click(self._save)
         self.kept.param.watch(self._open, "value")
@@ -75,7 +66,10 @@ class TableScreen:
             pictures = [cards.media(row) for row in chosen.to_dict("records")]
             if any(pictures):
                 frame.insert(0, "picture", pictures)
-        return frame.reset_index(drop=True)
+        # what one looks for first: what it is, and how well it is found
+        first = [c for c in ("picture", "id", "name") if c in frame]
+        first += [c for c in frame if str(c).startswith("rank ")]
+        return frame[[*first, *(c for c in frame if c not in first)]].reset_index(drop=True)
 
     def _chosen(self) -> None:
         self.table.value = self._frame()

@@ -366,9 +366,9 @@ def drift(changed: Mapping[str, Any]) -> go.Figure:
     """How many items keep how many of their neighbours between two spaces, per modality."""
     fig = go.Figure()
     for m, (hue, _) in style(changed).items():
-        fig.add_trace(go.Histogram(x=changed[m], name=html.escape(m), marker={"color": hue}, opacity=0.6, nbinsx=22))
+        fig.add_trace(go.Histogram(x=changed[m], name=html.escape(m), marker={"color": hue}, nbinsx=11))
     fig = dressed(fig, height=300, x="share of an item's ten neighbours that changed", y="items")
-    return fig.update_layout(barmode="overlay")
+    return fig.update_layout(barmode="group")
 
 
 def heat(matrix: Any, title: str, *, scale: bool = False) -> go.Figure:
