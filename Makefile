@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all check serve lab bench clean env browser
+.PHONY: demo test test-all check serve lab bench docs clean env browser
 
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo
@@ -18,8 +18,8 @@ test-all: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -m ""
 
 check: $(VENV)/.installed-dev
-	$(BIN)/ruff format --check workbench tests data benchmarks
-	$(BIN)/ruff check workbench tests data benchmarks
+	$(BIN)/ruff format --check workbench tests data benchmarks docs
+	$(BIN)/ruff check workbench tests data benchmarks docs
 	$(BIN)/mypy
 
 serve: $(VENV)/.installed
@@ -30,6 +30,12 @@ lab: $(VENV)/.installed
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
+
+# site/: the gallery's notebooks are executed, the reference is made of the docstrings
+docs: $(VENV)/.installed browser
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,transformers,torchmetrics,sklearn]'
+	$(BIN)/python docs/make.py
+	$(BIN)/python -m mkdocs build -q --strict
 
 env: $(VENV)/.installed
 
@@ -57,4 +63,4 @@ browser:
 	  else echo "no chromium here: browser tests will be skipped and counted as such"; fi; }
 
 clean:
-	rm -rf $(VENV) runs out
+	rm -rf $(VENV) runs out site docs/gallery
