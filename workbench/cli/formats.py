@@ -73,7 +73,7 @@ def embed(
 ) -> None:
     """Embed the raw columns of a table; a call that was cut short goes on where it stopped. Nothing is downloaded.
 
-    workbench embed coco.parquet --image image --text captions --model open_clip/ViT-B-32@laion2b_s34b_b79k -o coco
+    workbench embed coco.parquet --image image --text captions --model open_clip/ViT-L-14-336@openai -o coco
 
     Libraries: transformers, sentence_transformers, open_clip, timm, model2vec, use, efficientnet_lite0.
     """
