@@ -12,7 +12,7 @@ demo: $(VENV)/.installed
 	$(BIN)/workbench demo
 
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -m ""

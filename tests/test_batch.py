@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -326,12 +325,9 @@ def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(tmp_path):
     # the system refuses files beyond a size, as it refuses any on a full disk
     out = tmp_path / "out"
     words = (str(notebook(tmp_path)), "--grid", "how=big,well", "-o", str(out))
-    done = subprocess.run(
-        command(*words),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, 6_000_000)),
-    )
+    limit = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000,) * 2); "
+    limited = [sys.executable, "-c", limit + "os.execv(sys.argv[1], sys.argv[1:])", *command(*words)]
+    done = subprocess.run(limited, capture_output=True, text=True)
     entries = {e.parameters["how"]: e for e in Manifest(out).entries()}
     assert done.returncode == 1, done.stderr
     assert entries["well"].state == "done"
@@ -376,7 +372,7 @@ def test_what_is_stopped_leaves_what_was_there(tmp_path):
     before = (out / "small.html").read_bytes()
     whole = subprocess.Popen(command(str(source), "-o", str(out), "--force"), env=os.environ | {"SLOWLY": "60"})
     eventually(lambda: marked(out), 40)
-    whole.send_signal(signal.SIGINT)
+    whole.send_signal(signal.SIGTERM)
     assert whole.wait(60) == 130
     assert (out / "small.html").read_bytes() == before
     assert Manifest(out).entry("small").state == "done"

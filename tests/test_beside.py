@@ -236,11 +236,17 @@ def test_wandb_stays_offline_unless_asked(logged, monkeypatch):
     assert str(file.parent) == place
     from wandb.proto.wandb_internal_pb2 import Record
 
-    seen = []
-    for raw in blocks(file.read_bytes()[7:]):
-        record = Record.FromString(raw)
-        if record.HasField("history"):
-            seen.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
+    def history():
+        found = []
+        for raw in blocks(file.read_bytes()[7:]):
+            record = Record.FromString(raw)
+            if record.HasField("history"):
+                found.append({"/".join(i.nested_key) or i.key: json.loads(i.value_json) for i in record.history.item})
+        return found
+
+    end = time.monotonic() + 30  # a service of its own writes the file
+    while len(seen := history()) < 2 and time.monotonic() < end:
+        time.sleep(0.2)
     assert [(x["training_step"], x["loss"]) for x in seen] == [(10, 0.1), (20, 0.05)]
 
 

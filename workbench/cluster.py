@@ -41,12 +41,12 @@ class Spec(NamedTuple):
 def run_on_dask(sweep: Sweep, scheduler: str | None) -> Earlier:
     """`scheduler` is the address of a cluster whose workers see the set's folder; without one, one is started here."""
     with contextlib.ExitStack() as stack:
+        path = _on_disk(sweep.es, stack, remote=scheduler is not None)
         client = stack.enter_context(connected(scheduler))
         import dask
 
         # per-item states of a large set are large, and are sent once a wave on purpose
         stack.enter_context(dask.config.set({"distributed.admin.large-graph-warning-threshold": "4GB"}))
-        path = _on_disk(sweep.es, stack, remote=scheduler is not None)
         fused = tuple(m for m in sweep.es.modalities if isinstance(sweep.es[m], Fused))
         labels = {by: x.numpy() for by, x in sweep.labels.items()}
         spec = Spec(
