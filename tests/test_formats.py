@@ -227,6 +227,34 @@ def test_clip_retrieval_folders_in_the_order_of_their_numbers(tmp_path):
         load(tmp_path)
 
 
+def test_webdataset_shards(tmp_path):
+    import io
+    import tarfile
+
+    es = small()
+    for shard, items in (("00000", range(4)), ("00001", range(4, N))):
+        with tarfile.open(tmp_path / f"{shard}.tar", "w") as t:
+            for k in items:
+                parts = {"json": json.dumps({"label": f"l{k}", "nested": {"a": 1}}).encode(), "txt": f"t{k}".encode()}
+                for m in es.modalities:
+                    if (m, k) != ("text", 2):
+                        raw = io.BytesIO()
+                        np.save(raw, es[m][k].numpy())
+                        parts[f"{m}.npy"] = raw.getvalue()
+                for end, raw_bytes in parts.items():
+                    info = tarfile.TarInfo(f"some/folder/a{k}.{end}")
+                    info.size = len(raw_bytes)
+                    t.addfile(info, io.BytesIO(raw_bytes))
+    back = load(tmp_path)
+    assert torch.equal(back["image"], es["image"])
+    assert back.rows("text").tolist() == [0, 1, 3, 4, 5, 6]
+    assert back.items["id"].tolist() == es.items["id"].tolist()
+    assert back.items["label"].tolist() == [f"l{k}" for k in range(N)]
+    (tmp_path / "00001.tar").write_bytes((tmp_path / "00001.tar").read_bytes()[:2000])
+    with pytest.raises(InputError, match="00001.tar"):
+        load(tmp_path)
+
+
 def test_a_lancedb_table_is_a_lance_dataset(tmp_path):
     es = small()
     write(es, tmp_path / "table.lance", "lance")

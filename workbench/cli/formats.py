@@ -60,7 +60,7 @@ def convert(
 
 @app.command()
 def embed(
-    table: Annotated[Path, typer.Argument(help="Parquet, .csv, .tsv or .jsonl with raw columns")],
+    table: Annotated[Path, typer.Argument(help="Parquet, .csv, .tsv, .jsonl, or .tar shards of WebDataset")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the set")],
     model: Annotated[list[str], typer.Option(help="LIBRARY/MODEL for all, or modality=LIBRARY/MODEL; repeat")],
     image: Annotated[str, typer.Option(help="column of pictures: bytes, or paths beside the table")] = "",

@@ -80,14 +80,17 @@ def _read(table: Any) -> tuple[pd.DataFrame, Path]:
     if not file.exists():
         raise InputError(f"{file}: no such file")
     from workbench.formats.load import COLUMNS, _columns
+    from workbench.formats.tar import shards, tar_rows
 
+    if file.suffix.lower() == ".tar" or (file.is_dir() and shards(file)):
+        return pd.DataFrame(tar_rows(file)), file.parent
     if file.suffix.lower() in COLUMNS:
         return _columns(file), file.parent
     try:
         return pd.read_parquet(file), file.parent
     except Exception as e:
         raise InputError(
-            f"{file}: not readable as Parquet, .csv, .tsv or .jsonl ({str(e).splitlines()[0][:100]})"
+            f"{file}: not readable as Parquet, .csv, .tsv, .jsonl or .tar ({str(e).splitlines()[0][:100]})"
         ) from None
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from workbench.embeddings import NAME, EmbeddingSet
 from workbench.errors import InputError, unknown
-from workbench.formats import arrays, scientific, tables
+from workbench.formats import arrays, scientific, tables, tar
 from workbench.formats.source import Arrays, Table, first_line
 from workbench.progress import progress
 
@@ -33,6 +33,7 @@ READERS: dict[str, tuple[str, Callable[[Path], Arrays | Table]]] = {
     "hdf5": ("HDF5, AnnData .h5ad, MuData .h5mu (extra: hdf5)", scientific.hdf5),
     "zarr": ("Zarr (extra: zarr)", scientific.zarr),
     "projector": ("TensorBoard's projector: vectors.tsv, metadata.tsv", arrays.projector),
+    "webdataset": ("WebDataset, img2dataset: .tar shards with .npy in them", tar.webdataset),
     "clip": ("clip-retrieval and LAION: img_emb/, text_emb/, metadata/", arrays.clip_folder),
 }
 COLUMNS = (".csv", ".tsv", ".json", ".jsonl")  # columns of the items beside arrays
@@ -99,7 +100,12 @@ def _folder(path: Path) -> str:
         return "clip"
     if any(n.endswith("vectors.tsv") for n in names):
         return "projector"
-    for kind, end in (("parquet folder", ".parquet"), ("arrow folder", ".arrow"), ("npy folder", ".npy")):
+    for kind, end in (
+        ("webdataset", ".tar"),
+        ("parquet folder", ".parquet"),
+        ("arrow folder", ".arrow"),
+        ("npy folder", ".npy"),
+    ):
         if any(n.endswith(end) for n in names):
             return kind
     raise InputError(
@@ -147,6 +153,7 @@ BY_NAME = {
     ".h5ad": "hdf5",
     ".h5mu": "hdf5",
     ".tsv": "projector",
+    ".tar": "webdataset",
 }
 
 
