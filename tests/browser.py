@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import contextmanager
 
 import pytest
@@ -81,11 +82,11 @@ def stage(page, k=0):
     """The k-th map of a page, once it has drawn everything."""
     found = page.locator(".stage").nth(k)
     found.wait_for(timeout=60_000)
-    page.wait_for_function(
-        "e => e.__map.count() > 0 && e.__map.figures() && e.__map.figures().points > 0",
-        arg=found.element_handle(),
-        timeout=60_000,
-    )
+    ready = "e => !!e.__map && e.__map.count() > 0 && !!e.__map.figures() && e.__map.figures().points > 0"
+    end = time.monotonic() + 90
+    while not found.evaluate(ready):  # asked of the page anew each time, which may have put the map there again
+        assert time.monotonic() < end, "the map was not drawn"
+        page.wait_for_timeout(100)
     return found
 
 
