@@ -242,11 +242,11 @@ function render({ model, el }) {
   let prefix = 60000, job = null, frame = 0, moving = false, flight = null, drag = null, rest = 0, seq = 0, first = 0, whole = 0, morphStart = 0, closed = false;
   const on = { lines: true, contours: false, labels: true }, frames = [];
   const shared = sharedGL(), brush = shared ? new Lit(shared) : base.getContext("2d") ? new Plain() : null, ctx = brush && base.getContext("2d");
-  if (!brush) { const still = make("img", "still"); still.alt = "map drawn on the server"; const show = () => { const p = bytes(model.get("png")); if (p.length) { still.src = URL.createObjectURL(new Blob([p], { type: "image/png" })); first = first || performance.now() - born; report(); } }; stage.insertBefore(still, over); model.on("change:png", show); show(); let asks = 0; const ask = setInterval(() => (bytes(model.get("png")).length || closed || asks++ > 20 ? clearInterval(ask) : say("picture")), 500); } // again, where the model did not listen yet
 
   function send(values) { for (const k in values) model.set(k, values[k]); model.save_changes(); }
   const say = (name) => send({ command: { name, seq: ++seq } });
   function report() { send({ figures: { renderer: brush ? brush.kind : "png", points: n, first_ms: Math.round(first), all_ms: Math.round(whole), moving_fps: frames.length > 2 ? Math.round(1000 * (frames.length - 1) / (frames[frames.length - 1] - frames[0]) * 10) / 10 : null, moving_points: Math.min(prefix, n) } }); }
+  if (!brush) { const still = make("img", "still"); still.alt = "map drawn on the server"; const show = () => { const p = bytes(model.get("png")); if (p.length) { still.src = URL.createObjectURL(new Blob([p], { type: "image/png" })); first = first || performance.now() - born; report(); } }; stage.insertBefore(still, over); model.on("change:png", show); show(); const ask = setInterval(() => (bytes(model.get("png")).length || closed ? clearInterval(ask) : say("picture")), 700); } // again and again, where the model does not listen yet
 
   // where things are: data -> clip -> pixels
   const scale = () => { const s = fit.s * view.z; return [s * 2 / W, s * fit.r * 2 / H]; };
