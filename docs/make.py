@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import workbench as wb
 from workbench.batch import batch
-from workbench.notebooks import browser, folder
+from workbench.notebooks import folder, headless
 
 HERE = Path(__file__).parent
 GALLERY = HERE / "gallery"
@@ -19,11 +17,7 @@ STEPS = 200
 
 def picture(page: Path, out: Path) -> None:
     """The top of a page as people see it."""
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser(), "--headless", "--disable-gpu", "--hide-scrollbars", "--window-size=1100,760"]
-        command += ["--virtual-time-budget=15000", f"--user-data-dir={profile}", f"--screenshot={out}"]
-        command += ["--no-sandbox"] if os.geteuid() == 0 else []
-        subprocess.run([*command, page.absolute().as_uri()], check=True, capture_output=True, timeout=300)
+    headless(page, "--hide-scrollbars", "--window-size=1100,760", f"--screenshot={out}").check_returncode()
 
 
 def main() -> None:

@@ -14,7 +14,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,11 +22,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import Tensor
 
 from workbench.datasets import with_splits
-from workbench.embeddings import EmbeddingSet
+from workbench.embeddings import EmbeddingSet, check_place
 from workbench.errors import InputError, unknown
 from workbench.formats.source import needed
+from workbench.progress import progress
 
 Files = Mapping[str, bytes]
 
@@ -60,8 +63,7 @@ def build_set(name: str, out: str | Path, **settings: Any) -> EmbeddingSet:
     if name not in BUILDS:
         raise unknown("set to build", name, BUILDS)
     entry, out = BUILDS[name], Path(out)
-    if out.exists() and not (out / "manifest.json").exists():
-        raise InputError(f"{out}: exists and is no embedding set; choose another name, nothing was written")
+    check_place(out)
     for module in entry.needs:
         needed(module, "sets", f"the set {name}")
     with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
@@ -105,6 +107,12 @@ def _fetched(package: str, scratch: Path) -> Files:
             return {n: z.read(n) for n in z.namelist() if not n.endswith("/")}
     with tarfile.open(new[0]) as t:
         return {m.name: f.read() for m in t if m.isfile() and (f := t.extractfile(m)) is not None}
+
+
+def _by_parts(encode: Callable[..., Tensor], values: Sequence[Any], what: str, size: int = 64) -> Tensor:
+    """Values through an encoder some at a time, kept as float16."""
+    starts = range(0, len(values), size)
+    return torch.cat([encode(values[k : k + size]).half() for k in progress(starts, what, len(starts))])
 
 
 # -- the sets ----------------------------------------------------------------------------------------------------------
@@ -151,7 +159,6 @@ def icons(package: Files, most: int = 0) -> EmbeddingSet:
     from PIL import Image
 
     from workbench.encoders import encoder
-    from workbench.progress import progress
 
     about = json.loads(package["package/icons.json"])
     nodes = json.loads(package["package/tabler-nodes-outline.json"])
@@ -173,13 +180,7 @@ def icons(package: Files, most: int = 0) -> EmbeddingSet:
     image, text = encoder("efficientnet_lite0").encode["image"], encoder("use").encode["text"]
     said = [f"{n.replace('-', ' ')}, {', '.join(map(str, about[n]['tags']))}" for n in names]
     drawn = [Image.open(io.BytesIO(p)) for p in pictures]
-    chunks = range(0, len(names), 64)
-    import torch
-
-    vectors = {
-        "image": torch.cat([image(drawn[k : k + 64]) for k in progress(chunks, "embed pictures", len(chunks))]).half(),
-        "text": torch.cat([text(said[k : k + 64]) for k in progress(chunks, "embed texts", len(chunks))]).half(),
-    }
+    vectors = {"image": _by_parts(image, drawn, "embed pictures"), "text": _by_parts(text, said, "embed texts")}
     items = pd.DataFrame(
         {
             "id": names,
@@ -199,10 +200,8 @@ def words(
 ) -> EmbeddingSet:
     """The most frequent words of 14 languages by the multilingual USE: one modality, its neighbours cross languages."""
     import msgpack
-    import torch
 
     from workbench.encoders import encoder
-    from workbench.progress import progress
 
     rows: list[tuple[str, str, int]] = []
     for language in languages.split(","):
@@ -219,11 +218,7 @@ def words(
         buckets = msgpack.unpackb(gzip.decompress(package[name]), raw=False)[1:]
         found = (w for bucket in buckets for w in bucket)
         rows += [(w, language, k) for k, w in zip(range(int(each)), found, strict=False)]
-    text, batch = encoder("use").encode["text"], 512
-    chunks = range(0, len(rows), batch)
-    vectors = [
-        text([w for w, _, _ in rows[k : k + batch]]).half() for k in progress(chunks, "embed words", len(chunks))
-    ]
+    vectors = _by_parts(encoder("use").encode["text"], [w for w, _, _ in rows], "embed words", 512)
     items = pd.DataFrame(rows, columns=["name", "label", "rank"])
     items.insert(0, "id", items["label"] + ":" + items["name"])
-    return EmbeddingSet({"word": torch.cat(vectors)}, items, source="words")
+    return EmbeddingSet({"word": vectors}, items, source="words")

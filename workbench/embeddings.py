@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.errors import InputError, unknown
+from workbench.errors import InputError, first_line, unknown
 
 FORMAT, VERSION = "workbench.embedding_set", 1
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
@@ -246,8 +246,7 @@ class EmbeddingSet:
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the set as a folder; what was there is replaced whole or, after a crash, not at all."""
         path = Path(path).absolute()
-        if path.exists() and not (path / "manifest.json").exists():
-            raise InputError(f"{path}: exists and is no embedding set; choose another name, nothing was written")
+        check_place(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
         try:
@@ -294,10 +293,16 @@ class EmbeddingSet:
         try:
             items = pd.read_parquet(path / "items.parquet")
         except Exception as e:
-            raise InputError(f"{path / 'items.parquet'}: not readable as Parquet ({_first_line(e)})") from None
+            raise InputError(f"{path / 'items.parquet'}: not readable as Parquet ({first_line(e)})") from None
         if len(items) != manifest["items"]:
             raise InputError(f"{path}: items.parquet has {len(items)} rows, the manifest says {manifest['items']}")
         return cls(vectors, items, rows=rows, source=str(path))
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write a set over something that is none; asked before long work too."""
+    if path.exists() and not (path / "manifest.json").exists():
+        raise InputError(f"{path}: exists and is no embedding set; choose another name, nothing was written")
 
 
 def _manifest(path: Path) -> dict[str, Any]:
@@ -328,7 +333,7 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
     except FileNotFoundError:
         raise InputError(f"{file}: no such file") from None
     except Exception as e:
-        raise InputError(f"{file}: truncated or not safetensors ({_first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not safetensors ({first_line(e)})") from None
 
 
 def write_safetensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
@@ -369,10 +374,6 @@ def _exchange(a: Path, b: Path) -> bool:
         return False
     at_fdcwd, exchange = -100, 2
     return call(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), exchange) == 0
-
-
-def _first_line(e: Exception) -> str:
-    return str(e).strip().splitlines()[0][:160] if str(e).strip() else type(e).__name__
 
 
 def _tensor(name: str, x: Any, source: str) -> Tensor:

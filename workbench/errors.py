@@ -26,3 +26,8 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
         return InputError(f"no {what} named {name!r}: did you mean {near[0]!r}? There are {len(known)} of them")
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"no {what} named {name!r}: {hint}there are {', '.join(known) or 'none'}")
+
+
+def first_line(e: Exception) -> str:
+    """The first line of what an exception says, or its kind where it says nothing."""
+    return str(e).strip().splitlines()[0][:160] if str(e).strip() else type(e).__name__

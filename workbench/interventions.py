@@ -39,6 +39,15 @@ class Affine:
         return (y if self.weight is None else y @ self.weight) + self.after
 
 
+def changed(to: Affine, x: Tensor, *, noise: float = 0.0, seed: int = 0, renormalise: bool = False) -> Tensor:
+    """Unit rows (n, d) after a fitted map, with noise of this expected length, scaled back where that is wanted."""
+    y = to(x)
+    if noise:
+        draw = torch.Generator().manual_seed(seed)
+        y = y + noise * torch.randn(y.shape, generator=draw, dtype=y.dtype) / y.shape[1] ** 0.5
+    return torch.nn.functional.normalize(y, dim=1) if renormalise else y
+
+
 @dataclass(frozen=True)
 class Intervention:
     """`fit` learns from a set (its train items), `apply` changes a set; both leave their input alone.
@@ -76,11 +85,9 @@ class Intervention:
             if m not in self.maps:
                 vectors[m] = es[m]
                 continue
-            y = self.maps[m](es.unit(m))
-            if self.noise:
-                draw = torch.Generator().manual_seed(self.seed + k)
-                y = y + self.noise * torch.randn(y.shape, generator=draw, dtype=y.dtype) / y.shape[1] ** 0.5
-            vectors[m] = torch.nn.functional.normalize(y, dim=1) if self.renormalise else y
+            vectors[m] = changed(
+                self.maps[m], es.unit(m), noise=self.noise, seed=self.seed + k, renormalise=self.renormalise
+            )
         rows = {m: es.rows(m) for m in es.modalities if not es.aligned(m)}
         return EmbeddingSet(vectors, es.items, rows=rows, source=f"{es.source}, {self!r}")
 

@@ -82,26 +82,23 @@ def _beside(out: Path, ending: str) -> Path:
 
 
 def to_pdf(page: Path, out: Path) -> Path:
-    """Print a page with a browser that has no window."""
-    with tempfile.TemporaryDirectory(prefix="workbench-print-") as profile:
-        command = [
-            browser(),
-            "--headless",
-            "--disable-gpu",
-            "--no-pdf-header-footer",
-            "--virtual-time-budget=20000",
-            f"--user-data-dir={profile}",
-            f"--print-to-pdf={out.absolute()}",
-            page.absolute().as_uri(),
-        ]
-        if os.geteuid() == 0:
-            command.insert(1, "--no-sandbox")  # Chromium runs as root only without
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    """Print a page."""
+    done = headless(page, "--no-pdf-header-footer", f"--print-to-pdf={out.absolute()}")
     if done.returncode or not out.exists():
         raise InputError(
             f"{page}: could not be printed ({(done.stderr.strip().splitlines() or ['no reason given'])[-1]})"
         )
     return out
+
+
+def headless(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    """Open a page in a browser without a window, once its scripts have drawn what they draw."""
+    with tempfile.TemporaryDirectory(prefix="workbench-browser-") as profile:
+        command = [browser(), "--headless", "--disable-gpu", "--virtual-time-budget=20000", *options]
+        command += [f"--user-data-dir={profile}", page.absolute().as_uri()]
+        if os.geteuid() == 0:
+            command.insert(1, "--no-sandbox")  # Chromium runs as root only without
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def browser() -> str:

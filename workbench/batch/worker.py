@@ -103,9 +103,9 @@ def main() -> int:
 def _watch() -> None:
     """End with whoever holds the other end of standard input."""
     sys.stdin.read()
-    from workbench.batch.supervise import end_all
+    from workbench.batch.supervise import MARK, end_all
 
-    end_all(os.environ["WORKBENCH_JOB"], spare=os.getpid())
+    end_all(os.environ[MARK], spare=os.getpid())
     os.kill(os.getpid(), signal.SIGKILL)
 
 

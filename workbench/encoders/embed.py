@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.embeddings import NAME, EmbeddingSet, read_safetensors, write_safetensors
+from workbench.embeddings import NAME, EmbeddingSet, check_place, read_safetensors, write_safetensors
 from workbench.encoders.base import KINDS, Encoder, encoder
 from workbench.errors import InputError, unknown
 from workbench.files import write_text
@@ -46,8 +46,7 @@ def embed_table(
     if not plans:
         raise InputError("nothing to embed: name a column, such as --text caption")
     out = Path(out)
-    if out.exists() and not (out / "manifest.json").exists():
-        raise InputError(f"{out}: exists and is no embedding set; choose another name, nothing was written")
+    check_place(out)
     made: dict[str, Encoder] = {}
     for _, _, _, name in plans:
         if name not in made:

@@ -76,7 +76,7 @@ def transformers(rest: str, device: str) -> Encoder:
 
     if tokenizer is not None and hasattr(model, "get_text_features"):
         encode["text"] = lambda x: _run(
-            model, device, _for(model, tokens(x)), lambda **k: pooled(model.get_text_features(**k))
+            model, device, _for(tokens(x)), lambda **k: pooled(model.get_text_features(**k))
         )
     elif tokenizer is not None:
         encode["text"] = lambda x: _states(model, device, tokens(x))[:, -1]
@@ -99,7 +99,7 @@ def transformers(rest: str, device: str) -> Encoder:
     return Encoder(f"transformers/{rest}", encode, layers, rate)
 
 
-def _for(model: Any, prepared: Any) -> dict[str, Tensor]:
+def _for(prepared: Any) -> dict[str, Tensor]:
     return {k: v for k, v in prepared.items() if k in ("input_ids", "attention_mask")}
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.embeddings import read_safetensors
-from workbench.errors import InputError
-from workbench.formats.source import Arrays, first_line
+from workbench.errors import InputError, first_line
+from workbench.formats.source import Arrays
 
 SWELL = 100  # times that an archive may grow when it is opened; embeddings hardly shrink
 SMALL = 1 << 28  # bytes that may always come out of one

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.embeddings import NAME, EmbeddingSet
-from workbench.errors import InputError, unknown
+from workbench.embeddings import NAME, EmbeddingSet, check_place
+from workbench.errors import InputError, first_line, unknown
 from workbench.formats import arrays, scientific, tables, tar
-from workbench.formats.source import Arrays, Table, first_line
+from workbench.formats.source import Arrays, Table
 from workbench.progress import progress
 
 READERS: dict[str, tuple[str, Callable[[Path], Arrays | Table]]] = {
@@ -330,8 +330,7 @@ def import_set(
     if not paths:
         raise InputError("nothing to import: name a file or a folder")
     out = Path(out)
-    if out.exists() and not (out / "manifest.json").exists():
-        raise InputError(f"{out}: exists and is no embedding set; choose another name, nothing was written")
+    check_place(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as scratch:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.errors import InputError, first_line
 from workbench.formats.arrays import SMALL, SWELL
-from workbench.formats.source import Arrays, first_line, needed
+from workbench.formats.source import Arrays, needed
 
 
 def hdf5(file: Path) -> Arrays:

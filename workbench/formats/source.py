@@ -36,7 +36,3 @@ def needed(module: str, extra: str, what: str) -> Any:
         return importlib.import_module(module)
     except ImportError:
         raise InputError(f"{what} needs {module}: pip install 'workbench[{extra}]'") from None
-
-
-def first_line(e: Exception) -> str:
-    return str(e).strip().splitlines()[0][:160] if str(e).strip() else type(e).__name__

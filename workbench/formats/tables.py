@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from workbench.embeddings import EmbeddingSet
-from workbench.errors import InputError
-from workbench.formats.source import Table, first_line, needed
+from workbench.errors import InputError, first_line
+from workbench.formats.source import Table, needed
 
 BATCH = 8_192  # rows at once
 

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.errors import InputError, first_line
 from workbench.formats.arrays import SMALL
-from workbench.formats.source import Arrays, first_line
+from workbench.formats.source import Arrays
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 SOUNDS = ("wav", "flac", "mp3")

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from workbench.embeddings import EmbeddingSet
-from workbench.interventions import named
+from workbench.interventions import changed, named
 
 
 class InterventionTransformer(TransformerMixin, BaseEstimator):
@@ -57,10 +57,7 @@ class InterventionTransformer(TransformerMixin, BaseEstimator):
 
     def _changed(self, m: str, x: np.ndarray) -> np.ndarray:
         rows = torch.from_numpy(np.array(x, dtype=np.float64))
-        y = self.maps_[m](torch.nn.functional.normalize(rows, dim=1))
-        if self.noise_:
-            draw = torch.Generator().manual_seed(self.seed_ + (m == "second"))
-            y = y + self.noise_ * torch.randn(y.shape, generator=draw, dtype=y.dtype) / y.shape[1] ** 0.5
-        if self.renormalise_:
-            y = torch.nn.functional.normalize(y, dim=1)
+        unit = torch.nn.functional.normalize(rows, dim=1)
+        seed = self.seed_ + (m == "second")
+        y = changed(self.maps_[m], unit, noise=self.noise_, seed=seed, renormalise=self.renormalise_)
         return y.numpy().astype(x.dtype)

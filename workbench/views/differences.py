@@ -9,8 +9,6 @@ from workbench.comparison import Comparison
 from workbench.views import figures
 from workbench.views.document import drawn, number
 
-SHOWN = 20
-
 
 def verdicts(found: Comparison) -> str:
     return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in found.sentences) + "</ul>"
