@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all check serve lab bench docs clean env browser
+.PHONY: demo test test-all check serve lab bench docs atlas clean env browser
 
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo
@@ -36,6 +36,11 @@ docs: $(VENV)/.installed browser
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,transformers,torchmetrics,sklearn]'
 	$(BIN)/python docs/make.py
 	$(BIN)/python -m mkdocs build -q --strict
+
+# atlas/index.html: every paper of the first turn put to the test; the README's table of verdicts is made of it
+atlas: $(VENV)/.installed
+	$(BIN)/workbench batch paper --grid paper=all -o atlas
+	$(BIN)/python -m workbench.papers.atlas atlas
 
 env: $(VENV)/.installed
 

@@ -29,6 +29,7 @@ def executed(tmp_path_factory):
         "train": {"data": str(a), "steps": 4, "settings": {"batch": 16}, "out": str(root / "run")},
         "explore": {"set": str(a)},
         "objectives": small | {"recipes": ["infonce", "siglip"], "seeds": 2, "out": str(root / "objectives")},
+        "paper": {"paper": "gram", "quick": True},
         "sweep": small | {"temperatures": [0.05, 0.5], "batches": [8, 16], "seeds": 1, "out": str(root / "sweep")},
     }
     out = root / "out"

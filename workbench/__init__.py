@@ -22,6 +22,7 @@ _HOME = {
     "interventions": "workbench.interventions",
     "layers": "workbench.tables",
     "load": "workbench.formats",
+    "paper": "workbench.papers",
     "recipe": "workbench.objectives.recipes",
     "slices": "workbench.tables",
     "templates": "workbench.tables",

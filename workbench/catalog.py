@@ -107,6 +107,30 @@ def _formats() -> list[dict[str, Any]]:
     ]
 
 
+def _papers() -> list[dict[str, Any]]:
+    """Every paper with its verdict in the last atlas; the command is what gives a row's numbers."""
+    from workbench.papers.atlas import kept
+    from workbench.papers.base import catalogue
+
+    last, rows = kept(), []
+    for p in catalogue().values():
+        v = last.get(p.key)
+        rows.append(
+            {
+                "name": p.key,
+                "family": p.family,
+                "title": p.title,
+                "form": p.form,
+                "summary": p.claim or p.mechanism,
+                "verdict": v["verdict"] if v else p.status,
+                "gain": f"{v['effect']:.3g} [{v['low']:.3g}, {v['high']:.3g}]" if v else "",
+                "worth having": f"{p.least:g}" if p.runnable else "",
+                "command": f"workbench papers {p.key} --run" if p.runnable else "",
+            }
+        )
+    return rows
+
+
 CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "diagnostics": _diagnostics,
     "rules": _rules,
@@ -114,6 +138,7 @@ CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "fits": _fits,
     "recipes": _recipes,
     "formats": _formats,
+    "papers": _papers,
 }
 COLUMNS = {
     "rules": ("name", "summary", "false alarms", "power"),
@@ -122,10 +147,16 @@ COLUMNS = {
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
     "recipes": ("name", "summary", "paper", "modalities", "minimum"),
     "formats": ("name", "summary", "read", "written"),
+    "papers": ("name", "title", "form", "summary", "verdict", "gain", "worth having"),
 }
 
 
-HEADS = {("fits", "name"): "what data you have", ("fits", "summary"): "recipes that it makes possible"}
+HEADS = {
+    ("papers", "summary"): "claim",
+    ("papers", "name"): "paper",
+    ("fits", "name"): "what data you have",
+    ("fits", "summary"): "recipes that it makes possible",
+}
 
 
 def catalog(what: str) -> list[dict[str, Any]]:

@@ -21,6 +21,10 @@ def write_index(out: Path) -> Path:
 
     entries = Manifest(out).entries()
     rows = [_row(out, e) for e in entries]
+    atlas = _cards(out) if any("evidence" in r["about"] for r in rows) else ""
+    for r in rows:  # what the atlas has drawn, the table need not carry
+        for name in ("evidence", "picture"):
+            r["about"].pop(name, None)
     names = list(dict.fromkeys(name for r in rows for name in r["numbers"]))
     data = {
         "rows": rows,
@@ -36,8 +40,16 @@ def write_index(out: Path) -> Path:
     # inside a script element only the end of the element has to be kept out
     text = json.dumps(data, ensure_ascii=False, default=str).replace("<", "\\u003c")
     file = out / "index.html"
-    write_text(file, env.get_template("batch.html.j2").render(title=out.name, data=text))
+    write_text(file, env.get_template("batch.html.j2").render(title=out.name, data=text, cards=atlas))
     return file
+
+
+def _cards(out: Path) -> str:
+    """The atlas, where the notebooks put papers to the test."""
+    from workbench.papers.atlas import gathered
+    from workbench.views.papers import cards
+
+    return cards(gathered(out))
 
 
 def _row(out: Path, e: Entry) -> dict[str, Any]:

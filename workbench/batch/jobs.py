@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from workbench import __version__
-from workbench.batch.parameters import checked, parameters
+from workbench.batch.parameters import checked, every, parameters
 from workbench.errors import InputError
 from workbench.grid import cells, label
 
@@ -61,7 +61,7 @@ def plan(
     marks: dict[str, str] = {}
     jobs: dict[str, Job] = {}
     for run in runs or [{}]:
-        for cell in cells(grid or {}):
+        for cell in cells({name: every(name, values) for name, values in (grid or {}).items()}):
             varied = checked(source, known, {**run, **cell})
             values = checked(source, known, {**(given or {}), **varied})
             for value in values.values():

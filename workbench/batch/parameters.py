@@ -6,10 +6,11 @@ papermill reads the cell line by line, which loses union types and cuts strings 
 from __future__ import annotations
 
 import ast
+import importlib
 import io
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,10 @@ import yaml
 from workbench.errors import InputError, unknown
 
 TAG = "parameters"
+EVERY = {  # parameters whose value `all` in a grid stands for every one that there is
+    "paper": ("workbench.papers.base", "keys"),
+    "recipe": ("workbench.objectives.recipes", "RECIPES"),
+}
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
 MISSING = object()
 
@@ -86,6 +91,20 @@ def parameters(notebook: str | Path) -> dict[str, Parameter]:
             name, kind, None if default is MISSING else default, comments.get(node.end_lineno or 0, "")
         )
     return found
+
+
+def every(name: str, values: Sequence[Any]) -> list[Any]:
+    """The values of a parameter in a grid, `all` put for every paper or every recipe.
+
+    >>> every("temperature", [0.1])
+    [0.1]
+    """
+    if name not in EVERY or "all" not in values:
+        return list(values)
+    module, what = EVERY[name]
+    found = getattr(importlib.import_module(module), what)
+    names = list(found() if callable(found) else found)
+    return list(dict.fromkeys(v for value in values for v in (names if value == "all" else [value])))
 
 
 def load(notebook: str | Path) -> Any:

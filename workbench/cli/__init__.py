@@ -16,6 +16,9 @@ from workbench.cli import batches  # noqa: F401
 
 # isort: split
 from workbench.cli import formats  # noqa: F401
+
+# isort: split
+from workbench.cli import papers  # noqa: F401
 from workbench.cli.base import app
 from workbench.errors import InputError
 

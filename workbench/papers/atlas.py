@@ -1,0 +1,89 @@
+"""The atlas: the verdicts of all papers that were run together, with Holm's correction across them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from workbench.files import write_text
+from workbench.papers.base import RUNS, catalogue, keys, paper
+from workbench.papers.evidence import ALPHA, claims, finite, holm, said
+
+KEPT = Path(__file__).parent / "verdicts.json"  # what `make atlas` found, for the README's table
+
+
+def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The evidence of several papers (`Evidence.to_dict`), each with the verdict after Holm's correction.
+
+    Papers of the atlas that were not run count among the tests: a part of it is never less strict than the whole.
+    """
+    ps = [1.0 if e["p"] is None or not math.isfinite(e["p"]) else e["p"] for e in found]
+    out = []
+    for e, p in zip(found, holm(ps, claims()), strict=True):
+        row = dict(e) | {"p_corrected": p}
+        may = not e["quick"] and len(e["runs"]) >= RUNS and e["control"]["equivalent"]
+        if may and (e["positive"]["low"] or 0) > 0 and p < ALPHA and e["effect"] >= e["least"]:
+            reason = f"the gain is {e['effect']:.3g}, at least {e['least']:g}, and p = {p:.2g} after Holm's correction"
+            row |= {"outcome": "held", "verdict": said(paper(e["key"]), "held"), "reason": reason}
+        out.append(row)
+    return out
+
+
+def keep(rows: Sequence[Mapping[str, Any]], file: Path = KEPT) -> Path:
+    """The numbers of an atlas without its runs, in the order of the catalogue."""
+    order = {key: k for k, key in enumerate(catalogue())}
+    plain = [
+        {k: _rounded(v) for k, v in r.items() if k not in ("runs", "picture", "link", "seconds")}
+        for r in sorted(rows, key=lambda r: order[r["key"]])
+    ]
+    write_text(file, json.dumps(finite(plain), ensure_ascii=False, indent=1) + "\n")
+    return file
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """The verdicts of the last whole atlas by key; empty where none was made."""
+    return {r["key"]: r for r in json.loads(KEPT.read_text())} if KEPT.exists() else {}
+
+
+def _rounded(x: Any) -> Any:
+    """Four digits that matter."""
+    if isinstance(x, Mapping):
+        return {k: _rounded(v) for k, v in x.items()}
+    return float(f"{x:.4g}") if isinstance(x, float) and math.isfinite(x) else x
+
+
+def gathered(out: Path) -> list[dict[str, Any]]:
+    """The evidence that the paper notebooks of a batch left, each with the link to its report."""
+    from workbench.batch.manifest import Manifest
+    from workbench.batch.results import read
+
+    found = []
+    for entry in Manifest(out).entries():
+        about = read(out / f"{entry.label}.json").get("about", {}) if entry.state == "done" else {}
+        if isinstance(about.get("evidence"), dict):
+            found.append(
+                _numbers(about["evidence"]) | {"link": f"{entry.label}.html", "picture": about.get("picture", "")}
+            )
+    return judged(found)
+
+
+def _numbers(e: dict[str, Any]) -> dict[str, Any]:
+    """Evidence as it was before JSON took its NaN away."""
+    return {k: math.nan if v is None and k in ("effect", "low", "high", "p") else v for k, v in e.items()}
+
+
+def main(words: Sequence[str]) -> None:
+    """Keep the verdicts of a whole atlas: python -m workbench.papers.atlas FOLDER."""
+    found = gathered(Path(words[0]))
+    missing = sorted(set(keys()) - {r["key"] for r in found if not r["quick"] and len(r["runs"]) >= RUNS})
+    if missing:
+        raise SystemExit(f"{words[0]}: not a whole atlas, without a verdict for {', '.join(missing)}")
+    print(keep(found))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

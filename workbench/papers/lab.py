@@ -1,0 +1,442 @@
+"""The bench of the experiments: views of a set, a short training loop, equal tuning of both arms, plain measures."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from workbench.embeddings import EmbeddingSet
+from workbench.objectives.batch import Batch
+from workbench.objectives.recipes import RECIPES, Objective, recipe
+from workbench.papers.base import Measured, Trial
+from workbench.training.towers import TOWERS, Towers, build
+
+unit = nn.functional.normalize
+DIM, HIDDEN = 32, 128
+MOST = 4_000  # items of a set of the user's that an experiment takes
+TEMPERATURES = (0.03, 0.1, 0.3)
+CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+NAMES = {
+    "en": CLASSES,
+    "de": ("null", "eins", "zwei", "drei", "vier", "fünf", "sechs", "sieben", "acht", "neun"),
+    "es": ("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"),
+    "fr": ("zéro", "un", "deux", "trois", "quatre", "cinq", "six", "sept", "huit", "neuf"),
+    "it": ("zero", "uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove"),
+    "pt": ("zero", "um", "dois", "três", "quatro", "cinco", "seis", "sete", "oito", "nove"),
+}
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows of one split: {name: (N, …)} and classes (N,) where there are any."""
+
+    x: Mapping[str, Tensor]
+    y: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.x.values())))
+
+    def take(self, index: Tensor) -> Part:
+        return Part({m: v[index] for m, v in self.x.items()}, None if self.y is None else self.y[index])
+
+    def only(self, *names: str) -> Part:
+        return replace(self, x={m: self.x[m] for m in names})
+
+    def mispaired(self, seed: int) -> Part:
+        """Every modality but the first in an order of its own: what matched no longer does."""
+        g = torch.Generator().manual_seed(9_176 + seed)
+        first, *others = self.x
+        return replace(
+            self, x={first: self.x[first]} | {m: self.x[m][torch.randperm(len(self), generator=g)] for m in others}
+        )
+
+
+@dataclass(frozen=True)
+class Views:
+    train: Part
+    validation: Part
+    test: Part
+
+
+@cache
+def digits() -> tuple[Tensor, Tensor]:
+    """The handwritten digits of scikit-learn, (1797, 8, 8) in 0 … 1, and their classes."""
+    from sklearn.datasets import load_digits
+
+    raw = load_digits()
+    return torch.from_numpy(raw.images.astype(np.float32) / 16), torch.from_numpy(raw.target.astype(np.int64))
+
+
+def cut(trial: Trial, **views: Callable[[Tensor], Tensor]) -> Views:
+    """Digits cut into aligned views, such as `left=lambda x: x[:, :, :4]`, each flattened."""
+    x, y = digits()
+    x, y = x[: trial.count(len(x), 160)], y[: trial.count(len(y), 160)]
+    return split(trial, Part({m: f(x).flatten(1) for m, f in views.items()}, y))
+
+
+LEFT, RIGHT = (lambda x: x[:, :, :4]), (lambda x: x[:, :, 4:])
+TOP, BOTTOM = (lambda x: x[:, :4]), (lambda x: x[:, 4:])
+
+
+def split(trial: Trial, part: Part, family: Sequence[Any] | None = None) -> Views:
+    """60 / 15 / 25 % for training, tuning and the one test, by family, anew with every seed."""
+    keys = range(len(part)) if family is None else family
+    u = torch.tensor([_share(f"{trial.seed}/{k}") for k in keys])
+    return Views(*(part.take((low <= u) & (u < high)) for low, high in ((0, 0.6), (0.6, 0.75), (0.75, 2))))
+
+
+def _share(key: str) -> float:
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+
+
+def given(trial: Trial, count: int) -> Views | None:
+    """The user's own set in the place of the paper's, its first `count` modalities; nothing where there is none."""
+    es = trial.data
+    if es is None:
+        return None
+    return split(trial, *of_set(trial, es, es.modalities[:count], trial.label))
+
+
+def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str) -> tuple[Part, list[Any]]:
+    """Rows of an `EmbeddingSet` with its classes, and the families of its items."""
+    most = trial.count(MOST, 160)
+    index = np.sort(np.random.default_rng(0).permutation(len(es))[:most])
+    y = None
+    if label:
+        y = torch.from_numpy(pd.factorize(es.items[label].iloc[index], sort=True)[0].astype(np.int64))
+    column = "family" if "family" in es.items else "id"
+    at = torch.from_numpy(index)
+    part = Part({m: unit(es[m][at].float(), dim=1) for m in modalities}, y)
+    return part, es.items[column].iloc[index].tolist()
+
+
+def emoji(trial: Trial, *modalities: str, label: str = "group") -> Views:
+    """Frozen features of the emoji set."""
+    return split(trial, *of_set(trial, dataset(), modalities, label))
+
+
+@cache
+def dataset() -> EmbeddingSet:
+    """The emoji set, read once."""
+    from workbench import datasets
+
+    return datasets.dataset("emoji")
+
+
+def ngrams(word: str, width: int = 256) -> Tensor:
+    """A word as counts of its letters, pairs and triples of letters, hashed to `width` numbers of length one."""
+    import zlib
+
+    word, v = f"^{word}$", torch.zeros(width)
+    for n in (1, 2, 3):
+        for k in range(len(word) - n + 1):
+            v[zlib.crc32(word[k : k + n].encode()) % width] += 1
+    return unit(v, dim=0)
+
+
+@cache
+def names(language: str = "en") -> Tensor:
+    """The names of the ten digits as n-grams, (10, 256)."""
+    return torch.stack([ngrams(w) for w in NAMES[language]])
+
+
+# -- training ----------------------------------------------------------------------------------------------------------
+
+
+def mlp(width: int, out: int = DIM, hidden: int = HIDDEN) -> nn.Module:
+    return TOWERS["mlp"].make((width,), out, hidden, 0.0)
+
+
+def towers(part: Part, dim: int = DIM) -> Towers:
+    return build(dict.fromkeys(part.x, "mlp"), part.x, dim, HIDDEN, 0.0)
+
+
+def fit(
+    modules: Sequence[nn.Module],
+    loss: Callable[[Tensor, int], Tensor],
+    count: int,
+    *,
+    steps: int,
+    seed: int,
+    size: int = 128,
+    lr: float = 2e-3,
+    after: Callable[[], None] | None = None,
+) -> None:
+    """Adam with a cosine over `steps` batches of indices below `count`; `loss(index, step)` is minimised.
+
+    `after` is called when a step is done, for parts of an objective that remember.
+    """
+    params = [p for m in modules for p in m.parameters() if p.requires_grad]
+    optimizer = torch.optim.Adam(params, lr=lr)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, max(steps, 1))
+    g = torch.Generator().manual_seed(seed)
+    size = min(size, count)
+    order, at = torch.randperm(count, generator=g), 0
+    for step in range(steps):
+        if at + size > count:
+            order, at = torch.randperm(count, generator=g), 0
+        index, at = order[at : at + size], at + size
+        optimizer.zero_grad(set_to_none=True)
+        loss(index, step).backward()
+        nn.utils.clip_grad_norm_(params, 5.0)
+        optimizer.step()
+        falling.step()
+        if after:
+            after()
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One side of a contest: a recipe with its settings, and what becomes of the objective before training."""
+
+    recipe: str
+    settings: Mapping[str, Any] | None = None
+    prepare: Callable[[Objective], Objective] | None = None
+    frozen: tuple[str, ...] = ()
+
+    def objective(self, dims: Mapping[str, int], temperature: float) -> Objective:
+        found = recipe(self.recipe, dims=dims, **({"temperature": temperature} | dict(self.settings or {})))
+        return self.prepare(found) if self.prepare else found
+
+
+def learn(
+    arm: Arm,
+    part: Part,
+    *,
+    temperature: float,
+    steps: int,
+    seed: int,
+    model: Towers | None = None,
+    size: int = 128,
+    lr: float = 2e-3,
+) -> Towers:
+    """Towers trained with a recipe on the rows of a part; the teacher is what the recipe's entry asks for."""
+    torch.manual_seed(seed)
+    model = model or towers(part)
+    objective = arm.objective(dict.fromkeys(part.x, DIM), temperature)
+    teaches = RECIPES[arm.recipe].teacher
+    teacher = _copy(model) if teaches in ("start", "ema") else None
+    for m in arm.frozen:
+        model.of(m).requires_grad_(False)
+
+    seen: list[Batch] = []
+
+    def loss(index: Tensor, step: int) -> Tensor:
+        x = {m: v[index] for m, v in part.x.items()}
+        taught = x if teaches == "inputs" else None
+        if teacher is not None:
+            with torch.no_grad():
+                taught = teacher(x)
+                for old, new in zip(teacher.parameters(), model.parameters(), strict=True):
+                    if teaches == "ema":
+                        old.lerp_(new, 0.02)
+        batch = Batch(model(x), teacher=taught, labels=None if part.y is None else part.y[index])
+        seen[:] = [batch]
+        return objective(batch)["loss"]
+
+    def after() -> None:
+        objective.after_step(seen[0])
+
+    fit([model, objective], loss, len(part), steps=steps, seed=seed, size=size, lr=lr, after=after)
+    model.requires_grad_(True)
+    return model
+
+
+def _copy(model: Towers) -> Towers:
+    import copy
+
+    return copy.deepcopy(model).requires_grad_(False)
+
+
+@torch.no_grad()
+def rows(model: Towers, part: Part) -> dict[str, Tensor]:
+    """The unit vectors of a part."""
+    return {m: unit(x, dim=1) for m, x in model(part.x).items()}
+
+
+def best(
+    trial: Trial, values: Sequence[float], make: Callable[[float], Any], judge: Callable[[Any], float]
+) -> tuple[Any, float]:
+    """What `make` gives at the value whose result `judge` likes best: both arms of a contest are tuned by this."""
+    made = [(make(v), v) for v in trial.grid(*values)]
+    if len(made) == 1:
+        return made[0]
+    found = [judge(m) for m, _ in made]
+    return made[int(np.nanargmax(found))]
+
+
+Judge = Callable[[dict[str, Tensor], Part], float]
+
+
+def contest(
+    trial: Trial,
+    views: Views,
+    baseline: Arm,
+    mechanism: Arm,
+    judge: Judge,
+    *,
+    lower: bool = False,
+    steps: int = 400,
+    choose: Judge | None = None,
+    also: Callable[[dict[str, dict[str, Tensor]], Part], Mapping[str, float]] | None = None,
+    control: str = "mispaired",
+) -> Measured:
+    """Two recipes on the same split, batches and start, both tuned over the same temperatures; then the controls.
+
+    `choose` picks the temperature on the validation part (`judge` if not given). The control repeats both on items
+    whose modalities were paired at random (`mispaired`), or the baseline from another start (`restart`). The positive
+    control is training itself: untrained against trained towers of the baseline, in the retrieval of pairs.
+    """
+    steps = trial.steps(steps)
+    pick = choose or judge
+    sign = -1.0 if lower and choose is None else 1.0
+
+    def trained(arm: Arm, part: Part, temperature: float, seed: int = trial.seed) -> Towers:
+        return learn(arm, part, temperature=temperature, steps=steps, seed=seed)
+
+    found, warmth = {}, {}
+    for name, arm in (("baseline", baseline), ("mechanism", mechanism)):
+        model, t = best(
+            trial,
+            TEMPERATURES,
+            partial(trained, arm, views.train),
+            lambda m: sign * pick(rows(m, views.validation), views.validation),
+        )
+        found[name], warmth[name] = rows(model, views.test), t
+    if control == "mispaired":
+        wrong = views.train.mispaired(trial.seed)
+        pair = tuple(
+            judge(rows(trained(arm, wrong, warmth[name]), views.test), views.test)
+            for name, arm in (("baseline", baseline), ("mechanism", mechanism))
+        )
+    else:
+        other = rows(trained(baseline, views.train, warmth["baseline"], trial.seed + 500), views.test)
+        pair = (judge(found["baseline"], views.test), judge(other, views.test))
+    torch.manual_seed(trial.seed)
+    start = rows(towers(views.train), views.test)
+    numbers = {f"temperature of the {k}": v for k, v in warmth.items()}
+    return Measured(
+        judge(found["baseline"], views.test),
+        judge(found["mechanism"], views.test),
+        (pair[0], pair[1]),
+        (all_recall(start, views.test), all_recall(found["baseline"], views.test)),
+        dict(also(found, views.test) if also else {}) | numbers,
+        found,
+        None if views.test.y is None else views.test.y.numpy(),
+    )
+
+
+# -- measures ----------------------------------------------------------------------------------------------------------
+
+
+def hits(scores: Tensor, k: int = 1) -> float:
+    """Recall at k of a square matrix of scores, matches on the diagonal, ties at their expected rank."""
+    own = scores.diagonal()[:, None]
+    above, tied = (scores > own).sum(1), (scores == own).sum(1)
+    return float(((k - above) / tied).clamp(0, 1).mean())
+
+
+def right(scores: Tensor, y: Tensor | None) -> float:
+    """Share of rows whose best column is their class: scores (N, C), classes (N,)."""
+    assert y is not None
+    return float((scores.argmax(1) == y).float().mean())
+
+
+def recall(x: Tensor, y: Tensor, k: int = 1) -> float:
+    return hits(x @ y.T, k)
+
+
+def all_recall(z: Mapping[str, Tensor], part: Part, k: int = 10) -> float:
+    """Recall at k, averaged over every ordered pair of modalities."""
+    found = [recall(z[a], z[b], k) for a in z for b in z if a != b]
+    return float(np.mean(found))
+
+
+def knn(train: Tensor, y: Tensor, test: Tensor, truth: Tensor, k: int = 5) -> float:
+    """Share of test rows whose k nearest training rows have their class as the commonest."""
+    near = (test @ train.T).topk(min(k, len(train)), 1).indices
+    return float((y[near].mode(1).values == truth).float().mean())
+
+
+def leave_one_out(x: Tensor, y: Tensor, k: int = 5) -> float:
+    """The same within one part, each row against all others."""
+    s = (x @ x.T).fill_diagonal_(-2)
+    return float((y[s.topk(min(k, len(x) - 1), 1).indices].mode(1).values == y).float().mean())
+
+
+def probe(train: Tensor, y: Tensor, test: Tensor, truth: Tensor, ridge: float = 1.0) -> float:
+    """Accuracy of a linear map to one-hot classes, by ridge regression in closed form."""
+    classes = int(max(y.max(), truth.max())) + 1
+    return float(
+        (linear(train, nn.functional.one_hot(y, classes).float(), test, ridge).argmax(1) == truth).float().mean()
+    )
+
+
+def linear(train: Tensor, target: Tensor, test: Tensor, ridge: float = 1.0) -> Tensor:
+    """What a ridge regression from train (N, d) to target (N, t) says of test (M, d)."""
+    centre, mean = train.mean(0), target.mean(0)
+    x = (train - centre).double()
+    w = torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T @ (target - mean).double())
+    return ((test - centre).double() @ w).to(test) + mean
+
+
+def r2(train: Tensor, target: Tensor, test: Tensor, truth: Tensor, ridge: float = 1.0) -> float:
+    """Explained share of the variance of one number, by the same regression; below 0: worse than the mean."""
+    said = linear(train, target[:, None], test, ridge)[:, 0]
+    return float(1 - (said - truth).square().mean() / truth.var(unbiased=False))
+
+
+def auc(scores: Tensor, positive: Tensor) -> float:
+    """Chance that a positive scores above a negative, ties half."""
+    a, b = scores[positive], scores[~positive]
+    if not len(a) or not len(b):
+        return float("nan")
+    return float(((a[:, None] > b[None]).double() + 0.5 * (a[:, None] == b[None]).double()).mean())
+
+
+def effective_rank(x: Tensor) -> float:
+    """exp of the entropy of the singular values of the centred rows, as the diagnostic of the name."""
+    s = torch.linalg.svdvals((x - x.mean(0)).double())
+    p = s / s.sum()
+    return float(torch.exp(-torch.special.xlogy(p, p).sum()))
+
+
+def gap(x: Tensor, y: Tensor) -> float:
+    """Distance of the centroids of unit rows."""
+    return float((x.mean(0) - y.mean(0)).norm())
+
+
+def adjusted_rand(a: Tensor, b: Tensor) -> float:
+    """Agreement of two partitions of the same rows, 0 by chance, 1 alike."""
+    table = torch.zeros(int(a.max()) + 1, int(b.max()) + 1, dtype=torch.float64)
+    table.index_put_((a, b), torch.ones(len(a), dtype=torch.float64), accumulate=True)
+
+    def pairs(x: Tensor) -> Tensor:
+        return (x * (x - 1) / 2).sum()
+
+    both, one, two = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
+    chance = one * two / pairs(torch.tensor([float(len(a))], dtype=torch.float64))
+    top = (one + two) / 2 - chance
+    return float((both - chance) / top) if top else 0.0
+
+
+def augmented(x: Tensor, g: torch.Generator) -> Tensor:
+    """Digits (B, 8, 8) turned by up to 17°, scaled by up to 15 %, shifted by up to a pixel and a half, and noised."""
+    b = len(x)
+    turn, scale = (torch.rand(b, generator=g) - 0.5) * 0.6, 1 + (torch.rand(b, generator=g) - 0.5) * 0.3
+    shift = (torch.rand(b, 2, generator=g) - 0.5) * 0.35
+    turned = torch.stack([turn.cos() * scale, -turn.sin(), turn.sin(), turn.cos() * scale], 1).view(b, 2, 2)
+    grid = nn.functional.affine_grid(torch.cat([turned, shift[:, :, None]], 2), [b, 1, 8, 8], align_corners=False)
+    out = nn.functional.grid_sample(x[:, None], grid, align_corners=False)[:, 0]
+    return out + 0.1 * torch.randn(out.shape, generator=g)
