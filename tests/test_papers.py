@@ -85,7 +85,7 @@ def test_an_experiment_runs_quickly_and_its_evidence_is_complete(key):
     lab.digits()  # what is read once is not what takes time
     began = time.process_time()
     e = wb.paper(key).run(quick=True)
-    assert time.process_time() - began < 4, "quick means under two seconds on a machine that is not busy"
+    assert time.process_time() - began < 2, "quick means under two seconds"
     found = e.to_dict()
     assert found["verdict"] == "not judged"
     assert found["key"] == key
@@ -286,6 +286,27 @@ def test_all_in_a_grid_is_every_paper():
 
     jobs = plan(folder() / "paper.ipynb", "out", grid={"paper": ["all"], "quick": [True]})
     assert [j.parameters["paper"] for j in jobs] == RUN
+
+
+def test_three_papers_make_an_atlas_by_family(tmp_path):
+    from workbench.batch import batch
+    from workbench.notebooks import folder
+
+    found = batch(
+        folder() / "paper.ipynb", tmp_path, grid={"paper": ["gram", "cogenav", "clim"]}, given={"quick": True}
+    )
+    assert found.ok, [e.error for e in found.failed]
+    rows = {r["key"]: r for r in atlas.gathered(tmp_path)}
+    assert {r["verdict"] for r in rows.values()} == {"not judged"}
+    assert all(r["picture"].startswith("data:image/svg+xml;base64,") for r in rows.values())
+    page = (tmp_path / "index.html").read_text()
+    assert page.index("<h2>modalities</h2>") < page.index("<h2>scores</h2>")
+    for key in rows:
+        assert f'<a href="{rows[key]["link"]}">{key}</a>' in page
+    assert page.count("not run yet") == len(RUN) - 3
+    assert page.count("planned") == 22
+    with pytest.raises(SystemExit, match="not a whole atlas"):
+        atlas.main([str(tmp_path)])
 
 
 def test_kept_verdicts_are_those_of_the_catalogue():
