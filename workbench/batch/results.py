@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.files import write_text
+from workbench.files import finite, write_text
 
 if TYPE_CHECKING:
     from workbench.report import Report
@@ -44,16 +43,7 @@ def record(
     for name, value in (numbers or {}).items():
         found["numbers"][name] = dict(value) if isinstance(value, Mapping) else {"value": value}
     found["curves"] = {name: [float(x) for x in values] for name, values in (curves or {}).items()}
-    write_text(Path(place), json.dumps(_finite(found), ensure_ascii=False, allow_nan=False, default=str) + "\n")
-
-
-def _finite(x: Any) -> Any:
-    """JSON knows neither NaN nor infinity."""
-    if isinstance(x, Mapping):
-        return {str(k): _finite(v) for k, v in x.items()}
-    if isinstance(x, list | tuple):
-        return [_finite(v) for v in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
+    write_text(Path(place), json.dumps(finite(found), ensure_ascii=False, allow_nan=False, default=str) + "\n")
 
 
 def read(file: Path) -> dict[str, Any]:

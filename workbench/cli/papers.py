@@ -61,7 +61,7 @@ def papers(
     if out:
         e.save(out)
     if as_json:
-        from workbench.papers.evidence import finite
+        from workbench.files import finite
 
         say(json.dumps(finite(e.to_dict()), ensure_ascii=False, indent=1))
         return

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.files import write_text
+from workbench.files import finite, write_text
 from workbench.papers.base import RUNS, catalogue, keys, paper
-from workbench.papers.evidence import ALPHA, claims, finite, holm, said
+from workbench.papers.evidence import ALPHA, claims, holm, said
 
 KEPT = Path(__file__).parent / "verdicts.json"  # what `make atlas` found, for the README's table
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.files import write_text
+from workbench.files import finite, write_text
 
 if TYPE_CHECKING:
     from workbench.embeddings import EmbeddingSet
@@ -194,15 +194,6 @@ class Evidence:
         """The evidence as JSON, with every run."""
         write_text(Path(file), json.dumps(finite(self.to_dict()), ensure_ascii=False, indent=1) + "\n")
         return Path(file)
-
-
-def finite(x: Any) -> Any:
-    """JSON knows neither NaN nor infinity."""
-    if isinstance(x, dict):
-        return {k: finite(v) for k, v in x.items()}
-    if isinstance(x, list | tuple):
-        return [finite(v) for v in x]
-    return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
 def said(p: Paper, outcome: str) -> str:
