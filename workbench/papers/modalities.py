@@ -87,7 +87,8 @@ def gram(trial: Trial) -> Measured:
     least=1.0,
     control="the baseline from another start: effective rank",
     positive="recall at 10 over all pairs, untrained against trained towers",
-    small="With towers of 32 dimensions there is little space to win.",
+    small="Views here are quadrants with towers of their own, not augmentations through one encoder, and "
+    "towers of 32 dimensions leave little space to win.",
     own=Own(2),
     yours="workbench papers mv_dhel --run --data YOUR_SET",
 )

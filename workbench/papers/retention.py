@@ -341,7 +341,7 @@ def clip_retrieval(trial: Trial) -> Measured:
     control=RESTART,
     margin=0.02,
     positive="the same probe, after long alignment against before it",
-    small="",
+    small="Alignment at this size does not eat what the tower knew, so there is nothing to guard.",
     alone="it needs a tower with a task of its own; on your data: 'workbench train gap_guard'",
 )
 def llm4gta(trial: Trial) -> Measured:

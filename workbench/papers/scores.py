@@ -358,7 +358,7 @@ def cg_vlm(trial: Trial) -> Measured:
     control="both losses with captions of other canvases: pointing between the two occupied quadrants",
     margin=0.1,
     positive="pointing of the whole-pair loss, untrained against trained",
-    small="",
+    small="Four patches of one digit each: the whole-pair loss alone points rightly 98 times in a hundred.",
     alone=VECTORS,
 )
 def conceptclip(trial: Trial) -> Measured:
