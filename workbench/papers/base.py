@@ -54,7 +54,7 @@ class Measured:
     """What one run found: the quantity without and with the mechanism, the two controls, and numbers beside them.
 
     `control` is a pair that must not differ, `positive` one whose second must beat its first; all in the unit of the
-    quantity, or of the paper's `control_unit`. `rows` {arm: {modality: (N, d)}} are test vectors for the map, `labels`
+    quantity, or as the paper says. `rows` {arm: {modality: (N, d)}} are test vectors for the map, `labels`
     their classes.
     """
 

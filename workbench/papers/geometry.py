@@ -63,7 +63,6 @@ def mambarec(trial: Trial) -> Measured:
     quantity="accuracy across modalities",
     least=0.02,
     control="a space trained on pairs made at random: accuracy of both",
-    margin=0.05,
     positive="accuracy without noise in an untrained against a trained space",
     small="Tuned, the space is trained at a temperature that leaves hardly a gap, and needs no noise. At 0.02 "
     "the gap is large, and noise gains more than subtracting it (beside). It is not zero-mean: its mean is the gap.",
@@ -399,7 +398,6 @@ ROLES = {"safe": ["safe"], "unsafe": ["unsafe"], "jailbreak": ["jailbreak"]}
     better="lower",
     least=0.05,
     control="roles dealt at random: the same share",
-    margin=0.1,
     positive="share of plain unsafe items nearer the unsafe centroid, against a half",
     small="",
     alone="it needs layers of a model and three items of one prompt; 'workbench diagnose --roles' gives AVQI of "
@@ -472,9 +470,9 @@ def alkali(trial: Trial) -> Measured:
         return float(((z[which] - mine).norm(dim=1) < (z[which] - other).norm(dim=1)).float().mean())
 
     rates = (1e-3, 3e-3)
-    plain, _ = lab.best(trial, rates, lambda r: train(r, 0.0, data), lambda m: -nearer(m, tune))
-    merged, _ = lab.best(trial, rates, lambda r: train(r, 1.0, data), lambda m: -nearer(m, tune))
-    wrong = tuple(nearer(train(1e-3, w, dealt), test) for w in (0.0, 1.0))
+    plain, r0 = lab.best(trial, rates, lambda r: train(r, 0.0, data), lambda m: -nearer(m, tune))
+    merged, r1 = lab.best(trial, rates, lambda r: train(r, 1.0, data), lambda m: -nearer(m, tune))
+    wrong = tuple(nearer(train(r, w, dealt), test) for r, w in ((r0, 0.0), (r1, 1.0)))
     also, rows = {}, {}
     with torch.no_grad():
         for arm, m in (("baseline", plain), ("mechanism", merged)):

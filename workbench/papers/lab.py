@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.embeddings import EmbeddingSet
+from workbench.errors import InputError
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import RECIPES, Objective, recipe
 from workbench.papers.base import Measured, Trial
@@ -115,6 +116,10 @@ def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
     y = None
     if label:
         y = torch.from_numpy(pd.factorize(es.items[label].iloc[index], sort=True)[0].astype(np.int64))
+        if bool((y < 0).any()):
+            raise InputError(
+                f"{es.source}: column {label!r} is empty for {int((y < 0).sum())} items; take the others (es.take)"
+            )
     column = "family" if "family" in es.items else "id"
     at = torch.from_numpy(index)
     part = Part({m: unit(es[m][at].float(), dim=1) for m in modalities}, y)
@@ -196,14 +201,20 @@ def fit(
             after()
 
 
+Judge = Callable[[dict[str, Tensor], Part], float]
+
+
 @dataclass(frozen=True)
 class Arm:
-    """One side of a contest: a recipe with its settings, and what becomes of the objective before training."""
+    """One side of a contest: a recipe with its settings, what becomes of the objective before training, and how the
+    arm is judged where that is by a score of its own.
+    """
 
     recipe: str
     settings: Mapping[str, Any] | None = None
     prepare: Callable[[Objective], Objective] | None = None
     frozen: tuple[str, ...] = ()
+    judge: Judge | None = None
 
     def objective(self, dims: Mapping[str, int], temperature: float) -> Objective:
         found = recipe(self.recipe, dims=dims, **({"temperature": temperature} | dict(self.settings or {})))
@@ -273,10 +284,11 @@ def best(
     if len(made) == 1:
         return made[0]
     found = [judge(m) for m, _ in made]
+    if np.isnan(found).all():
+        raise InputError(
+            "no setting of an arm gave a number on the validation part: too few items, or a loss that diverged"
+        )
     return made[int(np.nanargmax(found))]
-
-
-Judge = Callable[[dict[str, Tensor], Part], float]
 
 
 def contest(
@@ -291,6 +303,7 @@ def contest(
     choose: Judge | None = None,
     also: Callable[[dict[str, dict[str, Tensor]], Part], Mapping[str, float]] | None = None,
     control: str = "mispaired",
+    temperatures: Sequence[float] = TEMPERATURES,
 ) -> Measured:
     """Two recipes on the same split, batches and start, both tuned over the same temperatures; then the controls.
 
@@ -299,25 +312,28 @@ def contest(
     control is training itself: untrained against trained towers of the baseline, in the retrieval of pairs.
     """
     steps = trial.steps(steps)
-    pick = choose or judge
+    by = {"baseline": baseline.judge or judge, "mechanism": mechanism.judge or judge}
     sign = -1.0 if lower and choose is None else 1.0
 
     def trained(arm: Arm, part: Part, temperature: float, seed: int = trial.seed) -> Towers:
         return learn(arm, part, temperature=temperature, steps=steps, seed=seed)
 
+    def validated(pick: Judge, model: Towers) -> float:
+        return sign * pick(rows(model, views.validation), views.validation)
+
     found, warmth = {}, {}
     for name, arm in (("baseline", baseline), ("mechanism", mechanism)):
         model, t = best(
             trial,
-            TEMPERATURES,
+            temperatures,
             partial(trained, arm, views.train),
-            lambda m: sign * pick(rows(m, views.validation), views.validation),
+            partial(validated, choose or by[name]),
         )
         found[name], warmth[name] = rows(model, views.test), t
     if control == "mispaired":
         wrong = views.train.mispaired(trial.seed)
         pair = tuple(
-            judge(rows(trained(arm, wrong, warmth[name]), views.test), views.test)
+            by[name](rows(trained(arm, wrong, warmth[name]), views.test), views.test)
             for name, arm in (("baseline", baseline), ("mechanism", mechanism))
         )
     else:
@@ -327,8 +343,8 @@ def contest(
     start = rows(towers(views.train), views.test)
     numbers = {f"temperature of the {k}": v for k, v in warmth.items()}
     return Measured(
-        judge(found["baseline"], views.test),
-        judge(found["mechanism"], views.test),
+        by["baseline"](found["baseline"], views.test),
+        by["mechanism"](found["mechanism"], views.test),
         (pair[0], pair[1]),
         (all_recall(start, views.test), all_recall(found["baseline"], views.test)),
         dict(also(found, views.test) if also else {}) | numbers,
@@ -341,7 +357,9 @@ def contest(
 
 
 def hits(scores: Tensor, k: int = 1) -> float:
-    """Recall at k of a square matrix of scores, matches on the diagonal, ties at their expected rank."""
+    """Recall at k of a square matrix of scores, matches on the diagonal, ties at their expected rank; NaN for NaN."""
+    if bool(scores.isnan().any()):
+        return float("nan")
     own = scores.diagonal()[:, None]
     above, tied = (scores > own).sum(1), (scores == own).sum(1)
     return float(((k - above) / tied).clamp(0, 1).mean())

@@ -55,8 +55,11 @@ def gram(trial: Trial) -> Measured:
     views = _three(trial)
     anchor, a, b = views.train.x
 
-    def judge(z: dict[str, Tensor], part: Part) -> float:
-        return max(_tuple_recall(z, "volume"), _tuple_recall(z, "cosine"))
+    def cosines(z: dict[str, Tensor], part: Part) -> float:
+        return _tuple_recall(z, "cosine")
+
+    def volumes(z: dict[str, Tensor], part: Part) -> float:
+        return _tuple_recall(z, "volume")
 
     def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
         same = unit(torch.randn(16, 8), dim=1)
@@ -69,7 +72,7 @@ def gram(trial: Trial) -> Measured:
         return out
 
     # what the pairwise arm contrasts: the anchor with each of the others, as the volume does
-    return lab.contest(trial, views, Arm("bind"), Arm("gram"), judge, also=also)
+    return lab.contest(trial, views, Arm("bind"), Arm("gram", judge=volumes), cosines, also=also)
 
 
 @experiment(
@@ -123,6 +126,7 @@ def mv_dhel(trial: Trial) -> Measured:
         choose=lab.all_recall,
         also=also,
         control="restart",
+        temperatures=(0.1, 0.3, 0.5, 1.0),
     )
 
 
@@ -153,7 +157,8 @@ def languagebind(trial: Trial) -> Measured:
         views = lab.cut(trial, anchor=lambda x: x.flatten(1) @ turn, left=LEFT, right=RIGHT)
     anchor, a, b = views.train.x
     n = len(views.train) // 2
-    halves = {a: views.train.take(torch.arange(n)), b: views.train.take(torch.arange(n, 2 * n))}
+    order = torch.randperm(2 * n, generator=torch.Generator().manual_seed(trial.seed))
+    halves = {a: views.train.take(order[:n]), b: views.train.take(order[n:])}
     steps = trial.steps(300)
     width = views.train.x[anchor].shape[1]
     still = nn.Linear(width, lab.DIM, bias=False).requires_grad_(False)  # the anchor's own vectors, brought to width
@@ -254,7 +259,7 @@ def mmg_ego4d(trial: Trial) -> Measured:
             z = {m: unit(x, dim=1) for m, x in model({m: v[few] for m, v in views.train.x.items()}).items()}
             keep = [m for m in names if not whole or torch.rand(1, generator=draw) < 0.5] or names[:1]
             fused = torch.stack([z[m] for m in keep]).mean(0)
-            total = nn.functional.cross_entropy(head(fused) / 0.1, labels[few])
+            total = nn.functional.cross_entropy(head(fused) / temperature, labels[few])
             if not whole:
                 return total
             total = total + align(Batch(model({m: v[index] for m, v in views.train.x.items()})))["loss"]
@@ -263,7 +268,9 @@ def mmg_ego4d(trial: Trial) -> Measured:
                 p = onehot.T @ z[a] / onehot.sum(0).clamp_min(1)[:, None]
                 for b in names:
                     if a != b:
-                        total = total + nn.functional.cross_entropy(-(torch.cdist(z[b], p) ** 2) / 0.1, labels[few])
+                        total = total + nn.functional.cross_entropy(
+                            -(torch.cdist(z[b], p) ** 2) / temperature, labels[few]
+                        )
             return total
 
         lab.fit([model, head, align], loss, len(views.train), steps=trial.steps(250), seed=trial.seed)

@@ -77,15 +77,13 @@ def clim(trial: Trial) -> Measured:
         return eye, ear
 
     @torch.no_grad()
-    def region(m: tuple[_Regions, nn.Module], part: Part) -> tuple[float, Tensor]:
+    def region(m: tuple[_Regions, nn.Module], part: Part) -> tuple[float, Tensor, Tensor]:
         assert part.y is not None
         order = torch.randperm(len(part), generator=torch.Generator().manual_seed(trial.seed))
         order = order[: len(order) // 4 * 4]
         z = m[0](mosaic(part.x["whole"].view(-1, 8, 8)[order].view(-1, 4, 8, 8)), 2).flatten(0, 1)
         caption = unit(m[1](words), dim=1)
-        vectors = torch.empty_like(z)
-        vectors[order.argsort()] = z
-        return float(((z @ caption.T).argmax(1) == part.y[order]).float().mean()), vectors
+        return lab.right(z @ caption.T, part.y[order]), z, part.y[order]
 
     @torch.no_grad()
     def whole(m: tuple[_Regions, nn.Module], part: Part) -> float:
@@ -95,10 +93,8 @@ def clim(trial: Trial) -> Measured:
     steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
     plain, t0 = lab.best(trial, grid, lambda t: train(t, False, steps), lambda m: region(m, views.validation)[0])
     tiled, _ = lab.best(trial, grid, lambda t: train(t, True, steps), lambda m: region(m, views.validation)[0])
-    base, before = region(plain, views.test)
-    mechanism, after = region(tiled, views.test)
-    assert views.test.y is not None
-    truth = views.test.y[: len(before)]
+    base, before, truth = region(plain, views.test)
+    mechanism, after, _ = region(tiled, views.test)
     rows = {}
     for arm, m, z in (("baseline", plain, before), ("mechanism", tiled, after)):
         with torch.no_grad():

@@ -421,14 +421,13 @@ def llm4gta(trial: Trial) -> Measured:
     code="xiaoxing2001/DeGLA",
     deviations="Each caption meets its own negatives; the released mask lets the text-grounded contrast meet "
     "mostly those of "
-    "others. The weight of distillation is 0.05, as small towers move farther.",
+    "others. The weight of distillation is 0.05 / 16 on the sum, as the batch here is larger.",
     data="two scikit-learn digits side by side, captions in order; tuned on digits 0 to 4 with swapped captions "
     "as hard "
     "negatives",
     quantity="mean of composition (0 to 4: the caption above its swap) and retention (5 to 9: the right pair of words)",
     least=0.02,
     control="hard negatives that are the caption itself, with and without distillation: composition",
-    margin=0.1,
     positive="composition before tuning against after it",
     small="",
     alone="it needs captions with hard negatives; on your data: Batch(negatives=…) and recipe degla",

@@ -64,7 +64,7 @@ def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
     es = load_data(data)
     if why := p.own.lacking(es, label):
         raise InputError(f"{es.source}: paper {p.key} needs {why}")
-    for m in es.modalities[: p.own.modalities]:
+    for m in es.modalities:  # some papers take all
         if not es.aligned(m):
             raise InputError(
                 f"{es.source}: modality {m!r} has missing or several rows an item; paper {p.key} needs one row an item"

@@ -356,7 +356,6 @@ def cg_vlm(trial: Trial) -> Measured:
     quantity="share of concepts whose best patch is the right quadrant (chance .25)",
     least=0.05,
     control="both losses with captions of other canvases: pointing between the two occupied quadrants",
-    margin=0.1,
     positive="pointing of the whole-pair loss, untrained against trained",
     small="Four patches of one digit each: the whole-pair loss alone points rightly 98 times in a hundred.",
     alone=VECTORS,
@@ -401,7 +400,7 @@ def conceptclip(trial: Trial) -> Measured:
                 return out
             m = best_patch(unit(patch, dim=-1), unit(word, dim=1)) / t + bias  # (B, 10)
             there = torch.zeros(len(index), 10, dtype=torch.bool).scatter(1, c[index], True)
-            return out + weight * heads.sigmoid(m, there) * len(index) / m.shape[1] / 4
+            return out + weight * heads.sigmoid(m, there) * len(index) / m.shape[1]
 
         lab.fit([eye, ear, whole, Bias()], loss, len(x), steps=steps, seed=trial.seed, size=64)
         return eye, ear
@@ -497,7 +496,6 @@ def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> _Bags:
     quantity="share of faces given the right name",
     least=0.05,
     control="bags with the names of other bags: both losses",
-    margin=0.1,
     positive="one direction, untrained against trained",
     small="",
     alone=VECTORS,

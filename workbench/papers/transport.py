@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from workbench.errors import InputError
 from workbench.objectives import transport
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
@@ -39,7 +40,7 @@ def standard(x: Tensor) -> Tensor:
     yours="workbench papers beclr --run --data YOUR_SET --label CLASS",
 )
 def beclr(trial: Trial) -> Measured:
-    """The same episodes with and without five passes of transport; three strengths for it, three scalings without."""
+    """The same episodes with and without five passes of transport; two strengths for it, two scalings without."""
     own = lab.given(trial, 1)
     views = own or lab.cut(trial, whole=lambda x: x)
     name = next(iter(views.train.x))
@@ -49,6 +50,8 @@ def beclr(trial: Trial) -> Measured:
     # classes that fill an episode; an episode takes five of them, or as many as there are
     enough = [c for c in range(int(whole.y.max()) + 1) if int((whole.y == c).sum()) >= (16 if not trial.quick else 2)]
     ways = min(5, len(enough))
+    if ways < 2:
+        raise InputError("an episode needs two classes or more with sixteen items each in the test part")
 
     def episodes(part: Part, many: int, sizes: tuple[int, ...]) -> list[tuple[Tensor, Tensor, Tensor]]:
         out, x = [], part.x[name].flatten(1)
@@ -88,7 +91,7 @@ def beclr(trial: Trial) -> Measured:
     return Measured(
         base,
         accuracy(test, eps),
-        (accuracy(noise, 0), accuracy(noise, eps)),
+        (accuracy(noise, 0, scaled), accuracy(noise, eps)),
         (1 / ways, base),
         {
             "unbalanced queries, baseline": accuracy(skewed, 0, scaled),
@@ -112,7 +115,6 @@ def beclr(trial: Trial) -> Measured:
     quantity="share of tokens whose nearest part of the record is theirs",
     least=0.02,
     control="records with the names of other records: share of both",
-    margin=0.05,
     positive="share by wholes alone, untrained against trained",
     small="",
     own=Own(2),
@@ -190,7 +192,6 @@ def orma(trial: Trial) -> Measured:
     quantity="share of unpaired rows matched to a partner of their class",
     least=0.02,
     control="known pairs dealt at random: share of both losses",
-    margin=0.05,
     positive="share by the plain margin loss, untrained against trained",
     small="",
     own=Own(2, label=True),
@@ -202,7 +203,8 @@ def capimac(trial: Trial) -> Measured:
 
     views = lab.given(trial, 2) or lab.cut(trial, left=LEFT, right=RIGHT)
     a, b = views.train.x
-    pool = views.train.take(torch.arange(len(views.train) // 2))
+    order = torch.randperm(len(views.train), generator=torch.Generator().manual_seed(trial.seed))
+    pool = views.train.take(order[: len(order) // 2])
 
     def train(lr: float, robust_form: bool, part: Part, steps: int) -> lab.Towers:
         torch.manual_seed(trial.seed)
