@@ -67,7 +67,7 @@ def papers(
         return
     d, c = e.difference, e.controlled
     say(f"{p.citation}\n{p.claim}\n")
-    say(f"  {p.quantity.rstrip(',')}\n    {e.mean('baseline'):.4g} → {e.mean('mechanism'):.4g}")
+    say(f"  {p.quantity}\n    {e.mean('baseline'):.4g} → {e.mean('mechanism'):.4g}")
     say(f"  gain          {d.mean:.4g}   [{d.low:.4g}, {d.high:.4g}]   worth having from {p.least:g}")
     inside = "within" if e.equivalent else "not shown to be within"
     say(f"  control       {c.mean:.4g}   [{c.low:.4g}, {c.high:.4g}]   {inside} ±{p.equivalence:g}")

@@ -11,7 +11,7 @@ from typing import Any
 
 from workbench.files import finite, write_text
 from workbench.papers.base import RUNS, catalogue, keys, paper
-from workbench.papers.evidence import ALPHA, claims, holm, said
+from workbench.papers.evidence import Evidence, claims, holm, said
 
 KEPT = Path(__file__).parent / "verdicts.json"  # what `make atlas` found, for the README's table
 
@@ -24,12 +24,9 @@ def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ps = [1.0 if e["p"] is None or not math.isfinite(e["p"]) else e["p"] for e in found]
     out = []
     for e, p in zip(found, holm(ps, claims()), strict=True):
-        row = dict(e) | {"p_corrected": p}
-        may = not e["quick"] and len(e["runs"]) >= RUNS and e["control"]["equivalent"]
-        if may and (e["positive"]["low"] or 0) > 0 and p < ALPHA and e["effect"] >= e["least"]:
-            reason = f"the gain is {e['effect']:.3g}, at least {e['least']:g}, and p = {p:.2g} after Holm's correction"
-            row |= {"outcome": "held", "verdict": said(paper(e["key"]), "held"), "reason": reason}
-        out.append(row)
+        outcome, reason = Evidence.of(e).judged(p)
+        verdict = said(paper(e["key"]), outcome)
+        out.append(dict(e) | {"p_corrected": p, "outcome": outcome, "verdict": verdict, "reason": reason})
     return out
 
 

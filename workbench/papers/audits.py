@@ -78,8 +78,7 @@ def critical(difference: Tensor) -> Tensor:
 )
 def invertune(trial: Trial) -> Measured:
     """A planted model tuned on 200 clean pictures, plainly or by inversion and activation; three rates each."""
-    x, y = lab.digits()
-    views = lab.split(trial, Part({"whole": x.flatten(1)}, y))
+    views = lab.whole(trial)
     pixels, truth = views.train.x["whole"], views.train.y
     assert truth is not None
     assert views.test.y is not None
@@ -190,5 +189,5 @@ def invertune(trial: Trial) -> Measured:
             "clean accuracy before tuning": accuracy(planted[0], views.test),
         },
         rows,
-        views.test.y.numpy(),
+        views.test.y,
     )

@@ -274,7 +274,7 @@ def cwcl(trial: Trial) -> Measured:
         (judge(train("bind", t0, 0)), base),
         cold,
         rows,
-        None if truth is None else truth.numpy(),
+        truth,
     )
 
 
@@ -472,9 +472,8 @@ class _Streams(nn.Module):
 )
 def medslip(trial: Trial) -> Measured:
     """Presence of shapes and places alone, against the same with the contrast between the streams."""
-    x, y = lab.digits()
     g = torch.Generator().manual_seed(trial.seed)
-    parts = lab.split(trial, Part({"whole": x.flatten(1)}, y))
+    parts = lab.whole(trial)
 
     def canvases(part: Part, count: int) -> tuple[Tensor, Tensor]:
         """Canvases (count, 256), and what is where (count, 10, 4)."""
@@ -534,5 +533,5 @@ def medslip(trial: Trial) -> Measured:
         (judge(train(r1, True, data[1], 0), test), judge(both, test)),
         also,
         rows,
-        first.numpy(),
+        first,
     )

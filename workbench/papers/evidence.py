@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,12 @@ class Evidence:
     seconds: float = 0.0
     sets: dict[str, EmbeddingSet] = field(default_factory=dict, repr=False, compare=False)
     labels: str = ""
+
+    @classmethod
+    def of(cls, found: Mapping[str, Any]) -> Evidence:
+        """The evidence that `to_dict` wrote, without its sets; JSON's nothing is NaN again."""
+        runs = [_nan(r) for r in found["runs"]]
+        return cls(found["key"], runs, found["data"], found["quick"], found["seconds"])
 
     @property
     def paper(self) -> Paper:
@@ -194,6 +200,15 @@ class Evidence:
         """The evidence as JSON, with every run."""
         write_text(Path(file), json.dumps(finite(self.to_dict()), ensure_ascii=False, indent=1) + "\n")
         return Path(file)
+
+
+def _nan(x: Any) -> Any:
+    """What `finite` took away."""
+    if isinstance(x, Mapping):
+        return {k: _nan(v) for k, v in x.items()}
+    if isinstance(x, list | tuple):
+        return [_nan(v) for v in x]
+    return math.nan if x is None else x
 
 
 def said(p: Paper, outcome: str) -> str:

@@ -132,7 +132,7 @@ def maccap(trial: Trial) -> Measured:
         (accuracy(space(t0, views.train, 0), 0.0, views.test), base),
         also,
         {"baseline": lab.rows(plain, views.test), "mechanism": lab.rows(noised, views.test)},
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -203,7 +203,7 @@ def whitenedcse(trial: Trial) -> Measured:
         (judge(train(t0, False, 0), views.test), base),
         also,
         rows,
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -288,7 +288,7 @@ def fdt(trial: Trial) -> Measured:
         (accuracy(train(t1, 10.0, y, 0), views.test), accuracy(sparse, views.test)),
         also,
         rows,
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -312,9 +312,8 @@ def fdt(trial: Trial) -> Measured:
 )
 def sepclr(trial: Trial) -> Measured:
     """The recipe without and with its joint term; four linear probes for each, two learning rates for both."""
-    x, y = lab.digits()
     g = torch.Generator().manual_seed(trial.seed)
-    parts = lab.split(trial, Part({"whole": x.flatten(1)}, y))
+    parts = lab.whole(trial)
 
     def pairs(part: Part, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pictures (count, 128), left class, right class, and whether the right digit is there."""
@@ -374,7 +373,7 @@ def sepclr(trial: Trial) -> Measured:
         (0.1, also["right digit from the salient space, baseline"]),
         also,
         rows,
-        test[2][test[3]].numpy(),
+        test[2][test[3]],
     )
 
 
@@ -405,9 +404,8 @@ ROLES = {"safe": ["safe"], "unsafe": ["unsafe"], "jailbreak": ["jailbreak"]}
 )
 def alkali(trial: Trial) -> Measured:
     """GRACE without and with its merging term over a pooler of layers; two learning rates for both."""
-    x, y = lab.digits()
     g = torch.Generator().manual_seed(trial.seed)
-    parts = lab.split(trial, Part({"whole": x.flatten(1)}, y))
+    parts = lab.whole(trial)
     torch.manual_seed(trial.seed)
     layers = nn.ModuleList([nn.Linear(64 if k == 0 else 48, 48) for k in range(4)])
     head = nn.Linear(48, 10)

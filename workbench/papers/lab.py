@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -13,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from workbench.datasets import dataset, split_of
 from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.objectives.batch import Batch
@@ -24,6 +24,7 @@ unit = nn.functional.normalize
 DIM, HIDDEN = 32, 128
 MOST = 4_000  # items of a set of the user's that an experiment takes
 TEMPERATURES = (0.03, 0.1, 0.3)
+SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 NAMES = {
     "en": CLASSES,
@@ -50,9 +51,6 @@ class Part:
 
     def take(self, index: Tensor) -> Part:
         return Part({m: v[index] for m, v in self.x.items()}, None if self.y is None else self.y[index])
-
-    def only(self, *names: str) -> Part:
-        return replace(self, x={m: self.x[m] for m in names})
 
     def mispaired(self, seed: int) -> Part:
         """Every modality but the first in an order of its own: what matched no longer does."""
@@ -86,6 +84,12 @@ def cut(trial: Trial, **views: Callable[[Tensor], Tensor]) -> Views:
     return split(trial, Part({m: f(x).flatten(1) for m, f in views.items()}, y))
 
 
+def whole(trial: Trial) -> Views:
+    """Every digit as it is, (N, 64), in a quick look too: what is put together of digits needs all ten classes."""
+    x, y = digits()
+    return split(trial, Part({"whole": x.flatten(1)}, y))
+
+
 LEFT, RIGHT = (lambda x: x[:, :, :4]), (lambda x: x[:, :, 4:])
 TOP, BOTTOM = (lambda x: x[:, :4]), (lambda x: x[:, 4:])
 
@@ -93,12 +97,8 @@ TOP, BOTTOM = (lambda x: x[:, :4]), (lambda x: x[:, 4:])
 def split(trial: Trial, part: Part, family: Sequence[Any] | None = None) -> Views:
     """60 / 15 / 25 % for training, tuning and the one test, by family, anew with every seed."""
     keys = range(len(part)) if family is None else family
-    u = torch.tensor([_share(f"{trial.seed}/{k}") for k in keys])
-    return Views(*(part.take((low <= u) & (u < high)) for low, high in ((0, 0.6), (0.6, 0.75), (0.75, 2))))
-
-
-def _share(key: str) -> float:
-    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    side = [split_of(f"{trial.seed}/{k}", SHARES) for k in keys]
+    return Views(**{name: part.take(torch.tensor([s == name for s in side])) for name in SHARES})
 
 
 def given(trial: Trial, count: int) -> Views | None:
@@ -126,17 +126,12 @@ def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
     return part, es.items[column].iloc[index].tolist()
 
 
+_shipped = cache(dataset)  # read once
+
+
 def emoji(trial: Trial, *modalities: str, label: str = "group") -> Views:
     """Frozen features of the emoji set."""
-    return split(trial, *of_set(trial, dataset(), modalities, label))
-
-
-@cache
-def dataset() -> EmbeddingSet:
-    """The emoji set, read once."""
-    from workbench import datasets
-
-    return datasets.dataset("emoji")
+    return split(trial, *of_set(trial, _shipped("emoji"), modalities, label))
 
 
 def ngrams(word: str, width: int = 256) -> Tensor:
@@ -349,7 +344,7 @@ def contest(
         (all_recall(start, views.test), all_recall(found["baseline"], views.test)),
         dict(also(found, views.test) if also else {}) | numbers,
         found,
-        None if views.test.y is None else views.test.y.numpy(),
+        views.test.y,
     )
 
 

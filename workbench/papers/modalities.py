@@ -38,7 +38,7 @@ def _tuple_recall(z: dict[str, Tensor], by: str) -> float:
     deviations="The matching head and its re-ranking are left out. Released code takes √|det| without a guard, whose "
     "gradient at collapse is NaN; here ε stands inside the root.",
     data="scikit-learn digits in three views: top half (anchor), left half, right half",
-    quantity="recall at 1 of the anchor among whole tuples, each arm by its own score,",
+    quantity="recall at 1 of the anchor among whole tuples, each arm by its own score",
     least=0.02,
     control="both recipes on tuples paired at random: recall of the arms",
     positive="recall at 10 over all pairs, untrained against trained towers",
@@ -151,7 +151,6 @@ def mv_dhel(trial: Trial) -> Measured:
 def languagebind(trial: Trial) -> Measured:
     """Each modality against an anchor it trains with, on items of its own; against the same with one frozen anchor."""
     if (views := lab.given(trial, 3)) is None:
-        x, _ = lab.digits()
         g = torch.Generator().manual_seed(0)
         turn = torch.randn(64, 16, generator=g)
         views = lab.cut(trial, anchor=lambda x: x.flatten(1) @ turn, left=LEFT, right=RIGHT)
@@ -211,7 +210,7 @@ def languagebind(trial: Trial) -> Measured:
         (before, after),
         {"recall at 10 by chance": 10 / len(views.test)},
         rows,
-        None if views.test.y is None else views.test.y.numpy(),
+        views.test.y,
     )
 
 
@@ -303,5 +302,5 @@ def mmg_ego4d(trial: Trial) -> Measured:
         (most, within),
         {"within a modality, baseline": within, "within a modality, mechanism": cells(whole, y, views.test)[1]},
         {"baseline": lab.rows(plain, views.test), "mechanism": lab.rows(whole, views.test)},
-        truth.numpy(),
+        truth,
     )

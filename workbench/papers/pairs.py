@@ -106,5 +106,5 @@ def clim(trial: Trial) -> Measured:
         (region(train(t0, False, 0), views.test)[0], base),
         {"whole pictures, baseline": whole(plain, views.test), "whole pictures, mechanism": whole(tiled, views.test)},
         rows,
-        truth.numpy(),
+        truth,
     )

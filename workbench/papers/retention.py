@@ -22,13 +22,10 @@ cross = nn.functional.cross_entropy
 RESTART = "the baseline from another start: the quantity"
 
 
-def _named(eye: nn.Module, words: Tensor, part: Part, classes: Tensor | None = None) -> float:
-    """Share of pictures whose nearest word vector (10, d) is their name; among some classes, if given."""
-    assert part.y is not None
-    there = torch.ones(len(part), dtype=torch.bool) if classes is None else torch.isin(part.y, classes)
+def _named(eye: nn.Module, words: Tensor, part: Part) -> float:
+    """Share of pictures whose nearest word vector (10, d) is their name."""
     with torch.no_grad():
-        s = unit(eye(part.x["whole"][there]), dim=1) @ unit(words, dim=1).T
-    return float((s.argmax(1) == part.y[there]).float().mean())
+        return lab.right(unit(eye(part.x["whole"]), dim=1) @ unit(words, dim=1).T, part.y)
 
 
 def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> tuple[nn.Module, nn.Module]:
@@ -127,7 +124,7 @@ def proclip(trial: Trial) -> Measured:
         (0.1, base),
         also,
         rows,
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -237,7 +234,7 @@ def clip_refine(trial: Trial) -> Measured:
         (distance((level, ear0)), distance((eye0, ear0))),
         also,
         {"baseline": vectors(plain, views.test), "mechanism": vectors(refined, views.test)},
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -261,7 +258,7 @@ def clip_refine(trial: Trial) -> Measured:
 )
 def clip_retrieval(trial: Trial) -> Measured:
     """CLIP, then stage one and stage two; three temperatures for the first, three rates of stage one for the second."""
-    views = lab.given(trial, 2) or lab.split(trial, *lab.of_set(trial, lab.dataset(), ("color", "text"), "subgroup"))
+    views = lab.given(trial, 2) or lab.emoji(trial, "color", "text", label="subgroup")
     picture, text = views.train.x
     y = views.train.y
     assert y is not None
@@ -321,7 +318,7 @@ def clip_retrieval(trial: Trial) -> Measured:
             "nearest drawing after the first stage alone": near(first, views.test),
         },
         {"baseline": lab.rows(clip, views.test), "mechanism": lab.rows(staged, views.test)},
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -409,7 +406,7 @@ def llm4gta(trial: Trial) -> Measured:
         (base, also["probe before alignment"]),
         also,
         rows,
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -434,9 +431,8 @@ def llm4gta(trial: Trial) -> Measured:
 )
 def degla(trial: Trial) -> Measured:
     """Contrast with hard negatives alone against the whole recipe; three temperatures for both."""
-    x, y = lab.digits()
     g = torch.Generator().manual_seed(trial.seed)
-    parts = lab.split(trial, Part({"whole": x.flatten(1)}, y))
+    parts = lab.whole(trial)
     words = lab.names()
 
     def pairs(part: Part, count: int, low: int, high: int) -> tuple[Tensor, Tensor]:
@@ -534,7 +530,7 @@ def degla(trial: Trial) -> Measured:
         (composition(start, test, 0.0), composition(plain, test)),
         also,
         rows,
-        far[1][:, 0].numpy(),
+        far[1][:, 0],
     )
 
 

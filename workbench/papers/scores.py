@@ -23,8 +23,7 @@ VECTORS = "its parts (patches, segments, bags) have no place in a set with one r
 
 def _pools(trial: Trial) -> list[list[Tensor]]:
     """Digits of training, tuning and test by class: three lists of ten stacks (n, 64)."""
-    x, y = lab.digits()
-    views = lab.split(trial, lab.Part({"whole": x.flatten(1)}, y))
+    views = lab.whole(trial)
     return [[p.x["whole"][p.y == c] for c in range(10)] for p in (views.train, views.validation, views.test)]
 
 
@@ -337,7 +336,7 @@ def cg_vlm(trial: Trial) -> Measured:
         (judge(train(0.03, "pooled", 0), "pooled", views.test), base),
         {f"temperature of {k}": v for k, v in warmth.items()},
         rows,
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 
@@ -439,7 +438,7 @@ def conceptclip(trial: Trial) -> Measured:
             for arm, z in rows.items()
         },
         rows,
-        test[1][:, 0].numpy(),
+        test[1][:, 0],
     )
 
 

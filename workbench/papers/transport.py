@@ -98,7 +98,7 @@ def beclr(trial: Trial) -> Measured:
             "unbalanced queries, mechanism": accuracy(skewed, eps),
         },
         {arm: {"query": q, "prototype": p[y]} for arm, p in arms.items()},
-        y.numpy(),
+        y,
     )
 
 
@@ -174,7 +174,7 @@ def orma(trial: Trial) -> Measured:
             "by the least of it, as released": float((plan.argmin(2) == own).float().mean()),
         },
         {"baseline": lab.rows(whole, views.test), "mechanism": lab.rows(parts, views.test)},
-        None if views.test.y is None else views.test.y.numpy(),
+        views.test.y,
     )
 
 
@@ -238,7 +238,7 @@ def capimac(trial: Trial) -> Measured:
         (judge(train(r0, False, pool, 0), views.test), base),
         {},
         {"baseline": lab.rows(plain, views.test), "mechanism": lab.rows(strong, views.test)},
-        views.test.y.numpy() if views.test.y is not None else None,
+        views.test.y,
     )
 
 

@@ -75,7 +75,7 @@ def table(e: Evidence) -> str:
     control = "within" if e.equivalent else "not shown to be within"
     rows = [
         (
-            p.quantity.rstrip(","),
+            p.quantity,
             f"{number(e.mean('baseline'))} → {number(e.mean('mechanism'))}",
             f"{way} is what is claimed; gain {number(d.mean)} [{number(d.low)}, {number(d.high)}], p {d.p:.2g} before correction",
         ),
@@ -113,7 +113,7 @@ def runs(e: Evidence) -> go.Figure:
             )
         )
     fig = dressed(fig, height=340, legend=False)
-    title = e.paper.quantity.rstrip(",")
+    title = e.paper.quantity
     return fig.update_layout(xaxis={"range": [-0.4, 1.4]}, title={"text": escape(title[:90]), "font": {"size": 13}})
 
 
