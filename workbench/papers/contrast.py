@@ -18,7 +18,7 @@ from workbench.papers.lab import LEFT, RIGHT, Arm, Part, unit
 
 bce = nn.functional.binary_cross_entropy_with_logits
 PAIRED = "both recipes on pairs made at random: the quantity"
-TRAINED = "recall at 10 over both directions, untrained against trained towers"
+TRAINED = "the quantity, untrained against trained towers"
 
 
 def only(objective: Objective, *names: str) -> Objective:
@@ -135,7 +135,8 @@ def fg_clip2(trial: Trial) -> Measured:
             out[f"recall at 10, {arm}"] = lab.all_recall(rows, part)
         return out
 
-    return lab.contest(trial, views, Arm("siglip"), Arm("fgclip2"), choice, also=also)
+    cold = (0.01, *lab.TEMPERATURES)  # both arms would sit at the cold end of the usual ones
+    return lab.contest(trial, views, Arm("siglip"), Arm("fgclip2"), choice, also=also, temperatures=cold)
 
 
 @experiment(
@@ -386,7 +387,8 @@ def dna_esa(trial: Trial) -> Measured:
             return objective(Batch({"fragment": reader(x), "read": reader(read)}))["loss"]
 
         lr = 2e-3 if contrast else value
-        lab.fit([reader, head, objective], loss, len(gallery), steps=steps, seed=trial.seed, size=96, lr=lr)
+        size = trial.count(96, 24)
+        lab.fit([reader, head, objective], loss, len(gallery), steps=steps, seed=trial.seed, size=size, lr=lr)
         return reader
 
     def at_ten(scores: Tensor, holds: Tensor) -> float:

@@ -120,10 +120,13 @@ def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
             raise InputError(
                 f"{es.source}: column {label!r} is empty for {int((y < 0).sum())} items; take the others (es.take)"
             )
-    column = "family" if "family" in es.items else "id"
+    # an item without a family is a family of its own
+    family = (
+        es.items["id"].where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else es.items["id"]
+    )
     at = torch.from_numpy(index)
     part = Part({m: unit(es[m][at].float(), dim=1) for m in modalities}, y)
-    return part, es.items[column].iloc[index].tolist()
+    return part, family.iloc[index].tolist()
 
 
 _shipped = cache(dataset)  # read once
@@ -293,28 +296,28 @@ def contest(
     mechanism: Arm,
     judge: Judge,
     *,
-    lower: bool = False,
     steps: int = 400,
     choose: Judge | None = None,
     also: Callable[[dict[str, dict[str, Tensor]], Part], Mapping[str, float]] | None = None,
     control: str = "mispaired",
     temperatures: Sequence[float] = TEMPERATURES,
+    poor: Callable[[float], Towers] | None = None,
 ) -> Measured:
     """Two recipes on the same split, batches and start, both tuned over the same temperatures; then the controls.
 
     `choose` picks the temperature on the validation part (`judge` if not given). The control repeats both on items
     whose modalities were paired at random (`mispaired`), or the baseline from another start (`restart`). The positive
-    control is training itself: untrained against trained towers of the baseline, in the retrieval of pairs.
+    control is training itself, untrained against trained towers of the baseline by the same quantity; or towers that
+    must be worse, which `poor` makes at the baseline's temperature.
     """
     steps = trial.steps(steps)
     by = {"baseline": baseline.judge or judge, "mechanism": mechanism.judge or judge}
-    sign = -1.0 if lower and choose is None else 1.0
 
     def trained(arm: Arm, part: Part, temperature: float, seed: int = trial.seed) -> Towers:
         return learn(arm, part, temperature=temperature, steps=steps, seed=seed)
 
     def validated(pick: Judge, model: Towers) -> float:
-        return sign * pick(rows(model, views.validation), views.validation)
+        return pick(rows(model, views.validation), views.validation)
 
     found, warmth = {}, {}
     for name, arm in (("baseline", baseline), ("mechanism", mechanism)):
@@ -334,14 +337,16 @@ def contest(
     else:
         other = rows(trained(baseline, views.train, warmth["baseline"], trial.seed + 500), views.test)
         pair = (judge(found["baseline"], views.test), judge(other, views.test))
+    base = by["baseline"](found["baseline"], views.test)
     torch.manual_seed(trial.seed)
-    start = rows(towers(views.train), views.test)
+    start = poor(warmth["baseline"]) if poor else towers(views.train)
+    low = by["baseline"](rows(start, views.test), views.test)
     numbers = {f"temperature of the {k}": v for k, v in warmth.items()}
     return Measured(
-        by["baseline"](found["baseline"], views.test),
+        base,
         by["mechanism"](found["mechanism"], views.test),
         (pair[0], pair[1]),
-        (all_recall(start, views.test), all_recall(found["baseline"], views.test)),
+        (low, base),
         dict(also(found, views.test) if also else {}) | numbers,
         found,
         views.test.y,
