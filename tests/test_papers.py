@@ -15,7 +15,7 @@ import workbench as wb
 from tests.test_cli import run as called
 from workbench.catalog import catalog
 from workbench.objectives.recipes import RECIPES
-from workbench.papers import FORMS, Evidence, Own, Trial, atlas, base, catalogue, holm, lab
+from workbench.papers import FORMS, Evidence, Own, Trial, atlas, base, catalogue, holm, lab, measures
 from workbench.papers.evidence import SAID, Difference, said
 from workbench.papers.run import one
 
@@ -193,9 +193,9 @@ def test_the_atlas_corrects_over_all_claims_and_never_takes_a_verdict_back():
 
 
 def test_recall_with_ties_is_chance():
-    assert lab.hits(torch.zeros(10, 10)) == pytest.approx(0.1)
-    assert lab.hits(torch.eye(10)) == 1.0
-    assert lab.hits(torch.zeros(10, 10), 5) == pytest.approx(0.5)
+    assert measures.hits(torch.zeros(10, 10)) == pytest.approx(0.1)
+    assert measures.hits(torch.eye(10)) == 1.0
+    assert measures.hits(torch.zeros(10, 10), 5) == pytest.approx(0.5)
 
 
 @given(st.integers(0, 1000))
@@ -204,7 +204,7 @@ def test_adjusted_rand_is_scikit_learns(seed):
 
     g = torch.Generator().manual_seed(seed)
     a, b = (torch.randint(4, (30,), generator=g) for _ in range(2))
-    assert lab.adjusted_rand(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-9)
+    assert measures.adjusted_rand(a, b) == pytest.approx(adjusted_rand_score(a, b), abs=1e-9)
 
 
 def test_auc_is_scikit_learns():
@@ -212,7 +212,7 @@ def test_auc_is_scikit_learns():
 
     g = torch.Generator().manual_seed(0)
     s, y = torch.randint(5, (60,), generator=g).float(), torch.rand(60, generator=g) < 0.4
-    assert lab.auc(s, y) == pytest.approx(roc_auc_score(y, s))
+    assert measures.auc(s, y) == pytest.approx(roc_auc_score(y, s))
 
 
 def test_ridge_is_scikit_learns():
@@ -221,7 +221,7 @@ def test_ridge_is_scikit_learns():
     g = torch.Generator().manual_seed(0)
     x, y, z = torch.randn(50, 6, generator=g), torch.randn(50, 2, generator=g), torch.randn(9, 6, generator=g)
     theirs = torch.from_numpy(Ridge(1.0).fit(x.numpy(), y.numpy()).predict(z.numpy()))
-    torch.testing.assert_close(lab.linear(x, y, z), theirs.float(), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(measures.linear(x, y, z), theirs.float(), atol=1e-4, rtol=1e-4)
 
 
 def test_parts_of_a_split_share_no_family():
@@ -245,7 +245,7 @@ def test_the_positive_control_of_a_contest_is_its_own_quantity_untrained_and_tra
     views, seen = lab.cut(Trial(0, True), left=lab.LEFT, right=lab.RIGHT), []
 
     def judge(z, part):
-        seen.append(gap := lab.gap(*z.values()))
+        seen.append(gap := measures.gap(*z.values()))
         return gap
 
     found = lab.contest(Trial(0, True), views, lab.Arm("infonce"), lab.Arm("siglip"), judge)

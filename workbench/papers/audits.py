@@ -7,7 +7,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import lab
+from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Trial, experiment
 from workbench.papers.lab import Part, unit
 
@@ -154,7 +154,7 @@ def invertune(trial: Trial) -> Measured:
 
     @torch.no_grad()
     def accuracy(eye: _Tower, part: Part) -> float:
-        return lab.right(eye(part.x["whole"]) @ unit(planted[1](words), dim=1).T, part.y)
+        return measures.right(eye(part.x["whole"]) @ unit(planted[1](words), dim=1).T, part.y)
 
     @torch.no_grad()
     def success(eye: _Tower, part: Part) -> float:

@@ -26,7 +26,19 @@ FORMS = {
     "tool": "useful as an instrument on your own data, not as an experiment",
 }
 RUNS = 8  # paired runs (split × seed) that a verdict needs
-MODULES = ("audits", "contrast", "geometry", "modalities", "pairs", "retention", "scores", "transport")
+MODULES = (
+    "audits",
+    "contrast",
+    "geometry",
+    "modalities",
+    "pairs",
+    "parts",
+    "private",
+    "retention",
+    "scores",
+    "stages",
+    "transport",
+)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from workbench.embeddings import EmbeddingSet
 from workbench.objectives import geometry, heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import lab
+from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Own, Trial, experiment
 from workbench.papers.lab import LEFT, RIGHT, Arm, Part, unit
 
@@ -42,11 +42,11 @@ def mambarec(trial: Trial) -> Measured:
         out: dict[str, float] = {}
         for arm, rows in z.items():
             a, b, *_ = rows.values()
-            out |= {f"gap, {arm}": lab.gap(a, b), f"squared discrepancy, {arm}": float(geometry.mmd(a, b))}
+            out |= {f"gap, {arm}": measures.gap(a, b), f"squared discrepancy, {arm}": float(geometry.mmd(a, b))}
         return out
 
     views = lab.given(trial, 2) or lab.cut(trial, left=LEFT, right=RIGHT)
-    return lab.contest(trial, views, Arm("infonce"), Arm("mmd"), lambda z, p: lab.all_recall(z, p), also=also)
+    return lab.contest(trial, views, Arm("infonce"), Arm("mmd"), lambda z, p: measures.all_recall(z, p), also=also)
 
 
 @experiment(
@@ -103,7 +103,7 @@ def maccap(trial: Trial) -> Measured:
         if shift:
             z = unit(z + width(model)[1], dim=1)
         with torch.no_grad():
-            return lab.right(head(z), part.y)
+            return measures.right(head(z), part.y)
 
     grid = (0.03, 0.1, 0.3, 1.0, 3.0)
     plain, t0 = lab.best(trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, 0.0, views.validation))
@@ -181,7 +181,7 @@ def whitenedcse(trial: Trial) -> Measured:
     def judge(m: nn.Module, part: Part) -> float:
         assert views.train.y is not None
         assert part.y is not None
-        return lab.knn(z(m, views.train), views.train.y, z(m, part), part.y)
+        return measures.knn(z(m, views.train), views.train.y, z(m, part), part.y)
 
     steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
     plain, t0 = lab.best(trial, grid, lambda t: train(t, False, steps), lambda m: judge(m, views.validation))
@@ -195,7 +195,7 @@ def whitenedcse(trial: Trial) -> Measured:
         rows[arm] = {"digit": z(m, views.test), "augmented": copy}
         also[f"distance to an augmented copy, {arm}"] = float(geometry.alignment(rows[arm]["digit"], copy))
         also[f"uniformity, {arm}"] = float(geometry.uniformity(rows[arm]["digit"]))
-        also[f"effective rank, {arm}"] = lab.effective_rank(rows[arm]["digit"])
+        also[f"effective rank, {arm}"] = measures.effective_rank(rows[arm]["digit"])
     return Measured(
         base,
         judge(white, views.test),
@@ -263,7 +263,7 @@ def fdt(trial: Trial) -> Measured:
 
     def accuracy(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> float:
         (_, p), (_, n) = coded(m, part)
-        return lab.right(unit(p, dim=1) @ unit(n, dim=1).T, part.y)
+        return measures.right(unit(p, dim=1) @ unit(n, dim=1).T, part.y)
 
     def ratio(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> float:
         (p, _), (n, _) = coded(m, part)
@@ -289,88 +289,6 @@ def fdt(trial: Trial) -> Measured:
         also,
         rows,
         views.test.y,
-    )
-
-
-@experiment(
-    "sepclr",
-    claim="Maximising a kernel joint entropy of common and salient codes keeps what only targets have out of the "
-    "common "
-    "space.",
-    maths=r"$$J=\overline{\log\overline{k(s'_i,s'_j)\,k(c_i,c_j)}},\quad k=e^{-\|\cdot\|^2/2\tau}$$",
-    carrier="recipe sepclr; workbench.objectives.geometry.joint_entropy",
-    code="neurospin-projects/2024_rlouiset_sep_clr",
-    deviations="Dense encoders on small pictures, 400 steps.",
-    data="two scikit-learn digits side by side: the left one in every item, the right one in targets only",
-    quantity="accuracy of telling the right digit from the common space",
-    better="lower",
-    least=0.03,
-    control="both weights with target and background dealt at random in training: the same accuracy",
-    positive="telling the right digit from the salient space, against chance",
-    small="The common label pays as well: what separates here also erases.",
-    alone="it needs a background and a target group and two looks at each item, and a set has neither",
-)
-def sepclr(trial: Trial) -> Measured:
-    """The recipe without and with its joint term; four linear probes for each, two learning rates for both."""
-    g = torch.Generator().manual_seed(trial.seed)
-    parts = lab.whole(trial)
-
-    def pairs(part: Part, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Pictures (count, 128), left class, right class, and whether the right digit is there."""
-        a, b = (torch.randint(len(part), (count,), generator=g) for _ in range(2))
-        target = torch.rand(count, generator=g) < 0.5
-        left, right = (part.x["whole"][i].view(-1, 8, 8) for i in (a, b))
-        assert part.y is not None
-        both = torch.cat([left, right * target[:, None, None]], 2).flatten(1)
-        return both, part.y[a], part.y[b], target
-
-    sizes = (trial.count(2000, 80), trial.count(500, 60), trial.count(800, 60))
-    data, tune, test = (pairs(p, n) for p, n in zip((parts.train, parts.validation, parts.test), sizes, strict=True))
-
-    dealt = data[3][torch.randperm(len(data[3]), generator=g)]
-
-    def train(lr: float, joint: float, targets: Tensor = data[3]) -> tuple[nn.Module, nn.Module]:
-        torch.manual_seed(trial.seed)
-        common, salient = lab.mlp(128), lab.mlp(128)
-        objective = recipe("sepclr", joint=joint)
-        draw = torch.Generator().manual_seed(trial.seed)
-
-        def look(x: Tensor) -> Tensor:
-            x = (x + 0.2 * torch.randn(x.shape, generator=draw)) * (torch.rand(x.shape, generator=draw) > 0.2)
-            return torch.cat([common(x), salient(x)], 1)
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            x, target = data[0][index], targets[index].long()
-            return objective(Batch({"one": look(x), "two": look(x)}, labels=target))["loss"]
-
-        lab.fit([common, salient], loss, len(data[0]), steps=trial.steps(400), seed=trial.seed, lr=lr)
-        return common, salient
-
-    def told(m: nn.Module, which: int, of: tuple[Tensor, ...]) -> float:
-        """Accuracy of a linear probe, taught on the training part, among targets."""
-        with torch.no_grad():
-            a, b = unit(m(data[0][data[3]]), dim=1), unit(m(of[0][of[3]]), dim=1)
-        return lab.probe(a, data[which][data[3]], b, of[which][of[3]])
-
-    rates = (1e-3, 3e-3)
-    # tuned for what the common space is for: the left digit
-    plain, r0 = lab.best(trial, rates, lambda r: train(r, 0.0), lambda m: told(m[0], 1, tune))
-    apart, r1 = lab.best(trial, rates, lambda r: train(r, 10.0), lambda m: told(m[0], 1, tune))
-    also, rows = {}, {}
-    for arm, m in (("baseline", plain), ("mechanism", apart)):
-        also[f"left digit from the common space, {arm}"] = told(m[0], 1, test)
-        also[f"left digit from the salient space, {arm}"] = told(m[1], 1, test)
-        also[f"right digit from the salient space, {arm}"] = told(m[1], 2, test)
-        with torch.no_grad():
-            rows[arm] = {"common": unit(m[0](test[0][test[3]]), dim=1), "salient": unit(m[1](test[0][test[3]]), dim=1)}
-    return Measured(
-        told(plain[0], 2, test),
-        told(apart[0], 2, test),
-        (told(train(r0, 0.0, dealt)[0], 2, test), told(train(r1, 10.0, dealt)[0], 2, test)),
-        (0.1, also["right digit from the salient space, baseline"]),
-        also,
-        rows,
-        test[2][test[3]],
     )
 
 

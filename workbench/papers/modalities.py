@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from workbench.objectives import geometry, scores
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import lab
+from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Own, Trial, experiment
 from workbench.papers.lab import BOTTOM, LEFT, RIGHT, TOP, Arm, Part, Views, unit
 from workbench.training.towers import Towers
@@ -25,8 +25,8 @@ def _tuple_recall(z: dict[str, Tensor], by: str) -> float:
     """Recall at 1 of the anchor among whole tuples, by their volume or by the sum of cosines."""
     anchor, *others = z.values()
     if by == "volume":
-        return lab.hits(-scores.gram_volume(anchor, *others))
-    return lab.hits(torch.stack([anchor @ o.T for o in others]).sum(0))
+        return measures.hits(-scores.gram_volume(anchor, *others))
+    return measures.hits(torch.stack([anchor @ o.T for o in others]).sum(0))
 
 
 @experiment(
@@ -68,7 +68,7 @@ def gram(trial: Trial) -> Measured:
         flat = recipe("gram", smoothing=0.0)(Batch(dict.fromkeys((anchor, a, b), same)))["loss"]
         out = {"loss at perfect alignment minus log B": float(flat.detach()) - math.log(16)}
         for arm, rows in z.items():
-            out[f"{a}→{b} recall at 10, {arm}"] = lab.recall(rows[a], rows[b], 10)
+            out[f"{a}→{b} recall at 10, {arm}"] = measures.recall(rows[a], rows[b], 10)
             out[f"cosine of {a} and {b}, {arm}"] = float((rows[a] * rows[b]).sum(1).mean())
             out[f"volume of matched tuples, {arm}"] = float(geometry.volume(torch.stack(list(rows.values()), 1)).mean())
         return out
@@ -110,12 +110,12 @@ def mv_dhel(trial: Trial) -> Measured:
     views = own or lab.cut(trial, **quadrants)
 
     def judge(z: dict[str, Tensor], part: Part) -> float:
-        return sum(lab.effective_rank(x) for x in z.values()) / len(z)
+        return sum(measures.effective_rank(x) for x in z.values()) / len(z)
 
     def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
         out = {}
         for arm, rows in z.items():
-            out[f"recall at 10, {arm}"] = lab.all_recall(rows, part)
+            out[f"recall at 10, {arm}"] = measures.all_recall(rows, part)
             out[f"uniformity, {arm}"] = sum(float(geometry.uniformity(x)) for x in rows.values()) / len(rows)
             first, second, *_ = rows.values()
             out[f"matched distance, {arm}"] = float(geometry.alignment(first, second))
@@ -130,7 +130,7 @@ def mv_dhel(trial: Trial) -> Measured:
         Arm("infonce"),
         Arm("mv_dhel"),
         judge,
-        choose=lab.all_recall,
+        choose=measures.all_recall,
         also=also,
         control="restart",
         temperatures=(0.03, 0.1, 0.3, 0.5, 1.0),
@@ -190,7 +190,7 @@ def languagebind(trial: Trial) -> Measured:
 
     @torch.no_grad()
     def found(pair: tuple[nn.Module, nn.Module], part: Part) -> float:
-        return lab.recall(unit(pair[0](part.x[a]), dim=1), unit(pair[1](part.x[b]), dim=1), 10)
+        return measures.recall(unit(pair[0](part.x[a]), dim=1), unit(pair[1](part.x[b]), dim=1), 10)
 
     def arm(frozen: bool, shared: bool = True) -> tuple[tuple[nn.Module, nn.Module], float]:
         def make(t: float) -> tuple[nn.Module, nn.Module]:
@@ -210,7 +210,7 @@ def languagebind(trial: Trial) -> Measured:
     fresh = lab.mlp(views.train.x[a].shape[1])
     with torch.no_grad():
         t = unit(still(views.test.x[anchor]), dim=1)
-        before, after = (lab.recall(unit(m(views.test.x[a]), dim=1), t, 10) for m in (fresh, joined[0]))
+        before, after = (measures.recall(unit(m(views.test.x[a]), dim=1), t, 10) for m in (fresh, joined[0]))
         rows = {
             name: {m: unit(tower(views.test.x[m]), dim=1) for m, tower in zip((a, b), pair, strict=True)}
             for name, pair in (("baseline", apart), ("mechanism", joined))
@@ -296,7 +296,7 @@ def mmg_ego4d(trial: Trial) -> Measured:
         for a in names:
             p = unit(onehot.T @ s[a], dim=1)
             for b in names:
-                hit[a, b] = lab.right(z[b] @ p.T, part.y)
+                hit[a, b] = measures.right(z[b] @ p.T, part.y)
         across = [v for (a, b), v in hit.items() if a != b]
         return sum(across) / len(across), sum(hit[m, m] for m in names) / len(names)
 

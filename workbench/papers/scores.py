@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +12,11 @@ from workbench.objectives import heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.objectives.scores import best_partners
-from workbench.papers import lab
+from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Trial, experiment
-from workbench.papers.lab import CLASSES, LEFT, RIGHT, unit
+from workbench.papers.lab import LEFT, RIGHT, unit
 
 cross = nn.functional.cross_entropy
-VECTORS = "its parts (patches, segments, bags) have no place in a set with one row an item"
-
-
-def _pools(trial: Trial) -> list[list[Tensor]]:
-    """Digits of training, tuning and test by class: three lists of ten stacks (n, 64)."""
-    views = lab.whole(trial)
-    return [[p.x["whole"][p.y == c] for c in range(10)] for p in (views.train, views.validation, views.test)]
-
-
-def _draw(pool: list[Tensor], c: int, g: torch.Generator) -> Tensor:
-    return pool[c][int(torch.randint(len(pool[c]), (1,), generator=g))]
 
 
 # -- segments ----------------------------------------------------------------------------------------------------------
@@ -45,7 +33,7 @@ def _songs(pool: list[Tensor], count: int, clips: int, g: torch.Generator, disti
         seen.add(tuple(sorted(three.tolist())))
         at = torch.randperm(clips, generator=g)[:3]
         for place, c in zip(at.tolist(), three.tolist(), strict=True):
-            songs[k, place] = _draw(pool, c, g)
+            songs[k, place] = lab.drawn(pool, c, g)
         said[k] = three
     return songs, said
 
@@ -79,11 +67,11 @@ def pooled(clips: Tensor, words: Tensor) -> Tensor:
     control="songs with the captions of other songs: both scores",
     positive="recall at 1 of averaging, untrained against trained",
     small="",
-    alone=VECTORS,
+    alone=lab.VECTORS,
 )
 def collap(trial: Trial) -> Measured:
     """Songs and captions as sets of clips and words, contrasted by the mean of each or by attention."""
-    pools = _pools(trial)
+    pools = lab.pools(trial)
     g = torch.Generator().manual_seed(trial.seed)
     words = lab.names()
 
@@ -109,7 +97,7 @@ def collap(trial: Trial) -> Measured:
         @torch.no_grad()
         def judge(pair: tuple[nn.Module, nn.Module], held: tuple[Tensor, Tensor]) -> float:
             a, b = unit(pair[0](held[0]), dim=-1), unit(pair[1](words[held[1]]), dim=-1)
-            return lab.hits(score(a, b).T)
+            return measures.hits(score(a, b).T)
 
         pair, _ = lab.best(trial, (0.03, 0.1), lambda t: train(t, trial.steps(250)), lambda m: judge(m, tuning))
         with torch.no_grad():
@@ -213,7 +201,7 @@ def cogenav(trial: Trial) -> Measured:
         g.manual_seed(trial.seed)
         p, q = a[span], (v[span].roll(1, 0) if apart else v[span])
         d = torch.cat([synchrony(pair[0](p), pair[1](q)), synchrony(pair[0](p), pair[1](shifted(q)))])
-        return lab.auc(d, torch.arange(len(d)) < len(p))
+        return measures.auc(d, torch.arange(len(d)) < len(p))
 
     steps = trial.steps(300)
     base, t = lab.best(trial, (0.03, 0.1, 0.3), lambda t: train_arm(t, False, False, steps), lambda m: judge(m, tune))
@@ -234,217 +222,6 @@ def cogenav(trial: Trial) -> Measured:
         {},
         rows,
     )
-
-
-# -- patches -----------------------------------------------------------------------------------------------------------
-
-
-def mean_token_cosine(patches: Tensor, words: Tensor) -> Tensor:
-    """Mean over all pairs of patch and token of their cosine: (Q, P, d), (R, T, d) → (Q, R).
-
-    Of unit vectors the mean over pairs is the product of the means: it is each token's own length that is lost here.
-    """
-    patches, words = unit(patches, dim=-1), unit(words, dim=-1)
-    return torch.einsum("qpd,rtd->qr", patches, words) / (patches.shape[1] * words.shape[1])
-
-
-@experiment(
-    "cg_vlm",
-    claim="Averaging the cosines of patches and word tokens aligns an adapter with frozen word embeddings better than "
-    "one cosine of averages does.",
-    maths=r"$$s_{ij}=\frac1{PT}\sum_{p,t}\cos(v_{ip},e_{jt})\qquad\text{against}\qquad \cos(\bar v_i,\bar e_j)$$",
-    carrier="workbench.papers.scores.mean_token_cosine",
-    deviations="No code was found; the caption loss is left out. Without a cosine for each token the score is the "
-    "product of the means, so the claim can only rest on that normalisation.",
-    data="scikit-learn digits as 16 patches; number words as frozen random vectors of their letter pairs; 10 labelled "
-    "items a class",
-    quantity="accuracy of naming unseen digits",
-    least=0.02,
-    control="both taught words dealt at random: accuracy",
-    margin=0.05,
-    positive="accuracy of the cosine of averages, untrained against trained",
-    small="Ten words leave little to tell apart; without the caption loss only the score is tested.",
-    alone=VECTORS,
-)
-def cg_vlm(trial: Trial) -> Measured:
-    """An adapter from patches to a frozen table, scored either way, with few labels."""
-    views = lab.cut(trial, whole=lambda x: x)
-    place = torch.eye(16)
-    table = torch.Generator().manual_seed(1)
-    pairs = sorted({w[k : k + 2] for w in (f"^{c}$" for c in CLASSES) for k in range(len(w) - 1)})
-    vector = dict(
-        zip(
-            pairs,
-            torch.randn(len(pairs), 64, generator=table) * torch.rand(len(pairs), 1, generator=table),
-            strict=True,
-        )
-    )
-    tokens = [torch.stack([vector[f"^{c}$"[k : k + 2]] for k in range(len(c) + 1)]) for c in CLASSES]
-
-    def patches(x: Tensor) -> Tensor:
-        cut = x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(len(x), 16, 4)
-        return torch.cat([cut, place.expand(len(x), 16, 16)], 2)
-
-    def scores(z: Tensor, kind: str) -> Tensor:
-        if kind == "pooled":
-            return unit(z.mean(1), dim=1) @ unit(torch.stack([t.mean(0) for t in tokens]), dim=1).T
-        return torch.cat([mean_token_cosine(z, t[None]) for t in tokens], 1)
-
-    assert views.train.y is not None
-    few = torch.cat([(views.train.y == c).nonzero()[:10, 0] for c in range(10)])
-    x, y = patches(views.train.x["whole"][few]), views.train.y[few]
-
-    dealt = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))]
-
-    def train(t: float, kind: str, steps: int, said: Tensor = y) -> nn.Module:
-        torch.manual_seed(trial.seed)
-        adapter = lab.mlp(20, 64)
-        lab.fit(
-            [adapter],
-            lambda index, step: cross(scores(adapter(x[index]), kind) / t, said[index]),
-            len(x),
-            steps=steps,
-            seed=trial.seed,
-            size=50,
-        )
-        return adapter
-
-    @torch.no_grad()
-    def judge(m: nn.Module, kind: str, part: lab.Part) -> float:
-        return lab.right(scores(m(patches(part.x["whole"])), kind), part.y)
-
-    steps, found, warmth = trial.steps(250), {}, {}
-    for kind in ("pooled", "tokens"):
-        found[kind], warmth[kind] = lab.best(
-            trial,
-            (0.01, 0.03, 0.1),
-            partial(train, kind=kind, steps=steps),
-            partial(judge, kind=kind, part=views.validation),
-        )
-    chance = [judge(train(t, k, steps, dealt), k, views.test) for k, t in warmth.items()]
-    base, mechanism = (judge(found[k], k, views.test) for k in ("pooled", "tokens"))
-    names = torch.stack([unit(t.mean(0), dim=0) for t in tokens])[views.test.y]
-    with torch.no_grad():
-        rows = {
-            arm: {"digit": unit(found[k](patches(views.test.x["whole"])).mean(1), dim=1), "name": names}
-            for arm, k in (("baseline", "pooled"), ("mechanism", "tokens"))
-        }
-    return Measured(
-        base,
-        mechanism,
-        (chance[0], chance[1]),
-        (judge(train(0.03, "pooled", 0), "pooled", views.test), base),
-        {f"temperature of {k}": v for k, v in warmth.items()},
-        rows,
-        views.test.y,
-    )
-
-
-@experiment(
-    "conceptclip",
-    claim="Matching each concept with its best patch makes a model point at the concept, without costing the whole "
-    "pair its retrieval.",
-    maths=r"$$M_{bc}=\max_p\,(s_c\langle v_{bp},k_c\rangle+b_c),\qquad "
-    r"L=L_{\mathrm{SigLIP}}-\tfrac12\cdot\tfrac1{|c|}\sum\log\sigma(\pm M_{bc})$$",
-    carrier="recipe siglip; workbench.papers.scores.best_patch",
-    code="JerrryNie/ConceptCLIP",
-    deviations="Both losses from the start instead of in two stages.",
-    data="16 × 16 canvases with two scikit-learn digits and two patches of noise in the four quadrants; captions "
-    "of two "
-    "number words",
-    quantity="share of concepts whose best patch is the right quadrant (chance .25)",
-    least=0.05,
-    control="both losses with captions of other canvases: pointing between the two occupied quadrants",
-    positive="pointing of the whole-pair loss, untrained against trained",
-    small="Four patches of one digit each: the whole-pair loss alone points rightly 98 times in a hundred.",
-    alone=VECTORS,
-)
-def conceptclip(trial: Trial) -> Measured:
-    """SigLIP of whole canvases and captions, with and without the best-patch term."""
-    pools = _pools(trial)
-    g = torch.Generator().manual_seed(trial.seed)
-    words = lab.names()
-
-    def canvases(pool: list[Tensor], count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Patches (count, 4, 64), the two classes and their quadrants, (count, 2) each."""
-        x, c, q = torch.rand(count, 4, 64, generator=g), [], []
-        for k in range(count):
-            two, at = torch.randperm(10, generator=g)[:2], torch.randperm(4, generator=g)[:2]
-            for place, one in zip(at.tolist(), two.tolist(), strict=True):
-                x[k, place] = _draw(pool, one, g)
-            c.append(two)
-            q.append(at)
-        return x, torch.stack(c), torch.stack(q)
-
-    data = canvases(pools[0], trial.count(800, 40))
-    tune, test = (canvases(p, trial.count(300, 30)) for p in pools[1:])
-
-    def train(t: float, weight: float, wrong: bool, steps: int) -> tuple[nn.Module, nn.Module]:
-        torch.manual_seed(trial.seed)
-        eye, ear = lab.mlp(64), lab.mlp(256)
-        whole = recipe("siglip", temperature=t)
-        bias = nn.Parameter(torch.tensor(-10.0))
-        x, c, _ = data
-        c = c.roll(1, 0) if wrong else c
-
-        class Bias(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.bias = bias
-
-        def loss(index: Tensor, step: int) -> Tensor:
-            patch, word = eye(x[index]), ear(words)
-            out = whole(Batch({"picture": patch.mean(1), "caption": word[c[index]].mean(1)}))["loss"]
-            if not weight:
-                return out
-            m = best_patch(unit(patch, dim=-1), unit(word, dim=1)) / t + bias  # (B, 10)
-            there = torch.zeros(len(index), 10, dtype=torch.bool).scatter(1, c[index], True)
-            return out + weight * heads.sigmoid(m, there) * len(index) / m.shape[1]
-
-        lab.fit([eye, ear, whole, Bias()], loss, len(x), steps=steps, seed=trial.seed, size=64)
-        return eye, ear
-
-    @torch.no_grad()
-    def pointing(
-        pair: tuple[nn.Module, nn.Module], held: tuple[Tensor, Tensor, Tensor], occupied: bool = False
-    ) -> float:
-        x, c, q = held
-        s = torch.einsum("bpd,bcd->bcp", unit(pair[0](x), dim=-1), unit(pair[1](words), dim=1)[c])
-        if occupied:  # that a word is no noise can be learned from any caption
-            there = torch.zeros(len(q), 4, dtype=torch.bool).scatter(1, q, True)
-            s = s.masked_fill(~there[:, None], -2)
-        return float((s.argmax(2) == q).float().mean())
-
-    @torch.no_grad()
-    def whole(pair: tuple[nn.Module, nn.Module]) -> dict[str, Tensor]:
-        x, c, _ = test
-        return {
-            "picture": unit(pair[0](x).mean(1), dim=1),
-            "caption": unit(pair[1](words)[c].mean(1), dim=1),
-        }
-
-    steps = trial.steps(350)
-    base, t0 = lab.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0, False, steps), lambda m: pointing(m, tune))
-    both, t1 = lab.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0.5, False, steps), lambda m: pointing(m, tune))
-    wrong = (pointing(train(t0, 0, True, steps), test, True), pointing(train(t1, 0.5, True, steps), test, True))
-    rows = {"baseline": whole(base), "mechanism": whole(both)}
-    return Measured(
-        pointing(base, test),
-        pointing(both, test),
-        wrong,
-        (pointing(train(t0, 0, False, 0), test), pointing(base, test)),
-        {
-            f"caption → picture recall at 10, {arm}": lab.recall(z["caption"], z["picture"], 10)
-            for arm, z in rows.items()
-        },
-        rows,
-        test[1][:, 0],
-    )
-
-
-def best_patch(patches: Tensor, concepts: Tensor) -> Tensor:
-    """The best cosine of a concept among the patches of each picture: (B, P, d), (C, d) → (B, C) (ConceptCLIP)."""
-    return (patches @ concepts.T).amax(1)
 
 
 # -- bags --------------------------------------------------------------------------------------------------------------
@@ -474,7 +251,7 @@ def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> _Bags:
             names[k, j], said[k, j] = words[c], True
         names[k, n + more], said[k, n + more] = nobody, True
         for j in range(n):
-            faces[k, j], has[k, j], truth[k, j] = _draw(pool, classes[j], g), True, j
+            faces[k, j], has[k, j], truth[k, j] = lab.drawn(pool, classes[j], g), True, j
         if stranger:
             faces[k, n], has[k, n], truth[k, n] = torch.rand(64, generator=g), True, n + more
     return _Bags(faces, has, names, said, truth)
@@ -497,11 +274,11 @@ def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> _Bags:
     control="bags with the names of other bags: share of both, strangers and NONAME left out",
     positive="one direction, untrained against trained",
     small="",
-    alone=VECTORS,
+    alone=lab.VECTORS,
 )
 def secla(trial: Trial) -> Measured:
     """Face to name only, against the recipe with both directions and agreement; three learning rates for each."""
-    pools = _pools(trial)
+    pools = lab.pools(trial)
     g = torch.Generator().manual_seed(trial.seed)
     data, tune, test = (
         _bags(p, n, g)
