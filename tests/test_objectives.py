@@ -180,6 +180,16 @@ def test_oracles_of_geometry():
     )
 
 
+def test_squared_distances_by_products_are_those_by_differences_also_far_from_the_origin():
+    g = torch.Generator().manual_seed(0)
+    x, y = torch.randn(40, 6, generator=g) + 1000, torch.randn(30, 6, generator=g) + 1000
+    x.requires_grad_(True)
+    by_products, by_differences = geometry.between(x, y), (x[:, None] - y[None]).square().sum(2)
+    torch.testing.assert_close(by_products, by_differences, atol=1e-3, rtol=1e-4)
+    a, b = (torch.autograd.grad(d.sqrt().sum(), x, retain_graph=True)[0] for d in (by_products, by_differences))
+    torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
 def test_oracles_of_grace():
     objective = wb.recipe("grace", dims={"s": 2, "u": 2, "j": 2}).double()
     pooler = objective.parts[0].pooler

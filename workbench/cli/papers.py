@@ -36,7 +36,7 @@ def papers(
     from workbench.papers import catalogue, paper
 
     if not key:
-        if run or data or quick or out:
+        if run or data or quick or out or label or workers or seeds != 8:
             raise InputError("which paper? say workbench papers KEY --run; 'workbench papers' lists them")
         rows = [p.row() for p in catalogue().values()]
         if as_json:
@@ -49,14 +49,18 @@ def papers(
         return
     p = paper(key)
     if not run:
-        if data or quick or out:
-            raise InputError(f"--data, --quick and --out belong to --run: workbench papers {key} --run")
+        if data or quick or out or label or workers or seeds != 8:
+            raise InputError(
+                f"--data, --label, --quick, --seeds, --workers and --out belong to --run: workbench papers {key} --run"
+            )
         if as_json:
             facts = p.row() | {k: getattr(p, k) for k in ("sure", "carrier", "code", "deviations", "data", "expected")}
             say(json.dumps(facts | {"control": p.control, "positive": p.positive}, ensure_ascii=False, indent=1))
             return
         _print(key)
         return
+    if out and out.is_dir():
+        raise InputError(f"{out} is a folder; --out names the JSON file to write")
     e = p.run(seeds=seeds, quick=quick, data=data or None, label=label, workers=workers or None)
     if out:
         e.save(out)

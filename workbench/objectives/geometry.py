@@ -143,6 +143,19 @@ def whitened(x: Tensor, groups: int, eps: float = 1e-4, shuffle: bool = False) -
     return white.transpose(0, 1).reshape(b, d)[:, order.argsort()]
 
 
+def between(x: Tensor, y: Tensor) -> Tensor:
+    r"""Squared distances of all rows, $\|x_i-y_j\|^2$, by products about the mean of x: (n, d), (m, d) → (n, m).
+
+    Memory n m, and not n m d; the centre keeps the rounding small where rows lie close together and far from 0.
+
+    >>> between(torch.tensor([[1.0, 0], [0, 2]]), torch.tensor([[1.0, 0]])).tolist()
+    [[0.0], [5.0]]
+    """
+    centre = x.mean(0).detach()
+    x, y = x - centre, y - centre
+    return (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp_min(0)
+
+
 def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:
     r"""Minus a kernel estimate of joint entropy, $\mathbb{E}_i\log\mathbb{E}_j\,k(a_i,a_j)\,k(b_i,b_j)$, self included.
 
@@ -151,5 +164,5 @@ def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:
     >>> round(joint_entropy(torch.zeros(3, 2), torch.zeros(3, 2), 1.0).item(), 6)
     0.0
     """
-    d = (a[:, None] - a[None]).square().sum(-1) + (b[:, None] - b[None]).square().sum(-1)
+    d = between(a, a) + between(b, b)
     return ((-d / width).logsumexp(1) - math.log(len(a))).mean()

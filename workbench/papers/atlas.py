@@ -21,13 +21,20 @@ def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Papers of the atlas that were not run count among the tests: a part of it is never less strict than the whole.
     """
-    ps = [1.0 if e["p"] is None or not math.isfinite(e["p"]) else e["p"] for e in found]
+    gains = [Evidence.of(e) for e in found]
+    ps = [_whole(e.difference.p) for e in gains]
+    shorts = [_whole(e.difference.against(e.paper.least)) for e in gains]
     out = []
-    for e, p in zip(found, holm(ps, claims()), strict=True):
-        outcome, reason = Evidence.of(e).judged(p)
+    for e, own, p, short in zip(found, gains, holm(ps, claims()), holm(shorts, claims()), strict=True):
+        outcome, reason = own.judged(p, short)
         verdict = said(paper(e["key"]), outcome)
         out.append(dict(e) | {"p_corrected": p, "outcome": outcome, "verdict": verdict, "reason": reason})
     return out
+
+
+def _whole(p: float) -> float:
+    """A p-value that is a number: where a run gave none, nothing is shown."""
+    return p if math.isfinite(p) else 1.0
 
 
 def keep(rows: Sequence[Mapping[str, Any]], file: Path = KEPT) -> Path:
@@ -54,17 +61,19 @@ def _rounded(x: Any) -> Any:
 
 
 def gathered(out: Path) -> list[dict[str, Any]]:
-    """The evidence that the paper notebooks of a batch left, each with the link to its report."""
+    """The evidence that the paper notebooks of a batch left, each with the link to its report.
+
+    Runs on a set of one's own are no part of it: they say nothing of the paper's data, and there may be several.
+    """
     from workbench.batch.manifest import Manifest
     from workbench.batch.results import read
 
     found = []
     for entry in Manifest(out).entries():
         about = read(out / f"{entry.label}.json").get("about", {}) if entry.state == "done" else {}
-        if isinstance(about.get("evidence"), dict):
-            found.append(
-                _numbers(about["evidence"]) | {"link": f"{entry.label}.html", "picture": about.get("picture", "")}
-            )
+        evidence = about.get("evidence")
+        if isinstance(evidence, dict) and evidence["data"] == paper(evidence["key"]).data:
+            found.append(_numbers(evidence) | {"link": f"{entry.label}.html", "picture": about.get("picture", "")})
     return judged(found)
 
 

@@ -65,7 +65,8 @@ def critical(difference: Tensor) -> Tensor:
     r"a_c\odot\mathrm{crit}\|}+\tfrac12\|z-z_0\|$$",
     carrier="workbench.papers.audits.critical",
     code="Goodman-liyu/InverTune",
-    deviations="The suspect class is the one with the smallest mask; no structural similarity term on 8 × 8 pixels.",
+    deviations="The suspect class is the one with the smallest mask; no structural similarity term on 8 × 8 pixels, "
+    "and no pull of the features towards those of the target's pictures.",
     data="scikit-learn digits with number words, 5 % of the pictures with a corner patch and one class's word",
     quantity="share of triggered pictures taken for the planted class after tuning",
     better="lower",

@@ -85,6 +85,8 @@ class Own:
 
     modalities: int = 2
     label: bool = False
+    every: bool = False  # takes all modalities, and not the first ones only
+    least: int = 60  # items, so that each part of the split has some
 
     def lacking(self, es: EmbeddingSet, label: str) -> str:
         """What is missing, as the end of a sentence; empty where nothing is."""
@@ -95,6 +97,32 @@ class Own:
         if label and label not in es.items:
             return f"column {label!r}, which is not there; there are {', '.join(map(str, es.items.columns))}"
         return ""
+
+    def taken(self, es: EmbeddingSet) -> tuple[str, ...]:
+        """The modalities that the comparison takes."""
+        return tuple(es.modalities if self.every else es.modalities[: self.modalities])
+
+    def check(self, es: EmbeddingSet, label: str, key: str) -> None:
+        """One row an item in what is taken, enough items, and a class for each where there are classes."""
+        for m in self.taken(es):
+            if not es.aligned(m):
+                raise InputError(
+                    f"{es.source}: modality {m!r} has missing or several rows an item; paper {key} needs one row each"
+                )
+            if es[m].ndim != 2:
+                raise InputError(
+                    f"{es.source}: modality {m!r} has several layers; paper {key} needs one vector an item: take one "
+                    "(es.layer)"
+                )
+        if len(es) < self.least:
+            raise InputError(f"{es.source}: {len(es)} items; paper {key} needs {self.least} or more, to split them")
+        if label:
+            empty = int(es.items[label].isna().sum())
+            if empty:
+                raise InputError(f"{es.source}: column {label!r} is empty for {empty} items; take the others (es.take)")
+            classes = es.items[label].astype(str).nunique()
+            if classes < 2:
+                raise InputError(f"{es.source}: column {label!r} has one class; paper {key} needs two or more")
 
     @property
     def sentence(self) -> str:

@@ -41,7 +41,8 @@ SAID = {
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of paired differences with a t-interval: `low` to `high` at 95 %, `p` two-sided against nothing.
+    """The mean of paired differences with a t-interval: `low` to `high` at 95 %; `p` two-sided against nothing, and
+    `against` another size.
 
     >>> d = Difference.of([0.1, 0.2, 0.3])
     >>> round(d.mean, 3), round(d.low, 3), round(d.high, 3)
@@ -51,8 +52,20 @@ class Difference:
     mean: float
     low: float
     high: float
-    p: float
+    error: float
     n: int
+
+    @property
+    def p(self) -> float:
+        return self.against(0.0)
+
+    def against(self, size: float) -> float:
+        """The two-sided p-value of the t-test that the mean is `size`."""
+        from scipy import stats
+
+        if self.error == 0:
+            return 1.0 if self.mean == size else 0.0
+        return float(2 * stats.t.sf(abs(self.mean - size) / self.error, self.n - 1))
 
     @classmethod
     def of(cls, values: Sequence[float], level: float = 0.95) -> Difference:
@@ -63,10 +76,8 @@ class Difference:
         if n < 2 or not np.isfinite(x).all():
             return cls(mean, math.nan, math.nan, math.nan, n)
         error = float(x.std(ddof=1)) / math.sqrt(n)
-        if error == 0:
-            return cls(mean, mean, mean, 1.0 if mean == 0 else 0.0, n)
         half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
-        return cls(mean, mean - half, mean + half, float(2 * stats.t.sf(abs(mean) / error, n - 1)), n)
+        return cls(mean, mean - half, mean + half, error, n)
 
 
 @dataclass(frozen=True)
@@ -79,7 +90,6 @@ class Evidence:
     quick: bool = False
     seconds: float = 0.0
     sets: dict[str, EmbeddingSet] = field(default_factory=dict, repr=False, compare=False)
-    labels: str = ""
 
     @classmethod
     def of(cls, found: Mapping[str, Any]) -> Evidence:
@@ -114,16 +124,18 @@ class Evidence:
         c, margin = self.controlled, self.paper.equivalence
         return -margin < c.low and c.high < margin
 
-    def judged(self, p: float | None = None) -> tuple[str, str]:
-        """The outcome and its reason, by one rule; `p` is the p-value after correction.
+    def judged(self, p: float | None = None, short: float | None = None) -> tuple[str, str]:
+        """The outcome and its reason, by one rule; `p` (no gain) and `short` (the smallest effect worth having) are
+        two-sided p-values after correction.
 
-        held: p below 5 % and a gain of at least the smallest effect worth having. not held: the whole interval below
-        that effect. All else, fewer than eight runs, or a control that fails: inconclusive.
+        held: p below 5 % and a gain of at least the smallest effect worth having. not held: short below 5 % and a gain
+        below that effect. All else, fewer than eight runs, or a control that fails: inconclusive.
         """
         d, least = self.difference, self.paper.least
         if self.quick:
             return "not judged", "quick: it shows that the experiment runs, and nothing else"
-        p = self.strict if p is None else p
+        p = self.strict(d.p) if p is None else p
+        short = self.strict(d.against(least)) if short is None else short
         if len(self.runs) < RUNS:
             return "inconclusive", f"{len(self.runs)} paired runs, and a verdict needs {RUNS}"
         if not math.isfinite(d.low):
@@ -131,17 +143,22 @@ class Evidence:
         if not self.moved.low > 0:
             return "inconclusive", "the positive control did not move, so the experiment sees nothing"
         if not self.equivalent:
-            return "inconclusive", f"the control moved: not shown to stay within ±{self.paper.equivalence:g}"
+            c, margin = self.controlled, self.paper.equivalence
+            what = "moved" if c.low > 0 or c.high < 0 else "varies too much"
+            return "inconclusive", f"the control {what}: it is not shown to stay within ±{margin:g}"
         if p < ALPHA and d.mean >= least:
             return "held", f"the gain is {d.mean:.3g}, at least {least:g}, and p = {p:.2g} after correction"
-        if d.high < least:
-            return "not held", f"the whole interval lies below {least:g}, the smallest effect worth having"
-        return "inconclusive", "the interval holds both effects worth having and none"
+        if short < ALPHA and d.mean < least:
+            return "not held", (
+                f"the gain is {d.mean:.3g}, below {least:g}, the smallest effect worth having, "
+                f"and p = {short:.2g} after correction"
+            )
+        return "inconclusive", "after correction neither an effect worth having nor its lack is shown"
 
-    @property
-    def strict(self) -> float:
-        """The p-value by Holm's first and strictest step: what one page alone can say without knowing the others."""
-        return min(1.0, self.difference.p * claims())
+    @staticmethod
+    def strict(p: float) -> float:
+        """A p-value by Holm's first and strictest step: what one page alone can say without knowing the others."""
+        return min(1.0, p * claims())
 
     @property
     def outcome(self) -> str:

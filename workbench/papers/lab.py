@@ -128,11 +128,7 @@ def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
     index = np.sort(np.random.default_rng(0).permutation(len(es))[:most])
     y = None
     if label:
-        y = torch.from_numpy(pd.factorize(es.items[label].iloc[index], sort=True)[0].astype(np.int64))
-        if bool((y < 0).any()):
-            raise InputError(
-                f"{es.source}: column {label!r} is empty for {int((y < 0).sum())} items; take the others (es.take)"
-            )
+        y = torch.from_numpy(pd.factorize(es.items[label].iloc[index].astype(str), sort=True)[0].astype(np.int64))
     # an item without a family is a family of its own
     family = (
         es.items["id"].where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else es.items["id"]

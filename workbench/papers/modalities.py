@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from workbench.objectives import geometry, scores
+from workbench.objectives import geometry, heads, scores
 from workbench.objectives.batch import Batch
-from workbench.objectives.recipes import recipe
+from workbench.objectives.recipes import Objective, Term, recipe
 from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Own, Trial, experiment
 from workbench.papers.lab import BOTTOM, LEFT, RIGHT, TOP, Arm, Part, Views, unit
@@ -27,6 +27,17 @@ def _tuple_recall(z: dict[str, Tensor], by: str) -> float:
     if by == "volume":
         return measures.hits(-scores.gram_volume(anchor, *others))
     return measures.hits(torch.stack([anchor @ o.T for o in others]).sum(0))
+
+
+def _anchored(objective: Objective) -> Objective:
+    """The contrast of the anchor with each other modality, all towers learning."""
+
+    def contrast(batch: Batch, temperature: Tensor) -> Tensor:
+        anchor, *others = (batch.unit(m) for m in batch.names)
+        return torch.stack([heads.symmetric(anchor @ x.T / temperature) for x in others]).mean()
+
+    objective.terms = [Term("contrast", 1.0, contrast)]
+    return objective
 
 
 @experiment(
@@ -67,15 +78,23 @@ def gram(trial: Trial) -> Measured:
         same = unit(torch.randn(16, 8), dim=1)
         flat = recipe("gram", smoothing=0.0)(Batch(dict.fromkeys((anchor, a, b), same)))["loss"]
         out = {"loss at perfect alignment minus log B": float(flat.detach()) - math.log(16)}
+        # as triangles do; and neither sees a sign
+        area = recipe("triangle")(Batch(dict.fromkeys((anchor, a, b), same)))["loss"]
+        out["the same of triangles"] = float(area.detach()) - math.log(16)
+        z_, *rest = z["mechanism"].values()
+        turned = geometry.volume(torch.stack([z_, *(-x for x in rest)], 1))
+        out["volume with all but the anchor negated, less the volume"] = float(
+            (turned - geometry.volume(torch.stack([z_, *rest], 1))).abs().mean()
+        )
         for arm, rows in z.items():
             out[f"{a}→{b} recall at 10, {arm}"] = measures.recall(rows[a], rows[b], 10)
             out[f"cosine of {a} and {b}, {arm}"] = float((rows[a] * rows[b]).sum(1).mean())
             out[f"volume of matched tuples, {arm}"] = float(geometry.volume(torch.stack(list(rows.values()), 1)).mean())
         return out
 
-    # what the pairwise arm contrasts: the anchor with each of the others, as the volume does
+    pairwise = Arm("infonce", prepare=_anchored)
     cold = (0.01, *lab.TEMPERATURES)  # the pairwise arm would sit at the cold end of the usual ones
-    return lab.contest(trial, views, Arm("bind"), Arm("gram", judge=volumes), cosines, also=also, temperatures=cold)
+    return lab.contest(trial, views, pairwise, Arm("gram", judge=volumes), cosines, also=also, temperatures=cold)
 
 
 @experiment(
@@ -96,7 +115,7 @@ def gram(trial: Trial) -> Measured:
     small="Views here are quadrants with towers of their own, not augmentations through one encoder, and "
     "towers of 32 dimensions leave little space to win. Effective rank is free of scale, so a space that fell into one "
     "point counts as full (beside): read it with alignment and uniformity.",
-    own=Own(2),
+    own=Own(2, every=True),
     yours="workbench papers mv_dhel --run --data YOUR_SET",
 )
 def mv_dhel(trial: Trial) -> Measured:
@@ -242,7 +261,7 @@ def languagebind(trial: Trial) -> Measured:
     margin=0.05,
     positive="accuracy within a modality, against the share of the commonest class",
     small="",
-    own=Own(2, label=True),
+    own=Own(2, label=True, every=True),
     yours="workbench papers mmg_ego4d --run --data YOUR_SET --label CLASS",
 )
 def mmg_ego4d(trial: Trial) -> Measured:

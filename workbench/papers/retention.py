@@ -27,8 +27,7 @@ cross = nn.functional.cross_entropy
     deviations="The text of the paper could not be read; the rule is that of near-identical work, absolute "
     "because cosines "
     "may start near 0, and in a differentiable form of ours. The compensating classifier is left out.",
-    data="scikit-learn digits: right halves first taught their classes, then aligned with left halves on 200 pairs for "
-    "long",
+    data="scikit-learn digits: towers of both halves first taught their classes, then aligned on 200 pairs for long",
     quantity="accuracy of a linear probe for classes on the right halves",
     least=0.02,
     control=lab.RESTART,

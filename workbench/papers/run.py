@@ -35,6 +35,8 @@ def run(
     p = runnable(p.key)
     if seeds < 1:
         raise InputError(f"seeds must be 1 or more, not {seeds}")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, not {workers}")
     es = checked(p, data, label)
     began = time.perf_counter()
     count = min(seeds, QUICK) if quick else seeds
@@ -48,7 +50,7 @@ def run(
         sets = {d.name: _read(d) for d in sorted((place / "sets").glob("*"))}
     runs = sorted(found, key=lambda r: r["seed"])
     source = p.data if es is None else es.source
-    return Evidence(p.key, runs, source, quick, round(time.perf_counter() - began, 2), sets, label)
+    return Evidence(p.key, runs, source, quick, round(time.perf_counter() - began, 2), sets)
 
 
 def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
@@ -64,11 +66,7 @@ def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
     es = load_data(data)
     if why := p.own.lacking(es, label):
         raise InputError(f"{es.source}: paper {p.key} needs {why}")
-    for m in es.modalities:  # some papers take all
-        if not es.aligned(m):
-            raise InputError(
-                f"{es.source}: modality {m!r} has missing or several rows an item; paper {p.key} needs one row an item"
-            )
+    p.own.check(es, label, p.key)
     return es
 
 

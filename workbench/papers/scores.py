@@ -143,8 +143,8 @@ def synchrony(a: Tensor, b: Tensor) -> Tensor:
 
 @experiment(
     "cogenav",
-    claim="A binary contrast on the mean cosine of frames learns which of two sequences are in step; a contrast of "
-    "averaged features cannot.",
+    claim="A binary contrast on the mean cosine of frames learns which of two sequences are in step better than a "
+    "contrast of averaged features does.",
     maths=r"$$d=\frac1T\sum_t\max(0,\cos(a_t,v_t)),\qquad L=\mathrm{BCE}(d, y)$$",
     carrier="workbench.papers.scores.synchrony",
     code="HumanMLLM/CoGenAV",
@@ -156,7 +156,7 @@ def synchrony(a: Tensor, b: Tensor) -> Tensor:
     least=0.05,
     control="channels of different sequences, in step or shifted: both scores",
     margin=0.05,
-    positive="AUROC of the binary contrast, untrained against trained",
+    positive="AUROC of the contrast of averages, untrained against trained",
     small="",
     alone="it needs two sequences an item, and a set holds one row",
 )
@@ -218,7 +218,7 @@ def cogenav(trial: Trial) -> Measured:
         judge(base, test),
         judge(sync, test),
         (apart[0], apart[1]),
-        (judge(train_arm(lr, True, False, 0), test), judge(sync, test)),
+        (judge(train_arm(t, False, False, 0), test), judge(base, test)),
         {},
         rows,
     )

@@ -50,7 +50,8 @@ def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> tuple[nn.M
     deviations="The weight of the second stage has no published default: 0.1, on sums. The teacher is frozen; "
     "the release "
     "does not show whether it moves.",
-    data="scikit-learn digits with English words; then number words of six languages, and 60 pictures of 0 to 6 only",
+    data="scikit-learn digits with English words; then number words of English, German and Spanish, and 60 pictures of "
+    "0 to 6 only",
     quantity="accuracy of naming all ten digits in English with the new text tower",
     least=0.05,
     control=lab.RESTART,

@@ -33,7 +33,7 @@ def mechanism(p: Paper) -> str:
     """The mechanism in maths, what carries it here, and where this departs from the paper or its code."""
     from workbench.views.page import mathml
 
-    rows = [("Carried by", p.carrier), ("Deviations", p.deviations), ("Data", p.data)]
+    rows = [("Carried by", p.carrier), ("Deviations", p.deviations), ("Data of the atlas", p.data)]
     body = "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows if v)
     return f"<h2>Mechanism</h2><p>{mathml(p.maths)}</p><table>{body}</table>"
 
@@ -62,7 +62,7 @@ def verdict(e: Evidence) -> str:
     return (
         f"<h2>Verdict</h2><p class='lead'>{MARKS.get(e.outcome, '·')} {escape(e.verdict)}</p>"
         f"<p>{escape(e.reason[:1].upper() + e.reason[1:])}.</p>"
-        f"<p class='caption'>Gain: {line}, over {len(e.runs)} paired runs (split × seed), paired t-interval. The p-value "
+        f"<p class='caption'>Gain: {line}, over {len(e.runs)} paired runs (split × seed) on {escape(e.data)}; paired t-interval. The p-value "
         "is corrected by Holm's first step over all claims of the atlas, the strictest; the atlas, which knows them all, "
         "may be less strict, never more. Runs share their data, so the interval speaks of these data.</p>"
     )

@@ -276,7 +276,7 @@ def sepclr(salient: float = 1000.0, empty: float = 1000.0, joint: float = 10.0) 
 
     def kernel_uniform(a: Tensor, tau: Tensor) -> Tensor:
         i, j = torch.triu_indices(len(a), len(a), 1, device=a.device)
-        d = (a[i] - a[j]).square().sum(1)
+        d = geometry.between(a, a)[i, j]
         return (-d / (2 * tau)).logsumexp(0) - math.log(max(len(i), 1))
 
     def common(batch: Batch, tau: Tensor) -> Tensor:
