@@ -197,8 +197,8 @@ def protoclip(trial: Trial) -> Measured:
     least=0.01,
     control=PAIRED,
     positive="the one-hot arm, untrained against trained: accuracy",
-    small="With a batch of 128 and weights mostly in .4 to 1 the targets are nearly even. At 0.02 that "
-    "lost badly with smaller batches; here it need not (beside).",
+    small="With a batch of 128 and weights mostly in .4 to 1 the targets are nearly even; at a "
+    "temperature of 0.01 that loses (beside).",
     own=Own(2, label=True),
     yours="workbench papers cwcl --run --data YOUR_SET --label CLASS   (the first modality is the frozen one)",
 )
