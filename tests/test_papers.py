@@ -21,6 +21,7 @@ from workbench.objectives.recipes import RECIPES
 from workbench.papers import FORMS, Evidence, Own, Trial, atlas, base, catalogue, holm, lab, measures, modalities
 from workbench.papers.evidence import SAID, Difference, said
 from workbench.papers.run import one
+from workbench.views import papers
 
 RUN = base.keys()
 
@@ -285,6 +286,13 @@ def test_the_positive_control_of_a_contest_is_its_own_quantity_untrained_and_tra
     assert found.positive[1] == found.baseline
     assert found.positive[0] in seen
     assert found.positive[0] != found.baseline
+
+
+def test_a_page_ends_with_the_recipe_and_the_command_for_ones_own_data():
+    assert "workbench train gram --data YOUR_SET -o runs/gram" in papers.yours(wb.paper("gram"))
+    assert [wb.paper(k).recipe for k in ("mv_dhel", "tcl")] == ["mv_dhel", "tcl"]
+    assert wb.paper("orma").recipe == "", "it needs tokens, which a set has not"
+    assert wb.paper("clim").recipe == ""
 
 
 # -- own data, command line --------------------------------------------------------------------------------------------

@@ -177,6 +177,17 @@ class Paper:
         return f"{self.title} ({self.year})"
 
     @property
+    def recipe(self) -> str:
+        """The first recipe of what carries the mechanism, to train with; empty where that is none, or needs more than
+        a set holds.
+        """
+        from workbench.objectives.recipes import RECIPES
+
+        kind, _, names = self.carrier.partition("; ")[0].partition(" ")
+        name = names.replace(",", " ").split()[0] if kind in ("recipe", "recipes") else ""
+        return name if name and set(RECIPES[name].needs) <= {"teacher"} else ""  # the loop has a teacher
+
+    @property
     def sure(self) -> str:
         return SURE[self.certainty]
 

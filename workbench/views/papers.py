@@ -183,7 +183,8 @@ def thumbnail(e: Evidence, size: int = 96) -> str:
 def yours(p: Paper) -> str:
     """What to try on one's own data."""
     if p.own:
-        return f"<h2>On your own data</h2><p>Needs {escape(p.own.sentence)}.</p><pre>{escape(p.yours)}</pre>"
+        train = f"\nworkbench train {p.recipe} --data YOUR_SET -o runs/{p.recipe}" if p.recipe else ""
+        return f"<h2>On your own data</h2><p>Needs {escape(p.own.sentence)}.</p><pre>{escape(p.yours + train)}</pre>"
     return f"<h2>On your own data</h2><p>The same comparison cannot be made: {escape(p.alone)}.</p>"
 
 
