@@ -35,8 +35,9 @@ def papers(
     """
     from workbench.papers import catalogue, paper
 
+    of_a_run = data or label or quick or out or workers or seeds != 8
     if not key:
-        if run or data or quick or out or label or workers or seeds != 8:
+        if run or of_a_run:
             raise InputError("which paper? say workbench papers KEY --run; 'workbench papers' lists them")
         rows = [p.row() for p in catalogue().values()]
         if as_json:
@@ -49,7 +50,7 @@ def papers(
         return
     p = paper(key)
     if not run:
-        if data or quick or out or label or workers or seeds != 8:
+        if of_a_run:
             raise InputError(
                 f"--data, --label, --quick, --seeds, --workers and --out belong to --run: workbench papers {key} --run"
             )

@@ -103,6 +103,10 @@ def leading_share(x: Tensor) -> Tensor:
     return eigen[..., -1] / eigen.sum(-1)
 
 
+def _squared(x: Tensor, y: Tensor) -> Tensor:
+    return x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T
+
+
 def mmd(x: Tensor, y: Tensor, *, sigma: float = 1.0) -> Tensor:
     r"""Squared maximum mean discrepancy with $e^{-\|a-b\|^2/2\sigma^2}$ over all pairs, the diagonal too: at least 0.
 
@@ -113,8 +117,7 @@ def mmd(x: Tensor, y: Tensor, *, sigma: float = 1.0) -> Tensor:
     """
 
     def k(a: Tensor, b: Tensor) -> Tensor:
-        squared = a.square().sum(1)[:, None] + b.square().sum(1)[None] - 2 * a @ b.T
-        return (-squared / (2 * sigma**2)).exp().mean()
+        return (-_squared(a, b) / (2 * sigma**2)).exp().mean()
 
     return k(x, x) + k(y, y) - 2 * k(x, y)
 
@@ -152,8 +155,7 @@ def between(x: Tensor, y: Tensor) -> Tensor:
     [[0.0], [5.0]]
     """
     centre = x.mean(0).detach()
-    x, y = x - centre, y - centre
-    return (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp_min(0)
+    return _squared(x - centre, y - centre).clamp_min(0)
 
 
 def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:

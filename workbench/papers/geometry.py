@@ -83,16 +83,14 @@ def maccap(trial: Trial) -> Measured:
     def space(t: float, part: Part, count: int = steps) -> lab.Towers:
         return lab.learn(Arm("infonce"), part, temperature=t, steps=count, seed=trial.seed)
 
-    def width(model: lab.Towers) -> tuple[float, Tensor]:
+    def moments(model: lab.Towers) -> tuple[float, Tensor, float]:
+        """The gap's variance a coordinate, its mean, and that mean's squared length without the bias of noise (0 on
+        average if zero-mean).
+        """
         z = lab.rows(model, views.train)
         d = z[taught] - z[asked]
-        return float(d.var(0, unbiased=False).mean()), d.mean(0)
-
-    def centre(model: lab.Towers) -> float:
-        """Squared length of the mean of the gap without the bias that noise gives it: 0 on average if zero-mean."""
-        z = lab.rows(model, views.train)
-        d = z[taught] - z[asked]
-        return float(d.mean(0).square().sum() - d.var(0).sum() / len(d))
+        mean = d.mean(0)
+        return float(d.var(0, unbiased=False).mean()), mean, float(mean.square().sum() - d.var(0).sum() / len(d))
 
     def accuracy(model: lab.Towers, noise: float, part: Part, shift: bool = False, same: bool = False) -> float:
         torch.manual_seed(trial.seed)
@@ -107,25 +105,26 @@ def maccap(trial: Trial) -> Measured:
         lab.fit([head], loss, len(x), steps=trial.steps(150), seed=trial.seed, lr=1e-2)
         z = lab.rows(model, part)[taught if same else asked]
         if shift:
-            z = unit(z + width(model)[1], dim=1)
+            z = unit(z + moments(model)[1], dim=1)
         with torch.no_grad():
             return measures.right(head(z), part.y)
 
     grid = (0.03, 0.1, 0.3, 1.0, 3.0)
     plain, t0 = lab.best(trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, 0.0, views.validation))
     noised, t1 = lab.best(
-        trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, width(m)[0], views.validation)
+        trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, moments(m)[0], views.validation)
     )
     wrong = views.train.mispaired(trial.seed)
     lost = [space(t, wrong) for t in (t0, t1)]
-    base, sigma, cold = accuracy(plain, 0.0, views.test), width(noised), space(0.02, views.train)
+    base, cold = accuracy(plain, 0.0, views.test), space(0.02, views.train)
+    sigma, wide = moments(noised), moments(cold)
     also = {
         "temperature 0.02, a large gap: as it is": accuracy(cold, 0.0, views.test),
-        "temperature 0.02: with noise": accuracy(cold, width(cold)[0], views.test),
+        "temperature 0.02: with noise": accuracy(cold, wide[0], views.test),
         "temperature 0.02: subtracting the mean gap": accuracy(cold, 0.0, views.test, shift=True),
         "variance of the gap for each coordinate": sigma[0],
-        "squared length of its mean, unbiased (0 if zero-mean)": centre(noised),
-        "temperature 0.02: squared length of the mean, unbiased": centre(cold),
+        "squared length of its mean, unbiased (0 if zero-mean)": sigma[2],
+        "temperature 0.02: squared length of the mean, unbiased": wide[2],
         "subtracting the mean gap instead": accuracy(noised, 0.0, views.test, shift=True),
         "within the taught modality, without noise": accuracy(plain, 0.0, views.test, same=True),
         "within the taught modality, with noise": accuracy(noised, sigma[0], views.test, same=True),
@@ -135,7 +134,7 @@ def maccap(trial: Trial) -> Measured:
     return Measured(
         base,
         accuracy(noised, sigma[0], views.test),
-        (accuracy(lost[0], 0.0, views.test), accuracy(lost[1], width(lost[1])[0], views.test)),
+        (accuracy(lost[0], 0.0, views.test), accuracy(lost[1], moments(lost[1])[0], views.test)),
         (accuracy(space(t0, views.train, 0), 0.0, views.test), base),
         also,
         {"baseline": lab.rows(plain, views.test), "mechanism": lab.rows(noised, views.test)},
@@ -235,17 +234,12 @@ def whitenedcse(trial: Trial) -> Measured:
 def fdt(trial: Trial) -> Measured:
     """Dense weights (T = 1,000) against sparse ones (T = 10) over the same codebook."""
     views = lab.cut(trial, whole=lambda x: x)
-    place = torch.eye(16)
     spell = [[lab.ngrams(f"{w[k : k + 3]}", 64) for k in range(max(len(w) - 2, 1))] for w in lab.CLASSES]
     most = max(map(len, spell))
     words = torch.stack([torch.stack([*s, *[torch.zeros(64)] * (most - len(s))]) for s in spell])
     there = torch.tensor([[k < len(s) for k in range(most)] for s in spell])
 
-    def patches(x: Tensor) -> Tensor:
-        cut = x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(len(x), 16, 4)
-        return torch.cat([cut, place.expand(len(x), 16, 16)], 2)
-
-    x, y = patches(views.train.x["whole"]), views.train.y
+    x, y = lab.patches(views.train.x["whole"]), views.train.y
     assert y is not None
 
     def train(t: float, sharpness: float, labels: Tensor, steps: int) -> tuple[nn.Module, nn.Module, nn.Module]:
@@ -266,7 +260,7 @@ def fdt(trial: Trial) -> Measured:
     @torch.no_grad()
     def coded(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> tuple[tuple[Tensor, Tensor], ...]:
         book = m[2]
-        return book.mixture("picture", m[0](patches(part.x["whole"]))), book.mixture("name", m[1](words), there)  # type: ignore[operator]
+        return book.mixture("picture", m[0](lab.patches(part.x["whole"]))), book.mixture("name", m[1](words), there)  # type: ignore[operator]
 
     def accuracy(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> float:
         (_, p), (_, n) = coded(m, part)

@@ -92,6 +92,12 @@ def whole(trial: Trial) -> Views:
     return split(trial, Part({"whole": x.flatten(1)}, y))
 
 
+def patches(x: Tensor) -> Tensor:
+    """Digits as 16 patches of four pixels, each with its place as a one-hot: (N, 64) → (N, 16, 20)."""
+    cut = x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(len(x), 16, 4)
+    return torch.cat([cut, torch.eye(16).expand(len(x), 16, 16)], 2)
+
+
 def pools(trial: Trial) -> list[list[Tensor]]:
     """Digits of training, tuning and test by class: three lists of ten stacks (n, 64)."""
     views = whole(trial)

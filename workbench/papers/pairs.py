@@ -253,11 +253,12 @@ def dna_esa(trial: Trial) -> Measured:
             arm: {"read": unit(m(reads), dim=1), "fragment": unit(m(x[first]), dim=1)}
             for arm, m in (("baseline", plain), ("mechanism", taught))
         }
+    mechanism = judge(taught, testing)
     return Measured(
         judge(plain, testing),
-        judge(taught, testing),
+        mechanism,
         (judge(plain, testing, True), judge(taught, testing, True)),
-        (judge(model(t, True, 0), testing), judge(taught, testing)),
+        (judge(model(t, True, 0), testing), mechanism),
         also,
         rows,
     )

@@ -48,7 +48,6 @@ def mean_token_cosine(patches: Tensor, words: Tensor) -> Tensor:
 def cg_vlm(trial: Trial) -> Measured:
     """An adapter from patches to a frozen table, scored either way, with few labels."""
     views = lab.cut(trial, whole=lambda x: x)
-    place = torch.eye(16)
     table = torch.Generator().manual_seed(1)
     pairs = sorted({w[k : k + 2] for w in (f"^{c}$" for c in CLASSES) for k in range(len(w) - 1)})
     vector = dict(
@@ -60,10 +59,6 @@ def cg_vlm(trial: Trial) -> Measured:
     )
     tokens = [torch.stack([vector[f"^{c}$"[k : k + 2]] for k in range(len(c) + 1)]) for c in CLASSES]
 
-    def patches(x: Tensor) -> Tensor:
-        cut = x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(len(x), 16, 4)
-        return torch.cat([cut, place.expand(len(x), 16, 16)], 2)
-
     def scores(z: Tensor, kind: str) -> Tensor:
         if kind == "pooled":
             return unit(z.mean(1), dim=1) @ unit(torch.stack([t.mean(0) for t in tokens]), dim=1).T
@@ -71,7 +66,7 @@ def cg_vlm(trial: Trial) -> Measured:
 
     assert views.train.y is not None
     few = torch.cat([(views.train.y == c).nonzero()[:10, 0] for c in range(10)])
-    x, y = patches(views.train.x["whole"][few]), views.train.y[few]
+    x, y = lab.patches(views.train.x["whole"][few]), views.train.y[few]
 
     dealt = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))]
 
@@ -90,7 +85,7 @@ def cg_vlm(trial: Trial) -> Measured:
 
     @torch.no_grad()
     def judge(m: nn.Module, kind: str, part: lab.Part) -> float:
-        return measures.right(scores(m(patches(part.x["whole"])), kind), part.y)
+        return measures.right(scores(m(lab.patches(part.x["whole"])), kind), part.y)
 
     steps, found, warmth = trial.steps(250), {}, {}
     for kind in ("pooled", "tokens"):
@@ -105,7 +100,7 @@ def cg_vlm(trial: Trial) -> Measured:
     names = torch.stack([unit(t.mean(0), dim=0) for t in tokens])[views.test.y]
     with torch.no_grad():
         rows = {
-            arm: {"digit": unit(found[k](patches(views.test.x["whole"])).mean(1), dim=1), "name": names}
+            arm: {"digit": unit(found[k](lab.patches(views.test.x["whole"])).mean(1), dim=1), "name": names}
             for arm, k in (("baseline", "pooled"), ("mechanism", "tokens"))
         }
     return Measured(
