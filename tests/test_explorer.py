@@ -7,10 +7,12 @@ import torch
 from sklearn.manifold import trustworthiness
 
 import workbench as wb
+from workbench.app.map import Map
 from workbench.explorer import cards, wire
 from workbench.explorer.scene import Scene
 from workbench.explorer.study import Study, selected, study
 from workbench.explorer.whatif import Knobs, WhatIf
+from workbench.explorer.widgets import MapWidget
 from workbench.projection import METHODS, project, turned
 from workbench.testing import planted
 from workbench.training.samplers import judged, read_pairs, shuffle
@@ -104,6 +106,17 @@ def test_a_lasso_selects_items_and_undo_takes_it_back(es):
         scene.hear("gesture", nonsense)
         scene.hear("clicked", nonsense)
         scene.hear("asked", nonsense)
+
+
+def test_a_picture_asked_for_again_is_sent_again(es):
+    page, widget, sent = Map.of(Scene(study(es))), MapWidget(Scene(study(es))), []
+    page.param.watch(lambda e: sent.append(e.new), "png")
+    widget.observe(lambda change: sent.append(change["new"]), "png")
+    for face in (page, widget):
+        for seq in (1, 2):
+            sent.clear()
+            face.command = {"name": "picture", "seq": seq}
+            assert sent[-1].startswith(b"\x89PNG"), "an equal picture would not be a change"
 
 
 def test_colours_have_a_legend_for_a_thousand_classes(es):

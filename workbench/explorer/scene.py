@@ -67,7 +67,7 @@ class Scene:
         self._chosen.append(f)
 
     def _tell(self, **traits: Any) -> None:
-        if self.pictured and "tip" not in traits:
+        if self.pictured and not traits.keys() & {"tip", "png"}:
             traits["png"] = self.png()
         for f in self._listeners:
             f(traits)
@@ -277,6 +277,7 @@ class Scene:
                 self.select(np.zeros(len(self.selected), dtype=bool))
             elif value.get("name") == "picture":
                 self.pictured = True
+                self._tell(png=b"")  # asked again, the last one did not arrive; an equal value is not sent twice
                 self._tell()
 
     def _gesture(self, value: Mapping[str, Any]) -> None:
