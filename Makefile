@@ -44,8 +44,10 @@ atlas: $(VENV)/.installed
 
 env: $(VENV)/.installed
 
+# the pip of Debian 12 (23.0) does not come to an end with these requirements
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=23.2'
 
 # torch first and alone: a package that asks for it by range would bring another build
 $(VENV)/.torch: | $(VENV)/bin/pip

@@ -10,6 +10,11 @@ import griffe
 from workbench.views.page import mathml
 
 EXAMPLE = re.compile(r"(^>>> .*(?:\n.+)*)", re.M)
+FORMULA = re.compile(r"\$\$.+?\$\$|\$.+?\$", re.S)
+
+
+def drawn(formula: re.Match[str]) -> str:
+    return mathml(formula.group())
 
 
 def shown(text: str) -> str:
@@ -19,7 +24,8 @@ def shown(text: str) -> str:
     ['```pycon', '>>> 1 + 1', '2', '```']
     """
     return "".join(
-        f"```pycon\n{part}\n```" if part.startswith(">>> ") else mathml(part, prose=str) for part in EXAMPLE.split(text)
+        f"```pycon\n{part}\n```" if part.startswith(">>> ") else FORMULA.sub(drawn, part)
+        for part in EXAMPLE.split(text)
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -248,15 +248,15 @@ def definitions(report: Report) -> str:
     return "".join(parts)
 
 
-def mathml(text: str, prose: Callable[[str], str] = escape) -> str:
-    """Prose, escaped, with its $…$ and $$…$$ turned into MathML, which browsers draw without help."""
+def mathml(text: str) -> str:
+    """Escaped prose with its $…$ and $$…$$ turned into MathML, which browsers draw without help."""
     from latex2mathml.converter import convert
 
     parts = re.split(r"(\$\$.+?\$\$|\$.+?\$)", text, flags=re.S)
     return "".join(
         convert(p.strip("$").strip(), display="block" if p.startswith("$$") else "inline")
         if p.startswith("$") and len(p) > 2
-        else prose(p)
+        else escape(p)
         for p in parts
     )
 
