@@ -1,4 +1,5 @@
 import os
+import shutil
 
 os.environ.setdefault("WORKBENCH_QUIET", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -7,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 
 import workbench as wb
 
@@ -58,9 +60,13 @@ def emoji():
 
 @pytest.fixture(scope="session")
 def demo_runs(tmp_path_factory):
-    """Two short runs on the real set, shared by everything that looks at runs."""
-    out = tmp_path_factory.mktemp("runs")
-    return {
-        name: wb.train(name, out=out / name, modalities=["text", "color", "sketch"], steps=60, evaluate=20)
-        for name in ("infonce", "gram")
-    }
+    """Two short runs on the real set, trained by the first test process that asks; each process has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo-runs"
+    names = ("infonce", "gram")
+    with FileLock(f"{made}.lock"):
+        for name in names:
+            if not (made / name).exists():
+                wb.train(name, out=made / name, modalities=["text", "color", "sketch"], steps=60, evaluate=20)
+    own = tmp_path_factory.mktemp("runs")
+    return {name: wb.Run(shutil.copytree(made / name, own / name)) for name in names}

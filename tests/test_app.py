@@ -255,6 +255,20 @@ def test_screens_change_and_the_map_comes_along(page, server):
     assert map_.evaluate("e => e.__map.pixel(5)[0] / e.clientWidth") == pytest.approx(still, abs=0.15)
 
 
+def test_a_plot_that_leaves_the_page_is_let_be(page, server):
+    """As on a slow machine, where a screen is left while its plot is being laid out; `page` fails on any error."""
+    page.goto(f"{server}/?run=infonce&screen=checkpoints")
+    page.locator(".js-plotly-plot").first.wait_for()
+    left = page.evaluate("""() => {
+        const plots = [...Bokeh.index.query((view) => view.resize_layout && view._throttled_resize)];
+        for (const view of plots) { view.after_layout(); view.after_layout(); view.remove(); }
+        return plots.length;
+    }""")
+    page.wait_for_timeout(300)
+    assert left == 1
+    assert page.locator(".js-plotly-plot").count() == 0
+
+
 @pytest.mark.slow
 def test_every_screen_with_a_hundred_thousand_items(tmp_path):
     es = planted(items=100_000, gap=0.5)

@@ -33,6 +33,7 @@ LOCAL = (ADDRESS, "localhost", "::1")
 HEADER = (
     '<div style="font:600 15px system-ui,sans-serif;color:#0072B2;padding:6px 0;border-bottom:1px solid #dfe3e8">'
     "workbench</div><style>body{margin:0}</style>"
+    f"<script>{(Path(__file__).parent / 'plots.js').read_text()}</script>"
 )
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
 SCREENS = ("run", "what if", "checkpoints", "clusters", "table")
