@@ -594,3 +594,17 @@ def _softmax(score, smoothing):
             weight = (1 - smoothing) * (i == j) + smoothing / len(row)
             loss -= weight * (s - norm)
     return loss / len(score)
+
+
+def kernel_padding(rows, distance, count, width=1.0):
+    """Rows to add, after CAPIMAC: matches in the order of their distance, a row into each of the largest jumps."""
+    order = sorted(range(len(rows)), key=lambda k: distance[k])
+    jumps = [(distance[order[k + 1]] - distance[order[k]], k) for k in range(len(order) - 1)]
+    made = []
+    for k in sorted(k for _, k in sorted(jumps, key=lambda j: (-j[0], j[1]))[:count]):
+        weights = [math.exp(-(((k + 0.5 - j) / width) ** 2) / 2) for j in range(len(order))]
+        total = sum(weights)
+        made.append(
+            [sum(w * rows[i][c] for w, i in zip(weights, order, strict=True)) / total for c in range(len(rows[0]))]
+        )
+    return made

@@ -12,13 +12,27 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests import reference
 from tests.test_cli import run as called
 from workbench.catalog import catalog
 from workbench.diagnostics.registry import REGISTRY
 from workbench.diagnostics.suite import CURVES
 from workbench.interventions import INTERVENTIONS
 from workbench.objectives.recipes import RECIPES
-from workbench.papers import FORMS, Evidence, Own, Trial, atlas, base, catalogue, holm, lab, measures, modalities
+from workbench.papers import (
+    FORMS,
+    Evidence,
+    Own,
+    Trial,
+    atlas,
+    base,
+    catalogue,
+    holm,
+    lab,
+    measures,
+    modalities,
+    transport,
+)
 from workbench.papers.evidence import SAID, Difference, said
 from workbench.papers.run import one
 from workbench.views import papers
@@ -237,6 +251,25 @@ def test_ridge_is_scikit_learns():
     torch.testing.assert_close(measures.linear(x, y, z), theirs.float(), atol=1e-4, rtol=1e-4)
 
 
+@given(st.integers(0, 1000), st.integers(2, 9), st.data())
+def test_padding_is_the_loops(seed, n, data):
+    count = data.draw(st.integers(0, n - 1))
+    g = torch.Generator().manual_seed(seed)
+    rows, distance = torch.randn(n, 3, generator=g), torch.rand(n, generator=g)
+    weights = transport.padding(distance, count)
+    known = reference.kernel_padding(rows.tolist(), distance.tolist(), count)
+    torch.testing.assert_close(weights @ rows, torch.tensor(known).reshape(count, 3), atol=1e-5, rtol=1e-4)
+
+
+def test_partners_of_views_of_unequal_length():
+    longer = torch.tensor([[0.0], [0.1], [5.0], [5.2]]), torch.tensor([0, 0, 1, 1])
+    shorter = torch.tensor([[0.0], [5.0], [5.3]]), torch.tensor([0, 1, 1])
+    found = list(transport.partnered(shorter, longer).values())
+    assert found[:2] == [0.75, 1.0], "alone three of four find theirs; the nearest row is of the class of the fourth"
+    twelve = torch.randn(12, 2), torch.zeros(12, dtype=torch.int64)
+    assert len(transport.partnered((twelve[0][:5], twelve[1][:5]), twelve)) == 2, "too few rows to pad between"
+
+
 def test_parts_of_a_split_share_no_family():
     part = lab.Part({"x": torch.arange(300)[:, None]})
     views = lab.split(Trial(5), part, [k // 3 for k in range(300)])
@@ -328,6 +361,24 @@ def test_every_paper_that_takes_own_data_runs_on_the_emoji(key):
     own = wb.paper(key).own
     e = wb.paper(key).run(quick=True, data="emoji", label="group" if own.label else "")
     assert all(math.isfinite(r["mechanism"]) for r in e.runs)
+
+
+def test_what_a_set_lacks_is_padded_where_the_paper_is_about_that(tmp_path):
+    es = wb.testing.planted(items=200)
+    items = es.items.assign(kind=[f"class {k % 3}" for k in range(200)])
+    there = [k for k in range(200) if k % 4]
+    lacking = wb.EmbeddingSet({"image": es["image"], "text": es["text"][there]}, items, rows={"text": there})
+    e = wb.paper("capimac").run(quick=True, data=lacking, label="kind")
+    alone, nearest, padded = (v for k, v in e.also.items() if "unequal" in k)
+    assert 0 < alone < min(nearest, padded)
+    with pytest.raises(wb.InputError, match="has missing or several rows an item; paper tcl needs one row each"):
+        wb.paper("tcl").run(quick=True, data=lacking)
+    twice = wb.EmbeddingSet({"image": es["image"], "text": es["text"]}, items, rows={"text": [0, *range(199)]})
+    with pytest.raises(wb.InputError, match="has several rows an item; paper capimac needs one row or none each"):
+        wb.paper("capimac").run(quick=True, data=twice, label="kind")
+    few = lacking.take([k for k in range(200) if k < 40 or k % 4 == 0])
+    with pytest.raises(wb.InputError, match="30 items with a row in each modality; paper capimac needs 60"):
+        wb.paper("capimac").run(quick=True, data=few, label="kind")
 
 
 def test_the_command_lists_prints_and_runs():

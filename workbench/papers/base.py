@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from torch import Tensor
 
 from workbench.errors import InputError, unknown
@@ -86,6 +87,7 @@ class Own:
     modalities: int = 2
     label: bool = False
     every: bool = False  # takes all modalities, and not the first ones only
+    gaps: bool = False  # items may lack a row: what is missing is what the paper is about
     least: int = 60  # items, so that each part of the split has some
 
     def lacking(self, es: EmbeddingSet, label: str) -> str:
@@ -103,19 +105,21 @@ class Own:
         return tuple(es.modalities if self.every else es.modalities[: self.modalities])
 
     def check(self, es: EmbeddingSet, label: str, key: str) -> None:
-        """One row an item in what is taken, enough items, and a class for each where there are classes."""
+        """One row an item in what is taken (or none), enough items, and a class for each where there are classes."""
         for m in self.taken(es):
-            if not es.aligned(m):
-                raise InputError(
-                    f"{es.source}: modality {m!r} has missing or several rows an item; paper {key} needs one row each"
-                )
+            several = len(es.rows(m).unique()) < len(es.rows(m))
+            if several or not (self.gaps or es.aligned(m)):
+                had, needs = ("several", "one row or none") if self.gaps else ("missing or several", "one row")
+                raise InputError(f"{es.source}: modality {m!r} has {had} rows an item; paper {key} needs {needs} each")
             if es[m].ndim != 2:
                 raise InputError(
                     f"{es.source}: modality {m!r} has several layers; paper {key} needs one vector an item: take one "
                     "(es.layer)"
                 )
-        if len(es) < self.least:
-            raise InputError(f"{es.source}: {len(es)} items; paper {key} needs {self.least} or more, to split them")
+        count = int(having(es, self.taken(es)).sum())
+        kind = "items" if count == len(es) else "items with a row in each modality"
+        if count < self.least:
+            raise InputError(f"{es.source}: {count} {kind}; paper {key} needs {self.least} or more, to split them")
         if label:
             empty = int(es.items[label].isna().sum())
             if empty:
@@ -127,7 +131,13 @@ class Own:
     @property
     def sentence(self) -> str:
         labels = " and a column of classes (--label)" if self.label else ""
-        return f"a set of {self.modalities} modalities or more, one row an item{labels}"
+        each = "one row an item or none" if self.gaps else "one row an item"
+        return f"a set of {self.modalities} modalities or more, {each}{labels}"
+
+
+def having(es: EmbeddingSet, modalities: Sequence[str]) -> np.ndarray:
+    """Which items have a row in each of the modalities, (N,) of booleans."""
+    return np.logical_and.reduce([np.isin(np.arange(len(es)), es.rows(m).numpy()) for m in modalities])
 
 
 Experiment = Callable[[Trial], Measured]

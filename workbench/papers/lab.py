@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -17,7 +17,7 @@ from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import RECIPES, Objective, recipe
-from workbench.papers.base import Measured, Trial
+from workbench.papers.base import Measured, Trial, having
 from workbench.training.towers import TOWERS, Towers, build
 
 unit = nn.functional.normalize
@@ -115,9 +115,13 @@ TOP, BOTTOM = (lambda x: x[:, :4]), (lambda x: x[:, 4:])
 
 def split(trial: Trial, part: Part, family: Sequence[Any] | None = None) -> Views:
     """60 / 15 / 25 % for training, tuning and the one test, by family, anew with every seed."""
-    keys = range(len(part)) if family is None else family
-    side = [split_of(f"{trial.seed}/{k}", SHARES) for k in keys]
-    return Views(**{name: part.take(torch.tensor([s == name for s in side])) for name in SHARES})
+    side = sides(trial, range(len(part)) if family is None else family)
+    return Views(**{name: part.take(torch.from_numpy(side == name)) for name in SHARES})
+
+
+def sides(trial: Trial, keys: Iterable[Any]) -> np.ndarray:
+    """Train, validation or test for each key, by its hash with the seed."""
+    return np.array([split_of(f"{trial.seed}/{k}", SHARES) for k in keys])
 
 
 def given(trial: Trial, count: int) -> Views | None:
@@ -129,19 +133,38 @@ def given(trial: Trial, count: int) -> Views | None:
 
 
 def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str) -> tuple[Part, list[Any]]:
-    """Rows of an `EmbeddingSet` with its classes, and the families of its items."""
+    """Rows of the items that have all modalities, with their classes and the families of the items."""
+    index = np.flatnonzero(having(es, modalities))
     most = trial.count(MOST, 160)
-    index = np.sort(np.random.default_rng(0).permutation(len(es))[:most])
+    index = index[np.sort(np.random.default_rng(0).permutation(len(index))[:most])]
+    return rows_of(es, index, modalities, label), families(es)[index].tolist()
+
+
+def families(es: EmbeddingSet) -> np.ndarray:
+    """The family of each item by name, (N,); an item without one is a family of its own."""
+    ids = es.items["id"]
+    found = ids.where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else ids
+    return found.to_numpy()
+
+
+def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], label: str) -> Part:
+    """The one row of each item in modalities that it has; classes are numbered as in the whole set."""
     y = None
     if label:
-        y = torch.from_numpy(pd.factorize(es.items[label].iloc[index].astype(str), sort=True)[0].astype(np.int64))
-    # an item without a family is a family of its own
-    family = (
-        es.items["id"].where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else es.items["id"]
-    )
+        y = torch.from_numpy(pd.factorize(es.items[label].astype(str), sort=True)[0].astype(np.int64)[index])
     at = torch.from_numpy(index)
-    part = Part({m: unit(es[m][at].float(), dim=1) for m in modalities}, y)
-    return part, family.iloc[index].tolist()
+    return Part({m: unit(es[m][torch.searchsorted(es.rows(m), at)].float(), dim=1) for m in modalities}, y)
+
+
+def lone(trial: Trial, count: int) -> dict[str, Part]:
+    """Test items of the user's with a row in one only of the first `count` modalities, by that modality."""
+    es = trial.data
+    if es is None:
+        return {}
+    names = es.modalities[:count]
+    apart = ~having(es, names) & (sides(trial, families(es)) == "test")
+    found = {m: np.flatnonzero(having(es, [m]) & apart)[: trial.count(MOST, 60)] for m in names}
+    return {m: rows_of(es, index, [m], trial.label) for m, index in found.items() if len(index)}
 
 
 _shipped = cache(dataset)  # read once
