@@ -11,6 +11,8 @@ export OMP_NUM_THREADS ?= 2
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo
 
+# a thread for each of the two processes: four threads that wait for two cores are many times slower
+test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -44,10 +46,8 @@ atlas: $(VENV)/.installed
 
 env: $(VENV)/.installed
 
-# the pip of Debian 12 (23.0) does not come to an end with these requirements
 $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check 'pip>=23.2'
 
 # torch first and alone: a package that asks for it by range would bring another build
 $(VENV)/.torch: | $(VENV)/bin/pip

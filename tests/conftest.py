@@ -9,8 +9,12 @@ import pandas as pd
 import pytest
 import torch
 from filelock import FileLock
+from hypothesis import settings
 
 import workbench as wb
+
+settings.register_profile("workbench", deadline=None)  # machines are slow when others work on them
+settings.load_profile("workbench")
 
 
 def planted(n=61, d=12, seed=0, gap=0.4, noise=0.7, modalities=("image", "text", "audio"), families=None):

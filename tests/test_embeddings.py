@@ -132,7 +132,7 @@ def test_pickles_are_never_loaded(tmp_path):
     assert not (tmp_path / "boom").exists()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(cut=st.floats(0.01, 0.99), kind=st.sampled_from(["npz", "parquet", "safetensors", "set"]))
 def test_truncated_files_end_in_one_sentence(cut, kind, tmp_path_factory):
     path = tmp_path_factory.mktemp("cut")

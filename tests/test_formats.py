@@ -415,7 +415,7 @@ def gentle(file: Path) -> None:
     assert file.name in said
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_end_in_one_sentence(whole, tmp_path, data):
     kind = data.draw(st.sampled_from(sorted(whole)))

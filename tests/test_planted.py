@@ -36,7 +36,7 @@ def test_missing_and_several_rows():
 
 
 @given(st.integers(0, 1000), st.floats(0.0, 1.0))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_shift_moves_the_gap_by_its_share(seed, share):
     es = testing.planted(items=40, dimensions=8, gap=0.7, seed=seed)
     after = interventions.shift(share).fit(es, "image", "text").apply(es)
