@@ -12,9 +12,8 @@ demo: $(VENV)/.installed
 	$(BIN)/workbench demo
 
 # a thread for each of the two processes: four threads that wait for two cores are many times slower
-test: export OMP_NUM_THREADS = 1
 test: $(VENV)/.installed-dev browser
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-all: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -m ""

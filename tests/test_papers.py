@@ -17,6 +17,7 @@ from tests.test_cli import run as called
 from workbench.catalog import catalog
 from workbench.diagnostics.registry import REGISTRY
 from workbench.diagnostics.suite import CURVES
+from workbench.files import finite
 from workbench.interventions import INTERVENTIONS
 from workbench.objectives.recipes import RECIPES
 from workbench.papers import (
@@ -135,7 +136,7 @@ def test_a_run_is_the_same_with_the_same_seed_and_another_with_another(tmp_path)
 
 
 def test_processes_give_what_one_process_gives():
-    p = wb.paper("cg_vlm")
+    p = wb.paper("invertune")  # the quickest
     two, one = p.run(seeds=2, workers=2), p.run(seeds=2, workers=1)
     assert two.runs == one.runs
     assert two.outcome == "inconclusive"
@@ -264,10 +265,13 @@ def test_padding_is_the_loops(seed, n, data):
 def test_partners_of_views_of_unequal_length():
     longer = torch.tensor([[0.0], [0.1], [5.0], [5.2]]), torch.tensor([0, 0, 1, 1])
     shorter = torch.tensor([[0.0], [5.0], [5.3]]), torch.tensor([0, 1, 1])
-    found = list(transport.partnered(shorter, longer).values())
-    assert found[:2] == [0.75, 1.0], "alone three of four find theirs; the nearest row is of the class of the fourth"
-    twelve = torch.randn(12, 2), torch.zeros(12, dtype=torch.int64)
-    assert len(transport.partnered((twelve[0][:5], twelve[1][:5]), twelve)) == 2, "too few rows to pad between"
+    lacking, alone, nearest, padded = transport.partnered(shorter, longer).values()
+    assert lacking == 0.25
+    assert (alone, nearest) == (0.75, 1.0), "three of four find theirs; the nearest row has the class of the fourth"
+    assert padded == 0.75, "what is put between 5.0 and 5.3 or 0.0 and 5.0 is mostly of class 1"
+    half = torch.randn(6, 2), torch.zeros(6, dtype=torch.int64)
+    assert math.isnan(list(transport.partnered(tuple(x[:3] for x in half), half).values())[-1])
+    assert list(transport.partnered(half, half).values()) == [0.0, 1.0, 1.0, 1.0]
 
 
 def test_parts_of_a_split_share_no_family():
@@ -363,22 +367,46 @@ def test_every_paper_that_takes_own_data_runs_on_the_emoji(key):
     assert all(math.isfinite(r["mechanism"]) for r in e.runs)
 
 
-def test_what_a_set_lacks_is_padded_where_the_paper_is_about_that(tmp_path):
-    es = wb.testing.planted(items=200)
-    items = es.items.assign(kind=[f"class {k % 3}" for k in range(200)])
-    there = [k for k in range(200) if k % 4]
-    lacking = wb.EmbeddingSet({"image": es["image"], "text": es["text"][there]}, items, rows={"text": there})
-    e = wb.paper("capimac").run(quick=True, data=lacking, label="kind")
-    alone, nearest, padded = (v for k, v in e.also.items() if "unequal" in k)
+def lacking(every, items=200):
+    """A set of three classes whose first item of `every` so many has no text; two items make a family."""
+    es = wb.testing.planted(items=items)
+    there = [k for k in range(items) if k % every]
+    about = es.items.assign(kind=[f"class {k % 3}" for k in range(items)], family=[f"f{k // 2}" for k in range(items)])
+    return wb.EmbeddingSet({"image": es["image"], "text": es["text"][there]}, about, rows={"text": there})
+
+
+def test_what_a_set_lacks_is_padded_where_the_paper_is_about_that():
+    e = wb.paper("capimac").run(quick=True, data=lacking(4), label="kind")
+    _, share, alone, nearest, padded = e.also.values()
+    assert 0.1 < share < 0.4
     assert 0 < alone < min(nearest, padded)
     with pytest.raises(wb.InputError, match="has missing or several rows an item; paper tcl needs one row each"):
-        wb.paper("tcl").run(quick=True, data=lacking)
-    twice = wb.EmbeddingSet({"image": es["image"], "text": es["text"]}, items, rows={"text": [0, *range(199)]})
+        wb.paper("tcl").run(quick=True, data=lacking(4))
+    twice = wb.EmbeddingSet({m: lacking(4)["image"] for m in "ab"}, lacking(4).items, rows={"b": [0, *range(199)]})
     with pytest.raises(wb.InputError, match="has several rows an item; paper capimac needs one row or none each"):
         wb.paper("capimac").run(quick=True, data=twice, label="kind")
-    few = lacking.take([k for k in range(200) if k < 40 or k % 4 == 0])
-    with pytest.raises(wb.InputError, match="30 items with a row in each modality; paper capimac needs 60"):
+    few = lacking(4).take([k for k in range(200) if k < 40 or k % 4 == 0])
+    with pytest.raises(wb.InputError, match="30 items with a row in image and text; paper capimac needs 60"):
         wb.paper("capimac").run(quick=True, data=few, label="kind")
+
+
+def test_where_half_is_missing_there_is_no_padding_and_the_rest_is_said():
+    e = wb.paper("capimac").run(quick=True, data=lacking(2), label="kind")
+    assert math.isnan(e.also["and after padding instead"])
+    assert json.loads(json.dumps(finite(e.to_dict())))["also"]["and after padding instead"] is None
+    assert math.isfinite(e.difference.mean)
+
+
+def test_items_that_lack_a_row_are_judged_and_never_trained_on():
+    trial = Trial(3, data=lacking(4), label="kind")
+    es, names = trial.data, lab.family_names(trial.data)
+    index, _ = lab.sample(trial, es, es.modalities, "kind")
+    alone = lab.lone(trial, 2)
+    test = lab.sides(trial, names) == "test"
+    assert len(index) == 200
+    assert {m: len(p) for m, p in alone.items()} == {"image": int(test[::4].sum()), "text": 0}
+    assert (alone["image"].y == torch.arange(200)[::4][torch.from_numpy(test[::4])] % 3).all()
+    assert lab.lone(Trial(3, data=wb.testing.planted(items=80)), 2) == {}
 
 
 def test_the_command_lists_prints_and_runs():

@@ -7,12 +7,12 @@
     Plotly[name] = (figure, ...rest) => {
       if (left.has(figure)) return Promise.resolve(figure);
       const drawn = act(figure, ...rest);
-      drawing.set(figure, drawn);
+      drawing.set(figure, Promise.allSettled([drawing.get(figure), drawn]));
       return drawn;
     };
   }
   Plotly.purge = (figure) => {
     left.add(figure);
-    (drawing.get(figure) ?? Promise.resolve()).catch(() => {}).then(() => purge(figure));
+    Promise.resolve(drawing.get(figure)).then(() => purge(figure));
   };
 }

@@ -116,22 +116,24 @@ class Own:
                     f"{es.source}: modality {m!r} has several layers; paper {key} needs one vector an item: take one "
                     "(es.layer)"
                 )
-        count = int(having(es, self.taken(es)).sum())
-        kind = "items" if count == len(es) else "items with a row in each modality"
-        if count < self.least:
-            raise InputError(f"{es.source}: {count} {kind}; paper {key} needs {self.least} or more, to split them")
+        whole = having(es, self.taken(es))
+        if whole.sum() < self.least:
+            kind = "items" if whole.all() else f"items with a row in {' and '.join(self.taken(es))}"
+            raise InputError(
+                f"{es.source}: {whole.sum()} {kind}; paper {key} needs {self.least} or more, to split them"
+            )
         if label:
             empty = int(es.items[label].isna().sum())
             if empty:
                 raise InputError(f"{es.source}: column {label!r} is empty for {empty} items; take the others (es.take)")
-            classes = es.items[label].astype(str).nunique()
+            classes = es.items[label][whole].astype(str).nunique()
             if classes < 2:
                 raise InputError(f"{es.source}: column {label!r} has one class; paper {key} needs two or more")
 
     @property
     def sentence(self) -> str:
         labels = " and a column of classes (--label)" if self.label else ""
-        each = "one row an item or none" if self.gaps else "one row an item"
+        each = "at most one row an item" if self.gaps else "one row an item"
         return f"a set of {self.modalities} modalities or more, {each}{labels}"
 
 

@@ -134,37 +134,46 @@ def given(trial: Trial, count: int) -> Views | None:
 
 def of_set(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str) -> tuple[Part, list[Any]]:
     """Rows of the items that have all modalities, with their classes and the families of the items."""
-    index = np.flatnonzero(having(es, modalities))
-    most = trial.count(MOST, 160)
-    index = index[np.sort(np.random.default_rng(0).permutation(len(index))[:most])]
-    return rows_of(es, index, modalities, label), families(es)[index].tolist()
+    index, classes = sample(trial, es, modalities, label)
+    whole = having(es, modalities)[index]
+    return rows_of(es, index[whole], modalities, classes[whole]), family_names(es)[index[whole]].tolist()
 
 
-def families(es: EmbeddingSet) -> np.ndarray:
+def lone(trial: Trial, count: int) -> dict[str, Part]:
+    """Test items of the user's with a row in just one of the first `count` modalities, by that modality; nothing where
+    the set has no such items.
+    """
+    es = trial.data
+    if es is None or having(es, es.modalities[:count]).all():
+        return {}
+    names = es.modalities[:count]
+    index, classes = sample(trial, es, names, trial.label)
+    has = np.stack([having(es, [m])[index] for m in names])
+    apart = (has.sum(0) == 1) & (sides(trial, family_names(es)[index]) == "test")
+    return {m: rows_of(es, index[h & apart], [m], classes[h & apart]) for m, h in zip(names, has, strict=True)}
+
+
+def sample(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str) -> tuple[np.ndarray, np.ndarray]:
+    """At most `MOST` items with a row in any of the modalities, and the number of their class (-1 without label)."""
+    index = np.flatnonzero(np.any([having(es, [m]) for m in modalities], axis=0))
+    index = index[np.sort(np.random.default_rng(0).permutation(len(index))[: trial.count(MOST, 160)])]
+    if not label:
+        return index, np.full(len(index), -1)
+    return index, pd.factorize(es.items[label].iloc[index].astype(str), sort=True)[0].astype(np.int64)
+
+
+def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], classes: np.ndarray) -> Part:
+    """The one row of each item in modalities that it has."""
+    at = torch.from_numpy(index)
+    x = {m: unit(es[m][torch.searchsorted(es.rows(m), at)].float(), dim=1) for m in modalities}
+    return Part(x, None if (classes < 0).any() else torch.from_numpy(classes))
+
+
+def family_names(es: EmbeddingSet) -> np.ndarray:
     """The family of each item by name, (N,); an item without one is a family of its own."""
     ids = es.items["id"]
     found = ids.where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else ids
     return found.to_numpy()
-
-
-def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], label: str) -> Part:
-    """The one row of each item in modalities that it has; classes are numbered as in the whole set."""
-    y = None
-    if label:
-        y = torch.from_numpy(pd.factorize(es.items[label].astype(str), sort=True)[0].astype(np.int64)[index])
-    at = torch.from_numpy(index)
-    return Part({m: unit(es[m][torch.searchsorted(es.rows(m), at)].float(), dim=1) for m in modalities}, y)
-
-
-def lone(trial: Trial, count: int) -> dict[str, Part]:
-    """Test items of the user's with a row in one only of the first `count` modalities, by that modality."""
-    es = trial.data
-    if es is None:
-        return {}
-    names = es.modalities[:count]
-    apart = ~having(es, names) & (sides(trial, families(es)) == "test")
-    found = {m: np.flatnonzero(having(es, [m]) & apart)[: trial.count(MOST, 60)] for m in names}
-    return {m: rows_of(es, index, [m], trial.label) for m, index in found.items() if len(index)}
 
 
 _shipped = cache(dataset)  # read once

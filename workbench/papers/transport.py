@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -187,7 +189,7 @@ def orma(trial: Trial) -> Measured:
     code="Autism-mm/CAPIMAC",
     deviations="The released matching is greedy and reuses a stale index, so every row gets the same partner; "
     "here it is the best assignment (beside: what the released one gives). Padding stands beside, with a third of the "
-    "right halves gone; a padded row has the class of most weight in it. Anchors are left out.",
+    "second view's rows gone (yours: those it lacks); a padded row has the class of most weight in it. No anchors.",
     data="scikit-learn digits: left and right halves, half of the pairs known",
     quantity="share of rows of new items matched to a partner of their class",
     least=0.02,
@@ -233,16 +235,15 @@ def capimac(trial: Trial) -> Measured:
         assert part.y is not None
         return float((part.y[torch.from_numpy(left)] == part.y[torch.from_numpy(right)]).float().mean())
 
-    alone = lab.lone(trial, 2)
-    there = torch.randperm(len(views.test), generator=torch.Generator().manual_seed(trial.seed)) % 3 > 0
+    lone = lab.lone(trial, 2)
+    kept = torch.randperm(len(views.test), generator=torch.Generator().manual_seed(trial.seed)) % 3 > 0
 
     @torch.no_grad()
     def incomplete(model: lab.Towers) -> dict[str, float]:
-        """Where the second view lacks a third of its rows, or your set those that it lacks."""
-        thinned = {a: views.test, b: views.test if alone else views.test.take(there)}
+        """Where a third of the second view's rows is gone, or with the items of your set that lack a row."""
         found = {}
-        for m, part in thinned.items():
-            parts = [part, alone[m]] if m in alone else [part]
+        for m, part in {a: views.test, b: views.test if lone else views.test.take(kept)}.items():
+            parts = [part, lone[m]] if lone else [part]
             y = torch.cat([p.y for p in parts if p.y is not None])
             found[m] = model.of(m)(torch.cat([p.x[m] for p in parts])), y
         return partnered(*sorted(found.values(), key=lambda view: len(view[1])))
@@ -279,7 +280,7 @@ def margin(d: Tensor, own: Tensor, m: float = 5.0) -> Tensor:
 
 
 def padding(distance: Tensor, count: int, width: float = 1.0) -> Tensor:
-    """Weights (count, n) that make rows to put between n matched ones: Gaussian kernel regression over their order.
+    """Weights (count, n) that make fewer than n rows to put between n: Gaussian kernel regression over their order.
 
     The rows are sorted by the distance of their match (n,); a new one comes into each of the largest jumps.
 
@@ -287,11 +288,7 @@ def padding(distance: Tensor, count: int, width: float = 1.0) -> Tensor:
     >>> round(float(weights[0] @ torch.tensor([0.0, 1.0, 4.0, 9.0])), 6)
     3.037883
     """
-    if count >= len(distance):
-        raise InputError(
-            f"{count} rows to pad between {len(distance)}: the shorter view needs more than half of the rows"
-        )
-    order = distance.argsort()
+    order = distance.argsort(stable=True)
     jump = distance[order].diff()
     place = jump.argsort(descending=True, stable=True)[:count].sort().values + 0.5
     weights = (-0.5 * ((place[:, None] - torch.arange(len(order))) / width).square()).exp()
@@ -302,22 +299,29 @@ def padding(distance: Tensor, count: int, width: float = 1.0) -> Tensor:
 
 def partnered(shorter: tuple[Tensor, Tensor], longer: tuple[Tensor, Tensor]) -> dict[str, float]:
     """Share of the longer view's rows with a partner of their class, three ways: the best assignment alone, the nearest
-    row for those that it leaves out, the best assignment to the shorter view after padding, where that has more than
-    half of the rows. A view is its vectors (n, d) and classes (n,).
+    row for those that it leaves out, the best assignment to the shorter view after padding, NaN where that has half of
+    the rows or fewer. A view is its vectors (n, d) and classes (n,).
     """
     from scipy.optimize import linear_sum_assignment
 
     (short, own), (long, other) = shorter, longer
+    lacking = len(long) - len(short)
     d = torch.cdist(long, short)
     left, right = linear_sum_assignment(d.numpy())
     same = torch.zeros(len(long), dtype=torch.bool)
     same[left] = other[left] == own[right]
     near = other == own[d.argmin(1)]
     near[left] = same[left]
-    share = {"alone": same, "and the nearest row": near}
-    if len(long) < 2 * len(short):
-        weights = padding(d[left, right][right.argsort()], len(long) - len(short))
-        classes = torch.cat([own, (weights @ nn.functional.one_hot(own).to(weights)).argmax(1)])
+    padded = math.nan
+    if lacking < len(short):
+        weights = padding(d[left, right][right.argsort()], lacking)
+        kinds, code = own.unique(return_inverse=True)
+        made = kinds[(weights @ nn.functional.one_hot(code).to(weights)).argmax(1)]
         left, right = linear_sum_assignment(torch.cdist(long, torch.cat([short, weights @ short])).numpy())
-        share["after padding"] = other[left] == classes[right]
-    return {f"views of unequal length, best assignment {way}": float(x.float().mean()) for way, x in share.items()}
+        padded = float((other[left] == torch.cat([own, made])[right]).float().mean())
+    return {
+        "rows that the shorter view lacks, share": lacking / len(long),
+        "the same share then, by the best assignment": float(same.float().mean()),
+        "and the nearest row for the rest": float(near.float().mean()),
+        "and after padding instead": padded,
+    }
