@@ -255,18 +255,32 @@ def test_screens_change_and_the_map_comes_along(page, server):
     assert map_.evaluate("e => e.__map.pixel(5)[0] / e.clientWidth") == pytest.approx(still, abs=0.15)
 
 
+def plots(page, each=""):
+    """The widths that the figures of a page ask for, once what `each` does to their views is done."""
+    return page.evaluate(
+        "() => [...Bokeh.index.query((view) => view.resize_layout && view._throttled_resize)]"
+        f".map((view) => {{ {each} return view.model.layout.width ?? null; }})"
+    )
+
+
 def test_a_plot_that_leaves_the_page_is_let_be(page, server):
     """As on a slow machine, where a screen is left while its plot is being laid out; `page` fails on any error."""
     page.goto(f"{server}/?run=infonce&screen=checkpoints")
     page.locator(".js-plotly-plot").first.wait_for()
-    left = page.evaluate("""() => {
-        const plots = [...Bokeh.index.query((view) => view.resize_layout && view._throttled_resize)];
-        for (const view of plots) { view.after_layout(); view.after_layout(); view.remove(); }
-        return plots.length;
-    }""")
+    assert plots(page, "view.after_layout(); view.after_layout(); view.remove();") == [None]
     page.wait_for_timeout(300)
-    assert left == 1
     assert page.locator(".js-plotly-plot").count() == 0
+
+
+def test_a_plot_that_is_shown_again_is_as_wide_as_its_place(page, server):
+    page.goto(f"{server}/?run=infonce&screen=checkpoints")
+    page.locator(".js-plotly-plot").first.wait_for()
+    page.wait_for_timeout(500)
+    page.get_by_role("tab", name="table").click()
+    page.wait_for_selector(".tabulator-row")
+    page.get_by_role("tab", name="checkpoints").click()
+    page.locator(".js-plotly-plot").first.wait_for()
+    assert plots(page) == [None], "no width of before went into the figure"
 
 
 @pytest.mark.slow

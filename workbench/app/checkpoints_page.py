@@ -9,7 +9,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.run_page import PLOT
+from workbench.app.plots import plot
 from workbench.app.visit import Visit, caption
 from workbench.explorer import cards
 from workbench.explorer.scene import VIEWS
@@ -36,7 +36,7 @@ class CheckpointsScreen:
         self.said = pn.pane.HTML("")
         self.play = pmui.Button(label="▶ play", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.play.on_click(self._play)
-        self.plot = pn.pane.Plotly(self._metrics(), config=PLOT, height=430, sizing_mode="stretch_width")
+        self.plot = plot(self._metrics(), height=430)
         self.player.param.watch(lambda _: self._show(), "value")
         self.plot.param.watch(self._clicked, "click_data")
         self.last = pmui.Button(label="last step", variant="outlined", size="small", width=90, sizing_mode="fixed")

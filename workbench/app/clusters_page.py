@@ -11,7 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 import torch
 
-from workbench.app.run_page import PLOT
+from workbench.app.plots import plot
 from workbench.app.visit import Visit, caption
 from workbench.app.whatif_page import labels
 from workbench.diagnostics.suite import diagnose
@@ -87,7 +87,7 @@ class ClustersScreen:
         head = "<tr><th>item</th><th>its class</th><th>nearest centroid</th></tr>"
         self.body.objects = [
             pn.pane.HTML(cards.framed(f"<table>{table}</table>")),
-            pn.pane.Plotly(figures.heat(matrix, "cosine of the classes' centroids"), config=PLOT, height=380),
+            plot(figures.heat(matrix, "cosine of the classes' centroids"), height=380),
             pn.Row(
                 caption(
                     f"{len(self.wrong):,} of {len(es):,} items lie nearer to another class's centroid (a row's own part in its centroid left out)"
@@ -110,9 +110,8 @@ class ClustersScreen:
                 frame = layers(one, label=self.label.value, roles=given, only=[*MEASURES, *SPREAD])
                 wide = frame.pivot_table(index="name", columns="layer", values="value", sort=False)
                 self.safety.objects = [
-                    pn.pane.Plotly(
+                    plot(
                         figures.heat(wide, "each measure by layer, from its least to its largest", scale=True),
-                        config=PLOT,
                         height=320,
                     )
                 ]

@@ -13,7 +13,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.map import Map
-from workbench.app.run_page import PLOT
+from workbench.app.plots import plot
 from workbench.app.visit import caption, head
 from workbench.comparison import Comparison, compare
 from workbench.embeddings import EmbeddingSet
@@ -137,7 +137,7 @@ class CompareScreen:
         )
         right = pn.Column(
             pn.pane.HTML(cards.framed(ALIKE + differences.shared(self.found))),
-            pn.pane.Plotly(differences.moved_most(self.found), config=PLOT, height=300),
+            plot(differences.moved_most(self.found), height=300),
         )
         for column, width in ((left, 520), (right, 440), (self.card, 420)):
             column.sizing_mode, column.width = "fixed", width

@@ -1,5 +1,5 @@
-// Panel's pane (1.9) lays a figure out once more up to 25 ms after it left the page, or purges it while plotly still
-// draws: plotly then fails at what is gone. Here a figure that left is let be, and purged once it has been drawn.
+// What Panel's pane (1.9) asks of plotly, and plotly fails at, when a screen is left on a slow machine: to lay a figure out
+// up to 25 ms after it was purged, and to purge it while it is drawn. It is let be, and purged once it has been drawn.
 {
   const drawing = new WeakMap(), left = new WeakSet(), purge = Plotly.purge;
   for (const name of ["newPlot", "react", "relayout"]) {

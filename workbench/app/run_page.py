@@ -10,6 +10,7 @@ import numpy as np
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.app.plots import plot
 from workbench.app.visit import WORST, Visit, caption, head
 from workbench.diagnostics.registry import diagnostics
 from workbench.doctor import Finding
@@ -19,7 +20,6 @@ from workbench.explorer.study import VERDICTS, Meeting
 from workbench.report import HEADLINES
 from workbench.views import figures
 
-PLOT = {"displayModeBar": False, "responsive": True}
 SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
 # where to look when a finding rests on a diagnostic of this family
 LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
@@ -58,9 +58,9 @@ class RunScreen:
         )
         left.append(pn.pane.HTML(cards.framed(self._numbers())))
         evidence = pmui.Tabs(
-            ("pairs", pn.Column(caption(SHARES), self._plot(self._histogram(), 420))),
-            ("ranks", self._plot(figures.rank_curve(self.study.report), 340)),
-            ("spectrum", self._plot(figures.spectra(self.study.report), 340)),
+            ("pairs", pn.Column(caption(SHARES), plot(self._histogram(), height=420))),
+            ("ranks", plot(figures.rank_curve(self.study.report), height=340)),
+            ("spectrum", plot(figures.spectra(self.study.report), height=340)),
             dynamic=True,
         )
         judge = pn.Row(self.rival, self.verdict, self.write) if self.study.home else pn.Row()
@@ -75,9 +75,6 @@ class RunScreen:
             sizing_mode="fixed",
         )
         return pn.Row(left, self.visit.picture(), right, sizing_mode="stretch_width")
-
-    def _plot(self, fig: Any, height: int) -> Any:
-        return pn.pane.Plotly(fig, config=PLOT, height=height, sizing_mode="stretch_width")
 
     def _histogram(self) -> Any:
         return figures.similarities(self.study.report, stacked=True).update_layout(showlegend=False, height=420)

@@ -18,6 +18,7 @@ from workbench.app.checkpoints_page import CheckpointsScreen
 from workbench.app.clusters_page import ClustersScreen
 from workbench.app.compare_page import comparing
 from workbench.app.library import Entry, Library
+from workbench.app.plots import SCRIPT
 from workbench.app.run_page import RunScreen
 from workbench.app.runs_page import RunsScreen
 from workbench.app.table_page import TableScreen
@@ -33,7 +34,7 @@ LOCAL = (ADDRESS, "localhost", "::1")
 HEADER = (
     '<div style="font:600 15px system-ui,sans-serif;color:#0072B2;padding:6px 0;border-bottom:1px solid #dfe3e8">'
     "workbench</div><style>body{margin:0}</style>"
-    f"<script>{(Path(__file__).parent / 'plots.js').read_text()}</script>"
+    f"<script>{SCRIPT}</script>"
 )
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
 SCREENS = ("run", "what if", "checkpoints", "clusters", "table")
