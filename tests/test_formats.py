@@ -435,6 +435,20 @@ def test_damaged_files_end_in_one_sentence(whole, tmp_path, data):
     gentle(file)
 
 
+def test_a_heap_of_texts_without_an_end_is_refused(whole, tmp_path):
+    """libhdf5 walks one for ever, so the file is read in another process."""
+    raw = bytearray(whole["hdf5"].read_bytes())
+    at = raw.index(b"GCOL") + 16
+    while int.from_bytes(raw[at : at + 2], "little"):  # up to what is free
+        at += 16 + -(-int.from_bytes(raw[at + 8 : at + 16], "little") // 8) * 8
+    raw[at + 8 : at + 16] = bytes(8)
+    (tmp_path / "endless.h5").write_bytes(raw)
+    words = [sys.executable, "-m", "workbench.cli", "diagnose", str(tmp_path / "endless.h5")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "its heap of texts at byte" in done.stderr
+
+
 class Evil:
     def __reduce__(self):
         return (Path("/tmp/was-unpickled").touch, ())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,13 @@ from workbench.errors import InputError, first_line
 from workbench.formats.arrays import SMALL, SWELL
 from workbench.formats.source import Arrays, needed
 
+HEAP = b"GCOL\x01\0\0\0"  # a collection of the global heap, version 1
+
 
 def hdf5(file: Path) -> Arrays:
     """Datasets by name; those in groups are called group.name. Where AnnData or MuData wrote it, as such."""
     h5py = needed("h5py", "hdf5", "an HDF5 file")
+    _heaps(file)
     try:
         with h5py.File(file, "r") as f:
             kind = f.attrs.get("encoding-type", "")
@@ -35,6 +39,30 @@ def hdf5(file: Path) -> Arrays:
     except Exception as e:
         raise InputError(f"{file}: truncated or not HDF5 ({first_line(e)})") from None
     return Arrays(arrays, str(file))
+
+
+def _heaps(file: Path) -> None:
+    """Refuse a heap of texts with an entry that takes no room: libhdf5 walks it for ever, and cannot be interrupted."""
+    if not file.is_file() or not file.stat().st_size:
+        return
+    with file.open("rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as raw:
+        start = raw.find(HEAP)
+        while start >= 0:
+            at, end = start + 16, min(start + int.from_bytes(raw[start + 8 : start + 16], "little"), len(raw))
+            while at + 16 <= end:
+                entry, size = (
+                    int.from_bytes(raw[at : at + 2], "little"),
+                    int.from_bytes(raw[at + 8 : at + 16], "little"),
+                )
+                # entry 0 is what is free, with its head; of the others the size is that of the text, in eights
+                taken = (16 + -(-size // 8) * 8 if entry else size) % 2**64
+                if not taken:
+                    raise InputError(
+                        f"{file}: damaged HDF5, its heap of texts at byte {start:,} has an entry without an end; "
+                        "write the file anew (h5repack)"
+                    )
+                at += taken
+            start = raw.find(HEAP, start + 1)
 
 
 def _plain(node: Any, name: str, file: Path) -> np.ndarray:
