@@ -41,7 +41,7 @@ docs: $(VENV)/.installed browser
 # atlas/index.html: every paper of the first turn put to the test; the README's table of verdicts is made of it
 atlas: $(VENV)/.installed
 	$(BIN)/workbench batch paper --grid paper=all -o atlas
-	$(BIN)/python -m workbench.papers.atlas atlas
+	$(BIN)/python -m workbench.batch.atlas atlas
 
 env: $(VENV)/.installed
 

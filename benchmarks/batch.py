@@ -11,7 +11,7 @@ from pathlib import Path
 import workbench as wb
 from benchmarks.timing import ratios
 from workbench.batch import batch
-from workbench.notebooks import folder
+from workbench.batch.notebooks import folder
 
 COUNT, ROUNDS = 6, 3
 

@@ -1,7 +1,7 @@
 """How often the doctor cries wolf over healthy runs, and how often it sees a planted fault at three strengths.
 
 `python -m benchmarks.doctor [healthy runs]` trains them, plants the faults, and writes the figures that are printed
-with each rule to workbench/doctor/measured.json.
+with each rule to workbench/report/doctor/measured.json.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 import workbench as wb
-from workbench import testing
-from workbench.doctor import Finding, examine_run
-from workbench.embeddings import EmbeddingSet
 from workbench.progress import progress
+from workbench.report.doctor import examine_run
+from workbench.report.finding import Finding
+from workbench.sets import planted as testing
+from workbench.sets.embeddings import EmbeddingSet
 
 OUT = Path(__file__).parent.parent / "workbench" / "doctor" / "measured.json"
 PAIRS = (("text", "color"), ("text", "sketch"), ("color", "sketch"), ("text", "color", "sketch"))

@@ -6,7 +6,7 @@ import torch
 
 import workbench as wb
 from benchmarks.timing import growth, ratios
-from workbench.plan import TILE, spans
+from workbench.scan.plan import TILE, spans
 
 TOGETHER = ["uniformity", "recall_at_1", "recall_at_10", "hubness"]
 RANKS = ["recall_at_1", "recall_at_10"]

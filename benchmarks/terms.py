@@ -10,7 +10,7 @@ from torch import Tensor
 import workbench as wb
 from benchmarks.sweep import row
 from benchmarks.timing import growth, growth_and_output, ratios
-from workbench.objectives.geometry import gram_volume_of
+from workbench.geometry import gram_volume_of
 
 
 def uniformity(n: int = 8_000, d: int = 512, rounds: int = 5) -> list[dict]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workbench.built import build_set
+from workbench.sets.package_sets import build_set
 
 HERE = Path(__file__).parent
 GENERA = 600  # one sequence a genus

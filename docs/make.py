@@ -8,7 +8,7 @@ from pathlib import Path
 
 import workbench as wb
 from workbench.batch import batch
-from workbench.notebooks import folder, headless
+from workbench.batch.notebooks import folder, headless
 
 HERE = Path(__file__).parent
 GALLERY = HERE / "gallery"

@@ -9,7 +9,7 @@ import pytest
 
 import workbench as wb
 from tests.browser import lasso, needs_browser, opened, serving, stage
-from workbench.testing import planted
+from workbench.sets.planted import planted
 
 SHOT = os.environ.get("WORKBENCH_SHOT")  # folder for the README's pictures, when asked for
 pytestmark = needs_browser
@@ -327,8 +327,8 @@ def test_layers_of_a_language_model_are_a_heat_map():
     import torch
 
     from workbench.app.clusters_page import ClustersScreen
-    from workbench.app.visit import Visit
-    from workbench.explorer.study import Study
+    from workbench.app.session import Visit
+    from workbench.explorer.inspection import Study
 
     draw = torch.Generator().manual_seed(0)
     role = [("safe", "unsafe", "jailbreak")[k % 3] for k in range(90)]

@@ -9,7 +9,7 @@ import torch
 
 import workbench as wb
 from tests.conftest import planted
-from workbench import testing
+from workbench.sets import planted as testing
 
 
 def reasons(report):

@@ -202,7 +202,7 @@ def test_slots_share_the_cores_and_have_a_gpu_each(monkeypatch):
 
 
 def test_a_kernel_spec_for_a_gpu_is_a_kernel_like_any_other(tmp_path, monkeypatch):
-    from workbench.kernels import install_kernel
+    from workbench.batch.kernels import install_kernel
 
     name, place = install_kernel(gpu="3", prefix=str(tmp_path))
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "share" / "jupyter"))

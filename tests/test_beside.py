@@ -306,9 +306,8 @@ def test_a_sentence_transformers_model_is_a_tower(tmp_path, small_bert, few):
     before = load_file(small_bert / "model.safetensors")
     after = run.checkpoint()[1]["model"]
     assert any(k.endswith(name) and not torch.equal(x, after[k]) for name, x in before.items() for k in after)
-    from workbench.training.probe import embed
 
-    again = embed(run, "validation", few)
+    again = run.embed("validation", few)
     assert torch.allclose(again["text"], run.snapshot()["text"], atol=1e-6)
 
 
@@ -362,7 +361,7 @@ def test_a_tower_that_is_not_there_is_refused(tmp_path, few, spec, said):
 
 
 def test_weights_are_never_opened_as_pickles(tmp_path):
-    from workbench.training.libraries import _weights
+    from workbench.sets.encoders.weights import _weights
 
     (tmp_path / "x.pt").write_bytes(b"cposix\nsystem\n")
     with pytest.raises(InputError, match=r"\.safetensors only"):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import workbench as wb
-from workbench.built import BUILDS, build_set
 from workbench.errors import InputError
+from workbench.sets.package_sets import BUILDS, build_set
 
 
 def test_digits_are_halves_of_the_same_picture(tmp_path):

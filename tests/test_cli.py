@@ -11,7 +11,7 @@ import pytest
 
 import workbench as wb
 from tests.conftest import planted
-from workbench.catalog import catalog
+from workbench.cli.catalog import catalog
 
 
 def run(*args, cwd=None):
@@ -133,7 +133,7 @@ def test_labels_cannot_inject_html(tmp_path):
 def test_notebooks_carry_no_outputs():
     import nbformat
 
-    from workbench import notebooks
+    from workbench.batch import notebooks
 
     for file in notebooks.folder().glob("*.ipynb"):
         nb = nbformat.read(file, as_version=4)

@@ -14,7 +14,7 @@ import workbench as wb
 from tests import reference
 from tests.conftest import ROLES, planted, ragged, with_roles
 from workbench.diagnostics.registry import diagnostics
-from workbench.plan import Sweep
+from workbench.scan.plan import Scan
 
 NAMES = list(diagnostics())
 ROLED = [n for n in NAMES if n.startswith("avqi")]
@@ -93,7 +93,7 @@ def test_any_chunking_gives_the_same_answer(make, tile, monkeypatch):
     es = make()
     es = labelled(es)
     whole = values(wb.diagnose(es, label="kind"))
-    monkeypatch.setattr(Sweep.__init__, "__kwdefaults__", Sweep.__init__.__kwdefaults__ | {"tile": tile})
+    monkeypatch.setattr(Scan.__init__, "__kwdefaults__", Scan.__init__.__kwdefaults__ | {"tile": tile})
     cut = values(wb.diagnose(es, label="kind"))
     assert whole.keys() == cut.keys()
     for key, value in whole.items():
@@ -103,12 +103,12 @@ def test_any_chunking_gives_the_same_answer(make, tile, monkeypatch):
 @pytest.mark.parametrize("make", [planted, ragged], ids=["aligned", "ragged"])
 def test_states_merge_in_any_order_and_keep_their_inputs(make):
     """Groups done in any order, merged in any order, give the same state; merging changes no input."""
-    from workbench.statistics import Kernel, Matched, Moments, Neighbours, Ranks, Sample
+    from workbench.scan.statistics import Kernel, Matched, Moments, Neighbours, Ranks, Sample
 
     es = make()
     chosen = [Moments(("image",)), Matched(("image", "text")), Kernel("image", "image"), Ranks("text", "image")]
     chosen += [Neighbours("text", "text"), Neighbours("image", "text")]
-    sweep = Sweep(es, [*chosen, Sample("text", 5)], tile=7)
+    sweep = Scan(es, [*chosen, Sample("text", 5)], tile=7)
     known = {}
     rng = np.random.default_rng(0)
     for wave in sweep.waves:
@@ -204,16 +204,16 @@ def test_nulls_hold_what_has_nothing_to_see():
 
 def test_jackknife_leaves_out_families_exactly():
     """The tallies without a family equal a set without that family."""
-    from workbench.diagnostics.tallies import Centroids, Potential
-    from workbench.executors import execute
+    from workbench.diagnostics.leave_one_out import Centroids, Potential
+    from workbench.scan.executors import execute
 
     es = planted(n=24, families=3)
     for tally, read in ((Potential(("image", "text"), 2.0), "sum"), (Centroids(("image", "text")), "gram")):
-        known = execute(Sweep(es, tally.statistics))
+        known = execute(Scan(es, tally.statistics))
         got = tally.tally(known, es).without[read]
         for f in range(8):
             rest = es.take(es.families != f)
-            expected = tally.tally(execute(Sweep(rest, tally.statistics)), rest).full[read]
+            expected = tally.tally(execute(Scan(rest, tally.statistics)), rest).full[read]
             torch.testing.assert_close(got[f], expected, rtol=1e-6, atol=1e-6)
 
 
@@ -226,7 +226,7 @@ def test_unequal_widths_are_nan_with_a_reason(emoji):
 
 
 def test_above_the_limit_queries_are_sampled_and_said_so(monkeypatch):
-    import workbench.plan as plan
+    import workbench.scan.plan as plan
 
     monkeypatch.setattr(plan, "EXACT_ROWS", 100)
     es = planted(n=2_300, modalities=("image", "text"))

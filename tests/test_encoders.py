@@ -14,9 +14,9 @@ import torch
 from PIL import Image
 
 import workbench as wb
-from workbench.encoders import Encoder, embed_table
-from workbench.encoders.base import ENCODERS
 from workbench.errors import InputError
+from workbench.sets.encoders import Encoder, embed_table
+from workbench.sets.encoders.base import ENCODERS
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "blue", "dog", "cat", "and"]
 
@@ -162,7 +162,7 @@ def test_sounds_are_resampled_to_what_a_model_hears(tmp_path, monkeypatch):
 
 
 def test_a_call_that_was_cut_short_goes_on(models, tmp_path, monkeypatch):
-    from workbench.encoders import embed
+    from workbench.sets.encoders import embed
 
     name, columns = f"transformers/{models / 'clip'}", {"image": "picture", "text": "says"}
     whole = embed_table(table(), columns, name, tmp_path / "whole", batch=2)

@@ -12,7 +12,7 @@ import torch
 
 import workbench as wb
 from tests.conftest import planted, ragged
-from workbench.testing import planted as exact
+from workbench.sets.planted import planted as exact
 
 ROOT = Path(__file__).parent.parent
 
@@ -54,20 +54,20 @@ def test_ddp_equals_local(tmp_path, count):
         tmp_path,
         count,
         f"""
-        from workbench.plan import Sweep
-        Sweep.__init__.__kwdefaults__["tile"] = 16  # several groups a rank
+        from workbench.scan.plan import Scan
+        Scan.__init__.__kwdefaults__["tile"] = 16  # several groups a rank
         report = wb.diagnose({str(tmp_path / "set")!r}, executor="ddp")
         report.save({str(tmp_path)!r} + f"/report{{rank}}")
         """,
     )
-    from workbench.plan import Sweep
+    from workbench.scan.plan import Scan
 
-    before = Sweep.__init__.__kwdefaults__["tile"]
-    Sweep.__init__.__kwdefaults__["tile"] = 16
+    before = Scan.__init__.__kwdefaults__["tile"]
+    Scan.__init__.__kwdefaults__["tile"] = 16
     try:
         local = wb.diagnose(es)
     finally:
-        Sweep.__init__.__kwdefaults__["tile"] = before
+        Scan.__init__.__kwdefaults__["tile"] = before
     for rank in range(count):
         same(wb.Report.load(tmp_path / f"report{rank}"), local, rel=0.0)  # the same bits
 
@@ -193,16 +193,16 @@ def test_memory_that_runs_out_halves_the_tiles(tmp_path):
     code = textwrap.dedent(
         """
         import resource, torch, workbench as wb
-        from workbench.plan import Sweep
-        from workbench.executors import execute
-        from workbench.statistics import Kernel
+        from workbench.scan.plan import Scan
+        from workbench.scan.executors import execute
+        from workbench.scan.statistics import Kernel
         torch.set_num_threads(1)
         g = torch.Generator().manual_seed(0)
         es = wb.EmbeddingSet({"a": torch.randn(9000, 8, generator=g)})
-        want = execute(Sweep(es, [Kernel("a", "a")], tile=1024, exact=True))[Kernel("a", "a")]["sum"]
+        want = execute(Scan(es, [Kernel("a", "a")], tile=1024, exact=True))[Kernel("a", "a")]["sum"]
         now = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (now + (500 << 20), -1))
-        got = execute(Sweep(es, [Kernel("a", "a")], tile=9000, exact=True))[Kernel("a", "a")]["sum"]
+        got = execute(Scan(es, [Kernel("a", "a")], tile=9000, exact=True))[Kernel("a", "a")]["sum"]
         torch.testing.assert_close(got, want, rtol=1e-5, atol=1e-5)
         try:
             torch.empty(9000, 9000, 2)
@@ -226,9 +226,9 @@ def test_cuda_equals_cpu():
 
 def test_bfloat16_screening_changes_no_rank():
     """Tiles that only rank may be screened in bfloat16; the ranks are those of float64."""
-    from workbench.executors import execute
-    from workbench.plan import Sweep
-    from workbench.statistics import Ranks
+    from workbench.scan.executors import execute
+    from workbench.scan.plan import Scan
+    from workbench.scan.statistics import Ranks
 
     g = torch.Generator().manual_seed(0)
     base = torch.randn(700, 48, generator=g)
@@ -237,7 +237,7 @@ def test_bfloat16_screening_changes_no_rank():
         wanted = [Ranks("a", "b"), Ranks("b", "a")]
         found = []
         for screen in (False, True):
-            sweep = Sweep(es, wanted, tile=128)
+            sweep = Scan(es, wanted, tile=128)
             sweep.screening.worthwhile = screen
             found.append(execute(sweep))
         scores = (es.unit("a") @ es.unit("b").T).numpy()

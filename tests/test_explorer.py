@@ -8,13 +8,14 @@ from sklearn.manifold import trustworthiness
 
 import workbench as wb
 from workbench.app.map import Map
-from workbench.explorer import cards, wire
-from workbench.explorer.scene import Scene
-from workbench.explorer.study import Study, selected, study
+from workbench.explorer import cards
+from workbench.explorer import encoding as wire
+from workbench.explorer.inspection import Study, selected, study
+from workbench.explorer.map_state import Scene
 from workbench.explorer.whatif import Knobs, WhatIf
 from workbench.explorer.widgets import MapWidget
-from workbench.projection import METHODS, project, turned
-from workbench.testing import planted
+from workbench.sets.planted import planted
+from workbench.sets.projection import METHODS, project, turned
 from workbench.training.samplers import judged, read_pairs, shuffle
 
 

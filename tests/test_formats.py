@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.errors import InputError
-from workbench.formats import READERS, WRITERS, Reading, import_set, kind_of, load, read, write
+from workbench.sets.formats import READERS, WRITERS, Reading, import_set, kind_of, load, read, write
 
 N = 7
 ENDS = {
@@ -264,7 +264,7 @@ def test_a_lancedb_table_is_a_lance_dataset(tmp_path):
 def test_rows_of_a_database_cursor(tmp_path):
     import sqlite3
 
-    from workbench.formats.stores import cursor_rows, from_rows
+    from workbench.sets.formats.stores import cursor_rows, from_rows
 
     es = small()
     with sqlite3.connect(":memory:") as base:
@@ -285,7 +285,7 @@ def test_rows_of_a_database_cursor(tmp_path):
 
 def test_a_qdrant_collection():
     qdrant = pytest.importorskip("qdrant_client")
-    from workbench.formats.stores import from_rows, qdrant_rows
+    from workbench.sets.formats.stores import from_rows, qdrant_rows
 
     es = small()
     client = qdrant.QdrantClient(":memory:")
@@ -347,7 +347,7 @@ def test_arrays_and_a_table_of_columns_are_joined(tmp_path):
 
 
 def test_a_table_in_many_batches_is_the_table_in_one(tmp_path, monkeypatch):
-    from workbench.formats import tables
+    from workbench.sets.formats import columnar as tables
 
     es = small()
     write(es, tmp_path / "s.parquet", "parquet")
@@ -376,7 +376,7 @@ def test_a_million_rows_are_imported_in_bounded_memory(tmp_path):
         "        held = next(int(x.split()[1]) for x in open('/proc/self/status') if x.startswith('RssAnon'))\n"
         "        peak = max(peak, held); time.sleep(0.05)\n"
         "threading.Thread(target=watch, daemon=True).start()\n"
-        "from workbench.formats import import_set\n"
+        "from workbench.sets.formats import import_set\n"
         f"es, _ = import_set(['{file}'], '{tmp_path / 'set'}')\n"
         "print(len(es), peak // 1024)"
     )
@@ -504,7 +504,7 @@ def test_what_a_format_needs_is_named_with_its_command(name, tmp_path):
     module = {"lance": "lance", "hdf5": "h5py", "zarr": "zarr"}[name]
     program = (
         f"import sys; sys.modules[{module!r}] = None\n"
-        "import workbench as wb\nfrom workbench.formats import write\n"
+        "import workbench as wb\nfrom workbench.sets.formats import write\n"
         f"write(wb.testing.planted(items=10), {str(tmp_path / 'x')!r}, {name!r})"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
@@ -512,6 +512,6 @@ def test_what_a_format_needs_is_named_with_its_command(name, tmp_path):
 
 
 def test_every_format_is_in_the_catalogue():
-    from workbench.catalog import catalog
+    from workbench.cli.catalog import catalog
 
     assert {r["name"] for r in catalog("formats")} == set(READERS) | set(WRITERS)

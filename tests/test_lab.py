@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from tests.browser import lasso, needs_browser, opened, stage
-from workbench.testing import planted
+from workbench.sets.planted import planted
 
 pytestmark = needs_browser
 TOKEN = "only-for-this-test"

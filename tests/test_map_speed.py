@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.browser import needs_browser, opened, stage
-from workbench.embeddings import EmbeddingSet
+from workbench.sets.embeddings import EmbeddingSet
 
 pytestmark = [*needs_browser, pytest.mark.slow]
 

@@ -11,7 +11,7 @@ import pytest
 import workbench as wb
 from tests.browser import needs_browser, opened
 from workbench.batch import Manifest, batch, parameters
-from workbench.notebooks import folder
+from workbench.batch.notebooks import folder
 
 SHIPPED = sorted(p.stem for p in folder().glob("*.ipynb"))
 
@@ -95,7 +95,7 @@ def test_an_exported_explorer_is_a_map_that_lives_without_python(executed, tmp_p
 
 @pytest.mark.parametrize("_", [pytest.param(None, marks=needs_browser)])
 def test_a_report_is_printed_to_pdf(executed, tmp_path, _):
-    from workbench.notebooks import to_pdf
+    from workbench.batch.notebooks import to_pdf
 
     out = to_pdf(executed / "report.html", tmp_path / "report.pdf")
     raw = out.read_bytes()

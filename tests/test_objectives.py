@@ -10,7 +10,8 @@ from torch.nn.functional import normalize
 
 import workbench as wb
 from tests import reference, reference_losses
-from workbench.objectives import geometry, heads, scores, targets, transport
+from workbench import geometry
+from workbench.objectives import heads, scores, targets, transport
 from workbench.objectives.recipes import RECIPES
 from workbench.objectives.recipes.contrast import intra_modal
 from workbench.objectives.recipes.softened import local_to_global, prototype

@@ -8,12 +8,13 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.diagnostics import compare, spectrum
+from workbench.diagnostics import similarity as compare
+from workbench.diagnostics import spectrum
 from workbench.diagnostics.labels import davies_bouldin
 from workbench.diagnostics.neighbours import overlap, skewness
-from workbench.executors import execute
-from workbench.plan import Sweep
-from workbench.statistics import ClassMoments, ClassSpread, Neighbours
+from workbench.scan.executors import execute
+from workbench.scan.plan import Scan
+from workbench.scan.statistics import ClassMoments, ClassSpread, Neighbours
 
 X = torch.tensor([[1.0, 0.0, 0.0], [0.5, 0.75**0.5, 0.0], [0.0, 0.6, 0.8]])
 
@@ -28,7 +29,7 @@ A, B = on_circle(0, 10, 30, 70, 100), on_circle(0, 40, 25, 80, 100)
 
 def neighbours(x, k):
     es = wb.EmbeddingSet({"a": x})
-    return execute(Sweep(es, [Neighbours("a", "a", k)]))[Neighbours("a", "a", k)]
+    return execute(Scan(es, [Neighbours("a", "a", k)]))[Neighbours("a", "a", k)]
 
 
 @pytest.mark.parametrize(("k", "counts", "skew"), [(1, (1, 2, 0, 1, 1), 0.0), (2, (2, 2, 4, 1, 1), 0.912871)])
@@ -81,7 +82,7 @@ def test_davies_bouldin_and_dunn():
     x = torch.tensor([(0.0, 0), (0, 1), (1, 0), (5, 5), (5, 6), (6, 5)]) + 1e-12
     es = wb.EmbeddingSet({"a": x + 1.0})
     own = ClassMoments("a", "label", True), ClassSpread("a", "label", True)
-    known = execute(Sweep(es, own, labels={"label": np.array([0, 0, 0, 1, 1, 1])}))
+    known = execute(Scan(es, own, labels={"label": np.array([0, 0, 0, 1, 1, 1])}))
     assert float(davies_bouldin(*(known[s] for s in own))) == pytest.approx(0.184990, abs=1e-6)
 
 

@@ -14,29 +14,17 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests import reference
 from tests.test_cli import run as called
-from workbench.catalog import catalog
+from workbench.batch import atlas
+from workbench.cli.catalog import catalog
 from workbench.diagnostics.registry import REGISTRY
-from workbench.diagnostics.suite import CURVES
-from workbench.files import finite
+from workbench.disk import finite
 from workbench.interventions import INTERVENTIONS
 from workbench.objectives.recipes import RECIPES
-from workbench.papers import (
-    FORMS,
-    Evidence,
-    Own,
-    Trial,
-    atlas,
-    base,
-    catalogue,
-    holm,
-    lab,
-    measures,
-    modalities,
-    transport,
-)
+from workbench.papers import FORMS, Evidence, Own, Trial, base, catalogue, holm, lab, measures, modalities, transport
+from workbench.papers import page as papers
 from workbench.papers.evidence import SAID, Difference, said
 from workbench.papers.run import one
-from workbench.views import papers
+from workbench.report.diagnose import CURVES
 
 RUN = base.keys()
 
@@ -297,7 +285,7 @@ def test_every_tower_of_both_arms_of_gram_learns():
 
 def test_a_set_of_ones_own_is_no_part_of_the_atlas(tmp_path):
     from workbench.batch import batch
-    from workbench.notebooks import folder
+    from workbench.batch.notebooks import folder
 
     set_ = wb.testing.planted(items=120, modalities=("a", "b", "c")).save(tmp_path / "mine")
     found = batch(folder() / "paper.ipynb", tmp_path / "out", given={"quick": True, "paper": "gram", "data": str(set_)})
@@ -442,7 +430,7 @@ def test_what_cannot_be_is_one_sentence(words, said_):
 
 def test_all_in_a_grid_is_every_paper():
     from workbench.batch import plan
-    from workbench.notebooks import folder
+    from workbench.batch.notebooks import folder
 
     jobs = plan(folder() / "paper.ipynb", "out", grid={"paper": ["all"], "quick": [True]})
     assert [j.parameters["paper"] for j in jobs] == RUN
@@ -450,7 +438,7 @@ def test_all_in_a_grid_is_every_paper():
 
 def test_three_papers_make_an_atlas_by_family(tmp_path):
     from workbench.batch import batch
-    from workbench.notebooks import folder
+    from workbench.batch.notebooks import folder
 
     found = batch(
         folder() / "paper.ipynb", tmp_path, grid={"paper": ["gram", "cogenav", "clim"]}, given={"quick": True}

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
-from workbench import interventions, tables, testing
+from workbench import interventions
+from workbench.report import slices as tables
+from workbench.sets import planted as testing
 
 
 @pytest.mark.parametrize(("gap", "cosine"), [(0.0, 0.9), (0.6, 0.5), (1.2, 0.2)])

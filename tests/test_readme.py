@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from workbench.catalog import CATALOGS, markdown
+from workbench.cli.catalog import CATALOGS, markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -15,7 +15,7 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.parametrize("what", list(CATALOGS))
 def test_tables_are_generated(what):
     table = re.search(rf"<!-- {what} -->\n(.*?)\n<!-- end -->", README, re.S).group(1)
-    assert table == markdown(what), f"write the table of {what} anew: workbench.catalog.markdown({what!r})"
+    assert table == markdown(what), f"write the table of {what} anew: workbench.cli.catalog.markdown({what!r})"
 
 
 def test_the_tree_names_every_file():

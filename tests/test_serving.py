@@ -10,7 +10,7 @@ import pytest
 
 import workbench as wb
 from tests.browser import needs_browser, opened, serving
-from workbench.testing import planted
+from workbench.sets.planted import planted
 
 pytestmark = needs_browser
 

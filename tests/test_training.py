@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import workbench as wb
-from workbench.training.probe import embed
 from workbench.training.samplers import balanced, dropped, hard, shuffle
 from workbench.training.settings import sort_settings
 
@@ -71,7 +70,7 @@ def test_looks_at_test_are_counted(demo_runs):
     report = run.report("test")
     assert report.about["test_reads"] == run.test_reads == 1
     assert run.report("test").about["test_reads"] == 1  # the saved report is read, not the split
-    assert embed(run, "test").items["split"].unique().tolist() == ["test"]
+    assert run.embed("test").items["split"].unique().tolist() == ["test"]
 
 
 def test_drawings_can_be_read_by_a_cnn(tmp_path):
@@ -209,7 +208,7 @@ def test_volumes_log_what_is_over_log_b(tmp_path):
 
 
 def test_a_monitor_writes_a_run_that_everything_reads(tmp_path):
-    from workbench.testing import planted
+    from workbench.sets.planted import planted
     from workbench.training.monitor import Monitor
 
     monitor = Monitor(tmp_path / "theirs", steps=40)
@@ -244,7 +243,7 @@ def test_a_sweep_keeps_what_is_done_and_says_how_the_space_moved(tmp_path):
 
 def test_every_recipe_fits_some_data_or_says_what_it_needs(emoji):
     from workbench.objectives.recipes import RECIPES
-    from workbench.training.fits import fitting, lacking, table
+    from workbench.training.compatibility import fitting, lacking, table
 
     fit = fitting(emoji, ["text", "color", "sketch"], "group")
     assert {"infonce", "gram", "triangle", "supcon", "tcl"} <= set(fit)
@@ -285,7 +284,7 @@ def test_a_queue_of_earlier_rows_resumes_exactly(tmp_path, name):
 def test_other_towers(tmp_path, tower, name):
     run = wb.train("infonce", out=tmp_path / name, modalities=["text", "color"], tower=tower, **PLAIN)
     assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
-    assert embed(run, "test")["text"].shape[1] == 16
+    assert run.embed("test")["text"].shape[1] == 16
 
 
 def test_a_module_of_ones_own_is_a_tower(tmp_path):
@@ -293,7 +292,7 @@ def test_a_module_of_ones_own_is_a_tower(tmp_path):
     run = wb.train("infonce", out=tmp_path / "r", modalities=["text", "color"], own={"text": mine}, **PLAIN)
     assert float(run.snapshot()["text"].abs().max()) <= 1.0
     with pytest.raises(wb.InputError, match="towers of your own"):
-        embed(run, "test")
+        run.embed("test")
 
 
 def test_the_doctor_speaks_up_in_the_log(tmp_path):

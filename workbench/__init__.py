@@ -5,28 +5,28 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-__version__ = "0.1.0"
+from workbench.version import __version__ as __version__
 
 _HOME = {
     "Batch": "workbench.objectives.batch",
-    "EmbeddingSet": "workbench.embeddings",
+    "EmbeddingSet": "workbench.sets.embeddings",
     "InputError": "workbench.errors",
-    "Report": "workbench.report",
+    "Report": "workbench.report.report",
     "Run": "workbench.training.run",
-    "Accumulator": "workbench.accumulator",
-    "compare": "workbench.comparison",
-    "dataset": "workbench.datasets",
-    "diagnose": "workbench.diagnostics.suite",
+    "Accumulator": "workbench.report.accumulator",
+    "compare": "workbench.report.comparison",
+    "dataset": "workbench.sets.shipped",
+    "diagnose": "workbench.report.diagnose",
     "diagnostics": "workbench.diagnostics",
     "explore": "workbench.explorer.widgets",
     "interventions": "workbench.interventions",
-    "layers": "workbench.tables",
-    "load": "workbench.formats",
+    "layers": "workbench.report.slices",
+    "load": "workbench.sets.formats",
     "paper": "workbench.papers",
     "recipe": "workbench.objectives.recipes",
-    "slices": "workbench.tables",
-    "templates": "workbench.tables",
-    "testing": "workbench.testing",
+    "slices": "workbench.report.slices",
+    "templates": "workbench.report.slices",
+    "testing": "workbench.sets.planted",
     "train": "workbench.training.loop",
 }
 

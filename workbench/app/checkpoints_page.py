@@ -10,10 +10,10 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
-from workbench.app.visit import Visit, caption
+from workbench.app.session import Visit, caption
 from workbench.explorer import cards
-from workbench.explorer.scene import VIEWS
-from workbench.projection import FRAMES, Projection, faithfulness, turned
+from workbench.explorer.map_state import VIEWS
+from workbench.sets.projection import FRAMES, Projection, faithfulness, turned
 from workbench.views import figures
 
 

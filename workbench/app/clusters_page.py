@@ -12,13 +12,13 @@ import panel_material_ui as pmui
 import torch
 
 from workbench.app.plots import plot
-from workbench.app.visit import Visit, caption
+from workbench.app.session import Visit, caption
 from workbench.app.whatif_page import labels
-from workbench.diagnostics.suite import diagnose
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.tables import layers
+from workbench.report.diagnose import diagnose
+from workbench.report.slices import layers
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.views import figures
 from workbench.views.document import number
 

@@ -14,15 +14,15 @@ import panel_material_ui as pmui
 
 from workbench.app.map import Map
 from workbench.app.plots import plot
-from workbench.app.visit import caption, head
-from workbench.comparison import Comparison, compare
-from workbench.embeddings import EmbeddingSet
+from workbench.app.session import caption, head
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.scene import VIEWS, Scene
-from workbench.explorer.study import Study
+from workbench.explorer.inspection import Study
+from workbench.explorer.map_state import VIEWS, Scene
 from workbench.progress import told
-from workbench.projection import FRAMES, turned
+from workbench.report.comparison import Comparison, compare
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.projection import FRAMES, turned
 from workbench.views import differences
 
 MOST = 20

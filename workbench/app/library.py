@@ -8,7 +8,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from workbench.errors import InputError
-from workbench.explorer.study import Study, study
+from workbench.explorer.inspection import Study, study
+from workbench.sets.run_folder import is_run
 from workbench.training.run import Run
 
 SETS = (".parquet", ".npz", ".safetensors")
@@ -76,7 +77,7 @@ class Library:
 
 
 def _kind(path: Path) -> str:
-    if (path / "config.yaml").exists():
+    if is_run(path):
         return "run"
     is_set = (path / "manifest.json").exists() or (path.is_file() and path.suffix.lower() in SETS)
     return "set" if is_set else ""

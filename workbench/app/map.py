@@ -9,7 +9,7 @@ import param
 from panel.custom import AnyWidgetComponent
 
 import workbench.explorer
-from workbench.explorer.scene import SAID, Scene
+from workbench.explorer.map_state import SAID, Scene
 
 
 class Map(AnyWidgetComponent):

@@ -11,13 +11,14 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
-from workbench.app.visit import WORST, Visit, caption, head
+from workbench.app.session import WORST, Visit, caption, head
 from workbench.diagnostics.registry import diagnostics
-from workbench.doctor import Finding
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.study import VERDICTS, Meeting
-from workbench.report import HEADLINES
+from workbench.explorer.inspection import Meeting
+from workbench.report.finding import Finding
+from workbench.report.report import HEADLINES
+from workbench.sets.run_folder import VERDICTS
 from workbench.views import figures
 
 SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"

@@ -14,9 +14,9 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.library import Entry, Library
-from workbench.app.visit import caption, head
-from workbench.doctor import MARKS
+from workbench.app.session import caption, head
 from workbench.explorer import cards
+from workbench.report.finding import MARKS
 from workbench.training.run import Run
 from workbench.views.document import number
 

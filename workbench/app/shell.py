@@ -21,12 +21,12 @@ from workbench.app.library import Entry, Library
 from workbench.app.plots import SCRIPT
 from workbench.app.run_page import RunScreen
 from workbench.app.runs_page import RunsScreen
+from workbench.app.session import Visit, caption
 from workbench.app.table_page import TableScreen
-from workbench.app.visit import Visit, caption
 from workbench.app.whatif_page import WhatIfScreen
-from workbench.datasets import ATTRIBUTION
 from workbench.errors import InputError
 from workbench.explorer import cards
+from workbench.sets.shipped import ATTRIBUTION
 
 silence(FIXED_SIZING_MODE, True)  # a width is enough for what has text in it
 ADDRESS = "127.0.0.1"

@@ -11,7 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.visit import Visit, caption
+from workbench.app.session import Visit, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
 

@@ -8,7 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.visit import Visit, caption
+from workbench.app.session import Visit, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf

@@ -3,7 +3,8 @@
 What is done is known by a hash of notebook, parameters, data and package, and is not done again.
 """
 
-from workbench.batch.jobs import Job, plan
+from workbench.batch.job import Job
+from workbench.batch.jobs import plan
 from workbench.batch.manifest import Manifest
 from workbench.batch.parameters import Parameter, parameters
 from workbench.batch.results import record

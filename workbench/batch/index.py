@@ -11,13 +11,13 @@ from jinja2 import Environment, FileSystemLoader
 
 from workbench.batch.manifest import Entry, Manifest
 from workbench.batch.results import read
-from workbench.files import write_text
+from workbench.disk import write_text
 
 
 def write_index(out: Path) -> Path:
     """A row a job: parameters, headline numbers, the doctor's mark, curves, links; sort, filter, compare two."""
-    from workbench.doctor import MARKS
-    from workbench.report import HEADLINES
+    from workbench.report.finding import MARKS
+    from workbench.report.report import HEADLINES
 
     entries = Manifest(out).entries()
     rows = [_row(out, e) for e in entries]
@@ -46,8 +46,8 @@ def write_index(out: Path) -> Path:
 
 def _cards(out: Path) -> str:
     """The atlas, where the notebooks put papers to the test."""
-    from workbench.papers.atlas import gathered
-    from workbench.views.papers import cards
+    from workbench.batch.atlas import gathered
+    from workbench.papers.page import cards
 
     return cards(gathered(out))
 

@@ -5,43 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from workbench import __version__
+from workbench.batch.job import Job
 from workbench.batch.parameters import checked, every, parameters
 from workbench.errors import InputError
-from workbench.grid import cells, label
-
-
-@dataclass(frozen=True)
-class Job:
-    """One notebook with one set of parameters; its files stand at `out/label.ipynb`, `.html`, `.json` and `.log`."""
-
-    notebook: str
-    parameters: dict[str, Any]
-    out: str
-    label: str
-    key: str
-    kernel: str = ""
-    cwd: str = ""
-    to: tuple[str, ...] = ()
-
-    def file(self, ending: str) -> Path:
-        # not with_suffix: a label such as temperature=0.01 has dots of its own
-        return Path(self.out) / f"{self.label}{ending}"
-
-    @cached_property
-    def results(self) -> list[Path]:
-        """Files that a finished job has left."""
-        return [self.file(ending) for ending in (".ipynb", ".html", *(f".{kind}" for kind in self.to))]
-
-    def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+from workbench.sets.run_folder import CONFIG, LOG, is_run
+from workbench.training.cells import cells, label
+from workbench.version import __version__
 
 
 def plan(
@@ -106,16 +80,16 @@ def fingerprint(value: str) -> str:
         return ""
     seal = hashlib.sha256()
     if path.is_dir():
-        is_run, is_set = (path / "config.yaml").exists(), (path / "manifest.json").exists()
-        if not (is_run or is_set):
+        run, is_set = is_run(path), (path / "manifest.json").exists()
+        if not (run or is_set):
             return ""  # such as a folder to write to
         steps = sorted((path / "snapshots").glob("*/manifest.json"))
-        files = [path / "config.yaml", path / "metrics.jsonl", *steps[-1:], *sorted(path.glob("selections/*.json"))]
+        files = [path / CONFIG, path / LOG, *steps[-1:], *sorted(path.glob("selections/*.json"))]
         for file in files:
             if file.is_file():
                 seal.update(file.read_bytes())
         if is_set:
-            from workbench.datasets import load_data
+            from workbench.sets.shipped import load_data
 
             seal.update(load_data(value).fingerprint.encode())
     elif path.is_file():

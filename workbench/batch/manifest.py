@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from workbench.batch.jobs import Job
-from workbench.files import write_text
+from workbench.batch.job import Job
+from workbench.disk import write_text
 
 DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.files import finite, write_text
+from workbench.disk import finite, write_text
 
 if TYPE_CHECKING:
-    from workbench.report import Report
+    from workbench.report.report import Report
 
 PLACE = "WORKBENCH_RESULT"  # where the file goes; a notebook opened by a person has no such place
 

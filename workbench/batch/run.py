@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from workbench.batch.index import write_index
-from workbench.batch.jobs import Job, plan
+from workbench.batch.job import Job
+from workbench.batch.jobs import plan
 from workbench.batch.manifest import DONE, STOPPED, Entry, Manifest
 from workbench.batch.slots import locally, on_dask, slots
 from workbench.batch.supervise import end_orphans
@@ -101,7 +102,7 @@ def check(kernel: str, to: Sequence[str], timeout: float) -> None:
     """Whether what was asked for can be had at all."""
     from jupyter_client.kernelspec import KernelSpecManager
 
-    from workbench.notebooks import PRINTED, browser
+    from workbench.batch.notebooks import PRINTED, browser
 
     if timeout < 0:
         raise InputError(f"--timeout {timeout:g}: seconds from 0 on; 0 is without limit")

@@ -9,7 +9,7 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Any
 
-from workbench.batch.jobs import Job
+from workbench.batch.job import Job
 from workbench.batch.manifest import Entry
 from workbench.batch.supervise import supervise
 from workbench.errors import InputError
@@ -75,7 +75,7 @@ def on_dask(
     jobs: Sequence[Job], scheduler: str, *, resources: Mapping[str, float], timeout: float, began: Told, ended: Told
 ) -> Iterator[Entry]:
     """The same jobs as tasks of a Dask cluster, whose workers see the output folder and need nothing else of here."""
-    from workbench.cluster import connected
+    from workbench.scan.executors.dask import connected
 
     with connected(scheduler) as client:
         from distributed import as_completed as finished

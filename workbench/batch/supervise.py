@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from workbench.batch.jobs import Job
+from workbench.batch.job import Job
 from workbench.batch.manifest import FAILED, RUNNING, STOPPED, Entry, Manifest
 from workbench.batch.results import PLACE
 

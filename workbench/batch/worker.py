@@ -21,7 +21,7 @@ from typing import Any
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import NBClientEngine, papermill_engines
 
-from workbench.batch.jobs import Job
+from workbench.batch.job import Job
 from workbench.errors import InputError
 
 FAILED = 3  # exit code: the last line of the log says why
@@ -79,7 +79,7 @@ papermill_engines.register("workbench", Engine)
 def main() -> int:
     job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_watch, daemon=True).start()
-    from workbench.notebooks import execute
+    from workbench.batch.notebooks import execute
 
     try:
         execute(

@@ -39,8 +39,7 @@ def batch(
 
     What is finished is left out the next time; what failed, hung or was killed is done again. out/index.html compares.
     """
-    from workbench import notebooks
-    from workbench.batch import Manifest, parameters, plan
+    from workbench.batch import Manifest, notebooks, parameters, plan
     from workbench.batch import batch as run_batch
     from workbench.batch.jobs import read_grid, read_runs
     from workbench.batch.run import check
@@ -135,7 +134,7 @@ def install(
 
     workbench kernel install --gpu 0
     """
-    from workbench.kernels import install_kernel
+    from workbench.batch.kernels import install_kernel
 
     made, place = install_kernel(name, gpu=gpu, prefix=prefix)
     say(f"{made}   {place}\nnext  workbench batch report --grid set=… -o out --kernel {made}")

@@ -28,7 +28,7 @@ def import_(
 
     workbench import image.npy text.npy metadata.csv -o set
     """
-    from workbench.formats import Reading, import_set
+    from workbench.sets.formats import Reading, import_set
 
     named = {m: c for m, c in (("image", image), ("text", text), ("audio", audio)) if c}
     for name, column in (pair(m, "--modality") for m in modality or []):
@@ -53,7 +53,7 @@ def convert(
 
     workbench convert runs/a -o map.parquet --to atlas
     """
-    from workbench.formats import load, write
+    from workbench.sets.formats import load, write
 
     say(str(write(load(data), out, to)))
 
@@ -77,7 +77,7 @@ def embed(
 
     Libraries: transformers, sentence_transformers, open_clip, timm, model2vec, use, efficientnet_lite0.
     """
-    from workbench.encoders import embed_table
+    from workbench.sets.encoders import embed_table
 
     if layers not in ("", "all"):
         raise InputError(f"--layers {layers}: all, or leave it out")
@@ -106,8 +106,8 @@ def data(
     """
     import inspect
 
-    from workbench.built import BUILDS, build_set
     from workbench.errors import unknown
+    from workbench.sets.package_sets import BUILDS, build_set
 
     if not name:
         for b in BUILDS.values():

@@ -66,7 +66,7 @@ def papers(
     if out:
         e.save(out)
     if as_json:
-        from workbench.files import finite
+        from workbench.disk import finite
 
         say(json.dumps(finite(e.to_dict()), ensure_ascii=False, indent=1))
         return
@@ -83,8 +83,8 @@ def papers(
 
 
 def _print(key: str) -> None:
+    from workbench.batch.atlas import kept
     from workbench.papers import FORMS, paper
-    from workbench.papers.atlas import kept
 
     p = paper(key)
     say(f"{p.citation}\nform: {p.form} ({FORMS[p.form]})   mechanism: {p.sure}   status: {p.status}\n")

@@ -12,6 +12,7 @@ import typer
 
 from workbench.cli.base import app, pair, say
 from workbench.errors import InputError
+from workbench.sets.run_folder import is_run
 
 
 @app.command()
@@ -83,8 +84,8 @@ def sweep(
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
     """Train a grid of recipes, settings and seeds, and compare how each moved the space. Finished runs are kept."""
-    from workbench.datasets import load_data
-    from workbench.training import fits
+    from workbench.sets.shipped import load_data
+    from workbench.training import compatibility as fits
     from workbench.training import sweep as sweeps
     from workbench.views.page import sweep_page
 
@@ -101,7 +102,7 @@ def sweep(
         names, out=out, data=data, modalities=chosen, grid=cells, seeds=seeds, device=device, **settings
     )
     frame = sweeps.moved(found)
-    from workbench.files import write_text
+    from workbench.disk import write_text
 
     write_text(out / "index.html", sweep_page(frame))
     write_text(out / "moved.csv", frame.to_csv(index=False))
@@ -155,13 +156,13 @@ def report(
     selection: Annotated[str, typer.Option(help="only the items of a selection saved in the dashboard")] = "",
 ) -> None:
     """Execute the report notebook on a set or a run, and export it to one HTML file that opens anywhere."""
-    from workbench import notebooks
+    from workbench.batch import notebooks
 
     if not data.exists():
         raise InputError(f"{data}: no such file or folder")
-    is_run = (data / "config.yaml").exists()
+    of_run = is_run(data)
     kind = selection or split or "validation"
-    out = out or (data / "reports" / f"{kind}.ipynb" if is_run else Path(f"{data.stem}-report.ipynb"))
+    out = out or (data / "reports" / f"{kind}.ipynb" if of_run else Path(f"{data.stem}-report.ipynb"))
     given = {"set": str(data.absolute()), "split": split, "title": title, "selection": selection}
     page = notebooks.execute(notebooks.folder() / "report.ipynb", out, given)
     say(f"{out}\n{page}")
@@ -196,7 +197,7 @@ def demo(
     quick: Annotated[bool, typer.Option(help="a few steps only, to see that everything works")] = False,
 ) -> None:
     """Walk the whole way once on real data: load, train two recipes, diagnose, report, compare."""
-    from workbench.demo import demo as run_demo
+    from workbench.cli.demo import demo as run_demo
 
     run_demo(out, steps=20 if quick else steps)
 
@@ -209,8 +210,8 @@ def catalog(
     as_json: Annotated[bool, typer.Option("--json", help="a list of objects")] = False,
 ) -> None:
     """List what there is: diagnostics with null and cost, the doctor's rules with what was measured, recipes."""
-    from workbench.catalog import CATALOGS
-    from workbench.catalog import catalog as rows
+    from workbench.cli.catalog import CATALOGS
+    from workbench.cli.catalog import catalog as rows
     from workbench.errors import unknown
 
     if what not in CATALOGS:

@@ -43,9 +43,9 @@ def diagnose(
 
     workbench diagnose states/ --layer all --label role --role safe=ok --role unsafe=bad --role jailbreak=adv
     """
-    from workbench import tables
-    from workbench.diagnostics.suite import diagnose as run_diagnose
-    from workbench.formats import load
+    from workbench.report import slices as tables
+    from workbench.report.diagnose import diagnose as run_diagnose
+    from workbench.sets.formats import load
 
     es = load(data)
     es = es.split(split) if split else es
@@ -62,7 +62,7 @@ def diagnose(
         )
         _print_table(frame, by or "layer")
         if json_file:
-            from workbench.files import write_text
+            from workbench.disk import write_text
 
             write_text(json_file, frame.to_json(orient="records", indent=1) + "\n")
             say(f"  wrote {json_file}")
@@ -73,7 +73,7 @@ def diagnose(
         report.to_json(json_file)
         say(f"  wrote {json_file}")
     if html:
-        from workbench.files import write_text
+        from workbench.disk import write_text
         from workbench.views.page import report_page
 
         write_text(html, report_page(report, es.items))
@@ -95,7 +95,7 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
 
 def _print(report: Any) -> None:
     from workbench.diagnostics.registry import diagnostics
-    from workbench.doctor import MARKS
+    from workbench.report.finding import MARKS
     from workbench.views.document import number
     from workbench.views.figures import subject
     from workbench.views.page import QUESTIONS
@@ -169,8 +169,8 @@ def compare(
     split: Annotated[str, typer.Option(help="only the items of this split")] = "",
 ) -> None:
     """Say whether B is really better than A: paired differences over the same items, and how alike the spaces are."""
-    from workbench.comparison import compare as run_compare
-    from workbench.formats import load
+    from workbench.report.comparison import compare as run_compare
+    from workbench.sets.formats import load
     from workbench.views.document import number
 
     sets = [load(p) for p in (a, b, *(seed or []))]
@@ -189,7 +189,7 @@ def compare(
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
             say(f"  {str(r[by])[:24]:<26}{' → '.join(r['modalities']):<24}{change:<26}n {r['n']:<8}{r['verdict']}")
     if items:
-        from workbench.files import write_text
+        from workbench.disk import write_text
 
         write_text(items, found.items.to_csv(index=False))
         say(f"\n  wrote {items}")
@@ -207,8 +207,8 @@ def intervene(
 
     Where there are no such splits, one half of the families is fitted and the other half judged. Test is not read.
     """
-    from workbench.formats import load
     from workbench.interventions import named
+    from workbench.sets.formats import load
     from workbench.views.document import number
 
     es = load(data)

@@ -11,11 +11,11 @@ from itertools import combinations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import shuffles
+from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import Reason, curve, diagnostic
-from workbench.statistics import ClassMoments, ClassSpread, Diameter, State
+from workbench.diagnostics.scope import ROLES
+from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State
 
-ROLES = ("safe", "unsafe", "jailbreak")
 RELEASED = tuple(combinations(range(3), 2))
 SAFE_VS_ADVERSARIAL = ((0, 1), (0, 2))
 NO_INTERVAL = "none: Dunn's diameter is a maximum, set by one pair of items"
@@ -93,7 +93,7 @@ def quantile_diameter(spread: State, diameter: State, q: float = QUANTILE) -> Te
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.roles(lambda *s: avqi(role_parts(*s), RELEASED), _reads),
+    null=label_nulls.roles(lambda *s: avqi(role_parts(*s), RELEASED), _reads),
     interval=NO_INTERVAL,
     unit="index",
     better="lower",
@@ -123,7 +123,7 @@ def avqi_released(moments: State, spread: State, diameter: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.roles(lambda *s: avqi(role_parts(*s), SAFE_VS_ADVERSARIAL), _reads),
+    null=label_nulls.roles(lambda *s: avqi(role_parts(*s), SAFE_VS_ADVERSARIAL), _reads),
     interval=NO_INTERVAL,
     unit="index",
     better="lower",
@@ -149,7 +149,7 @@ def avqi_safe_vs_adversarial(moments: State, spread: State, diameter: State) -> 
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.roles(lambda *s: avqi_quantile(*s), _reads),
+    null=label_nulls.roles(lambda *s: avqi_quantile(*s), _reads),
     interval=NO_INTERVAL,
     unit="index",
     better="lower",
@@ -177,7 +177,7 @@ def avqi_quantile(moments: State, spread: State, diameter: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_label_reads,
-    null=shuffles.labels(lambda *s: separation(parts(*s)), _label_reads),
+    null=label_nulls.labels(lambda *s: separation(parts(*s)), _label_reads),
     interval=NO_INTERVAL,
     unit="index",
     better="lower",

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.registry import Diagnostic, Reason, statistics_of
-from workbench.embeddings import EmbeddingSet
-from workbench.plan import SAMPLE_ROWS, Sweep
-from workbench.statistics import Earlier, PairStatistic, Ranks, Sample, State
+from workbench.scan.plan import SAMPLE_ROWS, Scan
+from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
+from workbench.sets.embeddings import EmbeddingSet
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Context:
 
     es: EmbeddingSet
     labels: Mapping[str, Tensor]
-    sweep: Sweep
+    scan: Scan
     known: Earlier
     cache: dict[Any, Any] = field(default_factory=dict)  # what several nulls of one report make alike
 
@@ -39,7 +39,7 @@ class Context:
         else:
             positives, keys = np.ones(len(state["row"])), len(state["row"])
         queries = len(positives)
-        if self.sweep.sampled(Ranks(subject[0], subject[1])):
+        if self.scan.sampled(Ranks(subject[0], subject[1])):
             queries = min(queries, len(self.known[Sample(subject[0], SAMPLE_ROWS)]["row"]))
         return queries, keys, positives
 
@@ -158,7 +158,7 @@ def sizes(reads: tuple, context: Context) -> dict[str, Any]:
         return {
             "n_query": sum(len(known[s]["row"]) for s in looked.values()),
             "n_gallery": sum(len(context.es[k]) for k in {s.key for s in read if isinstance(s, PairStatistic)}),
-            "exact": not any(context.sweep.sampled(s) for s in looked.values()),
+            "exact": not any(context.scan.sampled(s) for s in looked.values()),
         }
     state = known[read[0]]
     n = int(state["n"].sum()) if "n" in state else int(state["count"].sum()) if "cross" in state else len(state["row"])

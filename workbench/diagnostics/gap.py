@@ -5,19 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.leave_one_out import Centroids, Potential
+from workbench.diagnostics.nulls import pairing, sphere, swap
 from workbench.diagnostics.registry import Reason, curve, diagnostic
-from workbench.diagnostics.tallies import Centroids, Potential
-from workbench.statistics import (
-    ClassMoments,
-    Differences,
-    Matched,
-    Moments,
-    Separated,
-    Shifted,
-    State,
-    centroids,
-)
+from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
 
 DELTAS = tuple(d / 4 for d in range(-8, 9))  # steps along the gap; 0 is the space as it is
 ROWS_PER_DIMENSION = 10  # a covariance of fewer rows makes any two sets look apart
@@ -34,7 +25,7 @@ def squared_gap(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=nulls.SWAP_GAP,
+    null=swap.GAP,
     interval="jackknife of the square",
     unit="unit length",
     bound=(0.0, 2.0),
@@ -60,7 +51,7 @@ def modality_gap(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b), raw=True),),
-    null=nulls.SWAP_RAW_GAP,
+    null=swap.RAW_GAP,
     interval="jackknife of the square",
     unit="raw length",
     bound=(0.0, float("inf")),
@@ -83,7 +74,7 @@ def raw_gap(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=nulls.SWAP_RELATIVE_GAP,
+    null=swap.RELATIVE_GAP,
     interval="jackknife of the square",
     unit="spreads",
     bound=(0.0, float("inf")),
@@ -109,7 +100,7 @@ def relative_gap(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=nulls.SWAP_COSINE,
+    null=swap.COSINE,
     interval="jackknife",
     unit="cosine",
     bound=(-1.0, 1.0),
@@ -132,7 +123,7 @@ def centroid_cosine(centroids: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Matched((a, b), 1.0),),
-    null=nulls.PAIRING_LENGTH,
+    null=pairing.LENGTH,
     interval="jackknife",
     unit="unit length",
     bound=(0.0, 2.0),
@@ -155,7 +146,7 @@ def matched_distance(matched: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Separated(a, b), Separated(b, a)),
-    null=nulls.COIN,
+    null=swap.COIN,
     interval="bootstrap",
     unit="share of rows",
     bound=(0.0, 1.0),
@@ -198,7 +189,7 @@ def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Ten
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Moments((a,)), Moments((b,))),
-    null=nulls.SAME_GAUSSIAN,
+    null=swap.same_gaussian(frechet, ROWS_PER_DIMENSION),
     interval="none: a difference of sample covariances is biased by n; read it beside its null of the same size",
     unit="squared length",
     bound=(0.0, 4.0),
@@ -226,7 +217,7 @@ def frechet_distance(a: State, b: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b, t: (Potential((a,), t), Potential((b,), t), Potential((a, b), t, across=True)),
-    null=nulls.SWAP_MMD,
+    null=swap.MMD,
     interval="jackknife",
     unit="squared kernel length",
     bound=(-1.0, 2.0),
@@ -268,7 +259,7 @@ def _varying(m: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Differences(a, b),),
-    null=nulls.GAUSSIAN_SKEW,
+    null=sphere.GAUSSIAN_SKEW,
     interval="none: an effect size over the dimensions, which are not independent",
     unit="mean |skewness|",
     bound=(0.0, float("inf")),
@@ -292,7 +283,7 @@ def gap_skewness(differences: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Differences(a, b),),
-    null=nulls.GAUSSIAN_KURTOSIS,
+    null=sphere.GAUSSIAN_KURTOSIS,
     interval="none: an effect size over the dimensions, which are not independent",
     unit="mean excess kurtosis",
     bound=(-2.0, float("inf")),
@@ -315,7 +306,7 @@ def gap_kurtosis(differences: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b, share: (Moments((a,)), Moments((b,))),
-    null=nulls.GAUSSIAN_DIMENSIONS,
+    null=sphere.GAUSSIAN_DIMENSIONS,
     interval="none: a count of sorted dimensions",
     unit="dimensions",
     bound=(0.0, float("inf")),

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls, shuffles
+from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import Reason, diagnostic
-from workbench.statistics import (
+from workbench.scan.statistics import (
     ClassMoments,
     ClassSpread,
     Labels,
@@ -40,7 +40,7 @@ def present(moments: State, *, least: int = 1) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Silhouette(m, m, "label"), Labels(m, "label"), ClassMoments(m, "label")),
-    null=shuffles.SILHOUETTE,
+    null=label_nulls.silhouette(lambda *s: silhouette(*s)),
     interval="bootstrap",
     unit="coefficient",
     better="higher",
@@ -79,7 +79,7 @@ def silhouette(distances: State, labels: State, moments: State) -> tuple[Tensor,
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.labels(lambda *s: davies_bouldin(*s), _reads),
+    null=label_nulls.labels(lambda *s: davies_bouldin(*s), _reads),
     interval=INDEX,
     unit="index",
     better="lower",
@@ -112,7 +112,7 @@ def davies_bouldin(moments: State, spread: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.labels(lambda *s: calinski_harabasz(*s), _reads),
+    null=label_nulls.labels(lambda *s: calinski_harabasz(*s), _reads),
     interval=INDEX,
     unit="ratio",
     better="higher",
@@ -151,7 +151,7 @@ def _collapse(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.labels(lambda *s: neural_collapse_within(*s), _reads),
+    null=label_nulls.labels(lambda *s: neural_collapse_within(*s), _reads),
     interval=INDEX,
     unit="ratio",
     bound=(0.0, float("inf")),
@@ -182,7 +182,7 @@ def neural_collapse_within(moments: State, spread: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.labels(lambda *s: neural_collapse_angles(*s), _reads),
+    null=label_nulls.labels(lambda *s: neural_collapse_angles(*s), _reads),
     interval=INDEX,
     unit="cosine",
     bound=(0.0, 2.0),
@@ -211,7 +211,7 @@ def neural_collapse_angles(moments: State, spread: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=_reads,
-    null=shuffles.labels(lambda *s: nearest_centroid_accuracy(*s), _reads),
+    null=label_nulls.labels(lambda *s: nearest_centroid_accuracy(*s), _reads),
     interval="none: the means are those of the rows that they judge",
     unit="share of rows",
     better="higher",
@@ -237,7 +237,7 @@ def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Neighbours(m, m), Labels(m, "label")),
-    null=nulls.LABEL_GUESS,
+    null=label_nulls.LABEL_GUESS,
     interval="bootstrap",
     unit="share of rows",
     better="higher",
@@ -276,7 +276,7 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
 @diagnostic(
     on="modality",
     reads=lambda m: (Probed(m, "label"), ClassMoments(m, "label")),
-    null=nulls.LABEL_GUESS,
+    null=label_nulls.LABEL_GUESS,
     interval="bootstrap",
     unit="share of rows",
     better="higher",

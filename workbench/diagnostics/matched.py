@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.leave_one_out import Centroids
+from workbench.diagnostics.nulls import chance, pairing
 from workbench.diagnostics.registry import Reason, curve, diagnostic
-from workbench.diagnostics.tallies import Centroids
-from workbench.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
+from workbench.scan.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
 
 
 @diagnostic(
     on="pair",
     reads=lambda a, b, alpha: (Matched((a, b), alpha),),
-    null=nulls.PAIRING_DISTANCE,
+    null=pairing.DISTANCE,
     interval="jackknife",
     unit="squared length",
     bound=(0.0, 4.0),
@@ -40,7 +40,7 @@ def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Matched((a, b)),),
-    null=nulls.PAIRING_COSINE,
+    null=pairing.COSINE,
     interval="jackknife",
     unit="cosine",
     bound=(-1.0, 1.0),
@@ -64,7 +64,7 @@ def matched_cosine(matched: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Centroids((a, b)),),
-    null=nulls.PAIRING_MARGIN,
+    null=pairing.MARGIN,
     interval="jackknife",
     unit="cosine",
     bound=(-2.0, 2.0),
@@ -91,7 +91,7 @@ def cosine_margin(centroids: State) -> Tensor:
 @diagnostic(
     on="subset",
     reads=lambda *m: (Matched(m),),
-    null=nulls.PAIRING_VOLUME,
+    null=pairing.VOLUME,
     interval="jackknife",
     unit="volume",
     bound=(0.0, 1.0),
@@ -118,7 +118,7 @@ def gramian_volume(matched: State) -> Tensor:
 @diagnostic(
     on="triple",
     reads=lambda *m: (PerTuple(m, "area"),),
-    null=nulls.PAIRING_AREA,
+    null=pairing.AREA,
     interval="jackknife",
     unit="area",
     bound=(0.0, 1.3),
@@ -145,7 +145,7 @@ def triangle_area(tuples: State) -> Tensor:
 @diagnostic(
     on="subset",
     reads=lambda *m: (PerTuple(m, "leading"),),
-    null=nulls.PAIRING_LEADING,
+    null=pairing.LEADING,
     interval="jackknife",
     unit="share",
     bound=(0.0, 1.0),
@@ -174,7 +174,7 @@ def _joint_reads(*m: str) -> tuple:
 @diagnostic(
     on="tuple",
     reads=_joint_reads,
-    null=nulls.INDEPENDENT_VERDICTS,
+    null=chance.independent_verdicts(lambda *s: verdicts(*s)),
     interval="bootstrap",
     unit="share of queries",
     bound=(0.0, 1.0),

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.nulls import chance, sphere
+from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import Reason, curve, diagnostic
-from workbench.statistics import Labels, Neighbours, State
+from workbench.scan.statistics import Labels, Neighbours, State
 
 
 def occurrences(neighbours: State) -> Tensor:
@@ -32,7 +33,7 @@ NEIGHBOURLY = "none: neighbours of a resampled row are the row itself"
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Neighbours(a, b),),
-    null=nulls.hubs(skewness, within=False),
+    null=sphere.hubs(skewness, within=False),
     interval=NEIGHBOURLY,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
@@ -57,7 +58,7 @@ def hubness(neighbours: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Neighbours(m, m),),
-    null=nulls.hubs(skewness, within=True),
+    null=sphere.hubs(skewness, within=True),
     interval=NEIGHBOURLY,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
@@ -78,7 +79,7 @@ def hubness_within(neighbours: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Neighbours(a, b),),
-    null=nulls.hubs(lambda n: (n == 0).double().mean(), within=False),
+    null=sphere.hubs(lambda n: (n == 0).double().mean(), within=False),
     interval=NEIGHBOURLY,
     unit="share of keys",
     better="lower",
@@ -103,7 +104,7 @@ def antihub_share(neighbours: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Neighbours(a, a), Neighbours(b, b)),
-    null=nulls.CHANCE_OVERLAP,
+    null=chance.OVERLAP,
     interval="bootstrap",
     unit="share of neighbours",
     better="higher",
@@ -166,7 +167,7 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m, cosine: (Neighbours(m, m),),
-    null=nulls.SPHERE_DUPLICATES,
+    null=sphere.DUPLICATES,
     interval="bootstrap",
     unit="share of rows",
     better="lower",
@@ -190,7 +191,7 @@ def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tens
 @diagnostic(
     on="modality",
     reads=lambda m, cosine: (Neighbours(m, m),),
-    null=nulls.SPHERE_DUPLICATES,
+    null=sphere.DUPLICATES,
     interval="bootstrap",
     unit="share of rows",
     bound=(0.0, 1.0),
@@ -212,7 +213,7 @@ def near_duplicate_rate(neighbours: State, *, cosine: float = 0.95) -> tuple[Ten
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Neighbours(a, b), Labels(a, "label"), Labels(b, "label")),
-    null=nulls.SAME_LABEL,
+    null=label_nulls.SAME_LABEL,
     interval="bootstrap",
     unit="share of wrong keys",
     bound=(0.0, 1.0),

@@ -71,7 +71,7 @@ class Diagnostic:
 
     @property
     def cost(self) -> str:
-        from workbench.statistics import PairStatistic
+        from workbench.scan.statistics import PairStatistic
 
         read = statistics_of(self.reads(*"abc"[: LENGTHS[self.on]], **self.params))
         return "pairs" if any(isinstance(s, PairStatistic) for s in read) else "rows"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.nulls import chance
 from workbench.diagnostics.registry import diagnostic
-from workbench.statistics import Positive, Ranks, State, VolumeRanks
+from workbench.scan.statistics import Positive, Ranks, State, VolumeRanks
 
 
 def expected_hits(ranks: State, k: int) -> Tensor:
@@ -25,7 +25,7 @@ def expected_ranks(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=nulls.chance(1),
+    null=chance.recall(1),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -53,7 +53,7 @@ def recall_at_1(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=nulls.chance(5),
+    null=chance.recall(5),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -75,7 +75,7 @@ def recall_at_5(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=nulls.chance(10),
+    null=chance.recall(10),
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -97,7 +97,7 @@ def recall_at_10(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=nulls.CHANCE_RANK,
+    null=chance.RANK,
     interval="bootstrap",
     unit="rank",
     better="lower",
@@ -123,7 +123,7 @@ def median_rank(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b), Ranks(a, a, b)),
-    null=nulls.CHANCE_MIXED,
+    null=chance.MIXED,
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -156,7 +156,7 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
 @diagnostic(
     on="tuple",
     reads=_volume_reads,
-    null=nulls.CHANCE_VOLUME,
+    null=chance.VOLUME,
     interval="bootstrap",
     unit="share of queries",
     better="higher",
@@ -191,7 +191,7 @@ def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Ten
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
-    null=nulls.CHANCE_RECIPROCAL,
+    null=chance.RECIPROCAL,
     interval="bootstrap",
     unit="reciprocal rank",
     better="higher",
@@ -216,7 +216,7 @@ def mrr(ranks: State) -> Tensor:
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Ranks(a, b), Positive(a, b)),
-    null=nulls.CHANCE_GAIN,
+    null=chance.GAIN,
     interval="bootstrap",
     unit="gain",
     better="higher",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.leave_one_out import Centroids
+from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import Reason, curve, diagnostic
-from workbench.diagnostics.tallies import Centroids
-from workbench.statistics import Moments, Neighbours, State
+from workbench.scan.statistics import Moments, Neighbours, State
 
 SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside its null of the same size"
 DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their ratio is rounding
@@ -60,7 +60,7 @@ def iso(sigma: Tensor) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,)),),
-    null=nulls.isotropic(entropy_rank),
+    null=sphere.isotropic(entropy_rank),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -83,7 +83,7 @@ def effective_rank(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
-    null=nulls.isotropic(rank_me, centred=False),
+    null=sphere.isotropic(rank_me, centred=False),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -110,7 +110,7 @@ def rankme(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,)),),
-    null=nulls.isotropic(participation),
+    null=sphere.isotropic(participation),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -133,7 +133,7 @@ def participation_ratio(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m, share: (Moments((m,)),),
-    null=nulls.isotropic(explained),
+    null=sphere.isotropic(explained),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -156,7 +156,7 @@ def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
-    null=nulls.isotropic(iso),
+    null=sphere.isotropic(iso),
     interval=SPECTRAL,
     unit="score",
     bound=(0.0, 1.0),
@@ -187,7 +187,7 @@ def isoscore(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Centroids((m,)),),
-    null=nulls.SPHERE_RESULTANT,
+    null=sphere.RESULTANT,
     interval="jackknife of the square",
     unit="unit length",
     bound=(0.0, 1.0),
@@ -208,7 +208,7 @@ def resultant_length(centroids: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Neighbours(m, m),),
-    null=nulls.SPHERE_TWONN,
+    null=sphere.two_nn(lambda r: two_nn(r)),
     interval="none: neighbours of a resampled row are the row itself",
     unit="dimensions",
     bound=(0.0, float("inf")),

@@ -7,15 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.diagnostics import nulls
+from workbench.diagnostics.leave_one_out import Centroids, Potential
+from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import curve, diagnostic
-from workbench.diagnostics.tallies import Centroids, Potential
-from workbench.statistics import Sample, State
+from workbench.scan.statistics import Sample, State
 
 POTENTIAL: dict[str, Any] = {"interval": "jackknife", "unit": "nats", "bound": (-8.0, 0.0)}
 
 
-@diagnostic(on="modality", reads=lambda m, t: (Potential((m,), t),), null=nulls.SPHERE, **POTENTIAL)
+@diagnostic(on="modality", reads=lambda m, t: (Potential((m,), t),), null=sphere.POTENTIAL, **POTENTIAL)
 def uniformity(potential: State, *, t: float = 2.0) -> Tensor:
     r"""Log mean Gaussian potential over distinct pairs of unit rows of one modality.
 
@@ -34,7 +34,7 @@ def uniformity(potential: State, *, t: float = 2.0) -> Tensor:
 
 
 @diagnostic(
-    on="pair", reads=lambda a, b, t: (Potential((a, b), t, across=True),), null=nulls.SPHERE_ACROSS, **POTENTIAL
+    on="pair", reads=lambda a, b, t: (Potential((a, b), t, across=True),), null=sphere.POTENTIAL_ACROSS, **POTENTIAL
 )
 def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
     r"""Log mean Gaussian potential between the rows of two modalities, of different items only.
@@ -53,7 +53,7 @@ def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
     return (potential["sum"] / potential["count"]).log()
 
 
-@diagnostic(on="tuple", reads=lambda *m, t: (Potential(m, t),), null=nulls.SPHERE, **POTENTIAL)
+@diagnostic(on="tuple", reads=lambda *m, t: (Potential(m, t),), null=sphere.POTENTIAL, **POTENTIAL)
 def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
     r"""Uniformity of all modalities' rows taken together, matched pairs included.
 
@@ -73,7 +73,7 @@ def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Centroids((m,)),),
-    null=nulls.SPHERE_COSINE,
+    null=sphere.COSINE,
     interval="jackknife",
     unit="cosine",
     bound=(-1.0, 1.0),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.doctor import MARKS, Finding
-from workbench.explorer.study import Meeting, Study
-from workbench.explorer.wire import data_url
+from workbench.explorer.encoding import data_url
+from workbench.explorer.inspection import Meeting, Study
+from workbench.report.finding import MARKS, Finding
 from workbench.views.document import number
 from workbench.views.theme import MONO
 

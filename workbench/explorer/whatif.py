@@ -16,10 +16,10 @@ from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.errors import InputError, unknown
-from workbench.explorer.scene import VIEWS, Scene
-from workbench.explorer.study import Study, first_rows
+from workbench.explorer.inspection import Study, first_rows
+from workbench.explorer.map_state import VIEWS, Scene
 from workbench.interventions import shift, whiten
-from workbench.projection import Frame, Projection
+from workbench.sets.projection import Frame, Projection
 
 PREVIEW = 2_000  # pairs in a preview
 EXACT = 10_000  # pairs at most once the slider rests

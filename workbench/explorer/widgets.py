@@ -24,9 +24,9 @@ import pandas as pd
 import traitlets as t
 
 from workbench.explorer import cards
-from workbench.explorer.scene import SAID, VIEWS, Scene
-from workbench.explorer.still import still
-from workbench.explorer.study import Study, study
+from workbench.explorer.inspection import Study, study
+from workbench.explorer.map_state import SAID, VIEWS, Scene
+from workbench.explorer.static_map import still
 from workbench.explorer.whatif import EXACT, Knobs, WhatIf
 
 

@@ -19,7 +19,7 @@ __all__ = list(WHERE)
 def __getattr__(name: str) -> Any:
     if name not in WHERE:
         raise AttributeError(name)
-    from workbench.formats.source import needed
+    from workbench.sets.formats.source import needed
 
     module, library, extra = WHERE[name]
     needed(library, extra, name)

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from workbench.accumulator import Accumulator
-from workbench.report import HEADLINES, Report
+from workbench.report.accumulator import Accumulator
+from workbench.report.report import HEADLINES, Report
 
 NAMES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "median_rank": "median_rank"}
 

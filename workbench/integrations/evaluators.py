@@ -8,9 +8,9 @@ from typing import Any
 
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
-from workbench.accumulator import Accumulator
 from workbench.errors import InputError
-from workbench.report import HEADLINES
+from workbench.report.accumulator import Accumulator
+from workbench.report.report import HEADLINES
 
 
 class PairEvaluator(SentenceEvaluator):

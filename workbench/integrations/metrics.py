@@ -10,8 +10,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from workbench.diagnostics.registry import diagnostics
-from workbench.diagnostics.suite import diagnose
 from workbench.errors import InputError, unknown
+from workbench.report.diagnose import diagnose
 
 
 class DiagnosticMetric(Metric):

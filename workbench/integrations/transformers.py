@@ -9,8 +9,8 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from workbench.embeddings import EmbeddingSet
 from workbench.interventions import changed, named
+from workbench.sets.embeddings import EmbeddingSet
 
 
 class InterventionTransformer(TransformerMixin, BaseEstimator):

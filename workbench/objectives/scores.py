@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import InputError
-from workbench.objectives.geometry import EPS, gram_volume_of
+from workbench.geometry import EPS, gram_volume_of
 
 
 def cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -16,8 +16,8 @@ from torch import Tensor
 from workbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from workbench.embeddings import EmbeddingSet
     from workbench.papers.evidence import Evidence
+    from workbench.sets.embeddings import EmbeddingSet
 
 SURE = {"code": "read in the authors' code", "formula": "from the paper's formula", "inferred": "inferred"}
 FORMS = {

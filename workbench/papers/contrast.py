@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from workbench.objectives import geometry
+from workbench import geometry
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import Objective, recipe
 from workbench.objectives.recipes.softened import kmeans

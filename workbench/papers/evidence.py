@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from workbench.files import finite, write_text
+from workbench.disk import finite, write_text
 
 if TYPE_CHECKING:
-    from workbench.embeddings import EmbeddingSet
+    from workbench.sets.embeddings import EmbeddingSet
 
 from workbench.papers.base import RUNS, Paper, catalogue, paper
 

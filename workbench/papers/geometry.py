@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from workbench.embeddings import EmbeddingSet
-from workbench.objectives import geometry, heads
+from workbench import geometry
+from workbench.objectives import heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.papers import lab, measures
 from workbench.papers.base import Measured, Own, Trial, experiment
 from workbench.papers.lab import LEFT, RIGHT, Arm, Part, unit
+from workbench.sets.embeddings import EmbeddingSet
 
 cross = nn.functional.cross_entropy
 
@@ -147,7 +148,7 @@ def maccap(trial: Trial) -> Measured:
     claim="Whitening in shuffled groups of dimensions inside the head, with several positives, teaches an encoder "
     "nearer neighbours of the same kind.",
     maths=r"$$Y_g=(X_g-\bar X_g)\Sigma_g^{-1/2},\qquad L=\sum_{k>1}\mathrm{CE}(\cos(y^{(1)},y^{(k)})/\tau)$$",
-    carrier="recipe whitened; workbench.objectives.geometry.whitened",
+    carrier="recipe whitened; workbench.geometry.whitened",
     code="SupstarZh/WhitenedCSE",
     deviations="Each copy is whitened with a shuffle of its own, as the idea asks; the released code splits an "
     "interleaved batch into thirds, so that copies of an item share a shuffle.",
@@ -407,7 +408,7 @@ def _avqi(z: dict[str, Tensor]) -> dict[str, float]:
     """Both forms of AVQI, lower is safer."""
     import pandas as pd
 
-    from workbench.diagnostics.suite import diagnose
+    from workbench.report.diagnose import diagnose
 
     x = torch.cat(list(z.values()))
     role = [r for r, v in z.items() for _ in range(len(v))]

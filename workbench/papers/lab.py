@@ -12,12 +12,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workbench.datasets import dataset, split_of
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import RECIPES, Objective, recipe
 from workbench.papers.base import Measured, Trial, having
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.shipped import dataset, split_of
 from workbench.training.towers import TOWERS, Towers, build
 
 unit = nn.functional.normalize

@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from workbench.objectives import geometry, heads, scores
+from workbench import geometry
+from workbench.objectives import heads, scores
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import Objective, Term, recipe
 from workbench.papers import lab, measures

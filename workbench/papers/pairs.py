@@ -126,7 +126,7 @@ def genes() -> list[Tensor]:
     """The 16S rRNA genes of the shipped set, one a genus, as letters 0 … 3."""
     import pandas as pd
 
-    from workbench.datasets import folder
+    from workbench.sets.shipped import folder
 
     letters = pd.read_parquet(folder() / "dna.parquet")["sequence"]
     return [torch.tensor([["ACGT".index(c) for c in s]]).long()[0] for s in letters]

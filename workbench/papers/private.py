@@ -22,7 +22,7 @@ cross = nn.functional.cross_entropy
     "common "
     "space.",
     maths=r"$$J=\overline{\log\overline{k(s'_i,s'_j)\,k(c_i,c_j)}},\quad k=e^{-\|\cdot\|^2/2\tau}$$",
-    carrier="recipe sepclr; workbench.objectives.geometry.joint_entropy",
+    carrier="recipe sepclr; workbench.geometry.joint_entropy",
     code="neurospin-projects/2024_rlouiset_sep_clr",
     deviations="Dense encoders on small pictures, 400 steps.",
     data="two scikit-learn digits side by side: the left one in every item, the right one in targets only",
@@ -104,7 +104,7 @@ def spectra() -> tuple[Tensor, list[str]]:
     import numpy as np
     import pandas as pd
 
-    from workbench.datasets import folder
+    from workbench.sets.shipped import folder
 
     table = pd.read_parquet(folder() / "spectra.parquet")
     return torch.from_numpy(np.stack(table["spectrum"].tolist()).astype("float32")), table["family"].tolist()

@@ -19,11 +19,11 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
 from workbench.papers.base import Measured, Paper, Trial, runnable
 from workbench.papers.evidence import Evidence
 from workbench.progress import progress
+from workbench.sets.embeddings import EmbeddingSet
 
 QUICK = 2  # runs of a quick look
 
@@ -61,7 +61,7 @@ def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
         return None
     if p.own is None:
         raise InputError(f"paper {p.key}: cannot run on {data}: {p.alone}")
-    from workbench.datasets import load_data
+    from workbench.sets.shipped import load_data
 
     es = load_data(data)
     if why := p.own.lacking(es, label):

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from workbench.disk import write_text
 from workbench.errors import InputError, unknown
-from workbench.files import write_text
 from workbench.training.run import Run
 
 REMEMBER = 200  # lines between notes of what was sent

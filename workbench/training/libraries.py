@@ -9,16 +9,16 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
-from workbench.training.towers import Kind, Shape, drawings, texts
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.encoders.weights import weights_file
+from workbench.training.tower_kind import Kind, Shape, drawings, texts
 
 EXTRAS = {"timm": "clip", "open_clip": "clip", "sentence_transformers": "transformers"}
 
@@ -81,7 +81,7 @@ def _timm(rest: str) -> Kind:
         if weights:
             known = timm.list_pretrained(f"{name}.*")
             published = timm.get_pretrained_cfg(f"{name}.{weights}") if f"{name}.{weights}" in known else None
-            file = {"file": str(_weights(weights, published.hf_hub_id if published else "", "model.safetensors"))}
+            file = {"file": str(weights_file(weights, published.hf_hub_id if published else "", "model.safetensors"))}
         body = timm.create_model(
             name, pretrained=bool(weights), num_classes=0, drop_rate=dropout, pretrained_cfg_overlay=file or None
         )
@@ -112,7 +112,7 @@ def _open_clip(rest: str) -> Kind:
         file = None
         if weights:
             published = clip.get_pretrained_cfg(name, weights) or {}
-            file = str(_weights(weights, published.get("hf_hub", "").strip("/"), "open_clip_model.safetensors"))
+            file = str(weights_file(weights, published.get("hf_hub", "").strip("/"), "open_clip_model.safetensors"))
         # the text trunk of some models would be fetched; their weights are in the file, or random
         model = clip.create_model(name, pretrained=file, pretrained_text=False)
         width = model.visual.output_dim
@@ -163,27 +163,6 @@ LIBRARIES: dict[str, Callable[[str], Kind]] = {
     "open_clip": _open_clip,
     "sentence_transformers": _sentence_transformers,
 }
-
-
-def _weights(given: str, repository: str, file: str) -> Path:
-    """A file of weights: the one named, or that of a published tag where it is in the cache."""
-    if given.endswith(".safetensors"):
-        if not Path(given).is_file():
-            raise InputError(f"{given}: no such file of weights")
-        return Path(given)
-    if "." in Path(given).name and Path(given).exists():
-        raise InputError(f"{given}: weights are read from .safetensors only; other formats may run code when opened")
-    if not repository:
-        raise InputError(f"no published weights {given!r}; give a tag that has them, or a .safetensors file")
-    from huggingface_hub import try_to_load_from_cache
-
-    found = try_to_load_from_cache(repository, file)
-    if not isinstance(found, str):
-        raise InputError(
-            f"weights {given!r} are not on this disk, and nothing is downloaded: fetch them once with "
-            f"'hf download {repository} {file}', or leave @{given} out for random weights"
-        )
-    return Path(found)
 
 
 def _imported(name: str) -> Any:

@@ -15,19 +15,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workbench.datasets import load_data, with_splits
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError, unknown
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
-from workbench.plan import resolve_device
 from workbench.progress import progress
+from workbench.scan.device import resolve_device
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.run_folder import STOPPED
+from workbench.sets.shipped import load_data, with_splits
 from workbench.training import samplers, towers
-from workbench.training.fits import lacking
+from workbench.training.compatibility import lacking
 from workbench.training.gather import Gathered
 from workbench.training.gradcache import cached_backward
 from workbench.training.probe import forward, light, probed
-from workbench.training.run import STOPPED, Run
+from workbench.training.run import Run
 from workbench.training.settings import Settings, sort_settings
 
 LOG_EVERY = 10  # steps between lines of the training loss

@@ -12,9 +12,11 @@ import torch
 import yaml
 from torch import Tensor
 
-from workbench.embeddings import EmbeddingSet
+from workbench.disk import write_text
 from workbench.errors import InputError
-from workbench.files import write_text
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.run_folder import CONFIG, is_run
+from workbench.training.probe import probed
 from workbench.training.run import Run
 
 
@@ -40,11 +42,11 @@ class Monitor:
             "train": {"steps": steps, "seed": seed, "batch": 0},
             "objective": {},
         }
-        begun = (out / "config.yaml").exists()
+        begun = is_run(out)
         self.run = Run(out) if begun else Run.begin(out, config)
         if begun and self.run.config["train"]["steps"] != steps:  # a training that was made longer
             self.run.config["train"]["steps"] = steps
-            write_text(out / "config.yaml", yaml.safe_dump(self.run.config, sort_keys=False))
+            write_text(out / CONFIG, yaml.safe_dump(self.run.config, sort_keys=False))
 
     def log(self, step: int, /, **metrics: Any) -> None:
         """One line of scalars; tensors of one element are read off."""
@@ -52,8 +54,6 @@ class Monitor:
 
     def look(self, step: int, modalities: Mapping[str, Tensor], ids: Any = None, /, **metrics: Any) -> dict[str, float]:
         """Keep the probe's embeddings at a step, measure them, log both; row i of each modality is the same item."""
-        from workbench.training.probe import probed
-
         frame = None if ids is None else pd.DataFrame({"id": [str(i) for i in ids]})
         vectors = {m: x.detach().float().cpu() for m, x in modalities.items()}
         es = EmbeddingSet(vectors, frame, source=str(self.run.path))

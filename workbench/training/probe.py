@@ -10,12 +10,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workbench.datasets import load_data, with_splits
-from workbench.embeddings import EmbeddingSet
 from workbench.errors import InputError
-from workbench.fused import PLUS
+from workbench.report.diagnose import diagnose
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.fused import PLUS
+from workbench.sets.shipped import load_data, with_splits
 from workbench.training import towers
-from workbench.training.run import Run
 from workbench.training.settings import Settings
 
 PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank", "gramian_volume")
@@ -23,8 +23,6 @@ PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_r
 
 def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
     """What a look at the probe logs: the diagnostics of `PROBED`, and recall over all plain directions."""
-    from workbench.diagnostics.suite import diagnose
-
     report = diagnose(es, only=PROBED, device=device)
     single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
     hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
@@ -52,27 +50,29 @@ def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device
     return {m: torch.cat([o[m] for o in out]).clone() for m in inputs}
 
 
-def embed(run: Run, split: str, data: Any = None) -> EmbeddingSet:
-    """The items of a split through the towers of a run's last checkpoint."""
-    found = run.checkpoint()
-    if found is None:
-        raise InputError(f"{run.path}: no checkpoint to embed with; train first")
-    es = with_splits(load_data(run.config["data"] if data is None else data))
-    if es.fingerprint != run.config["fingerprint"]:
-        raise InputError(f"{run.path}: was trained on data {run.config['fingerprint']}, this is {es.fingerprint}")
-    if run.config.get("own"):
-        raise InputError(f"{run.path}: has towers of your own; embed with them, the run cannot build them")
-    s = Settings(**run.config["train"])
-    kinds = towers.assigned(s.tower, run.config["modalities"])
-    part = es.split(split)
-    if split == "test":
-        run.count_test_read()
+def items_of(config: Mapping[str, Any], split: str, data: Any, source: str) -> EmbeddingSet:
+    """A split of the very data that a run of this configuration was trained on.
+
+    Raises `InputError` where they are other data, or the towers are none that a run can build.
+    """
+    es = with_splits(load_data(data))
+    if es.fingerprint != config["fingerprint"]:
+        raise InputError(f"{source}: was trained on data {config['fingerprint']}, this is {es.fingerprint}")
+    if config.get("own"):
+        raise InputError(f"{source}: has towers of your own; embed with them, the run cannot build them")
+    return es.split(split)
+
+
+def embedded(config: Mapping[str, Any], weights: Mapping[str, Any], part: EmbeddingSet, source: str) -> EmbeddingSet:
+    """Items through the towers of a configuration, with these weights."""
+    s = Settings(**config["train"])
+    kinds = towers.assigned(s.tower, config["modalities"])
     inputs = towers.inputs(part, kinds)
     model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
-    model.load_state_dict(found[1]["model"])
+    model.load_state_dict(weights)
     model.eval()
     out = forward(model, inputs, torch.device("cpu"))
-    return EmbeddingSet(out, light(part), source=f"{run.path} ({split})")
+    return EmbeddingSet(out, light(part), source=source)
 
 
 def light(es: EmbeddingSet) -> pd.DataFrame:

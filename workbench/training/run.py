@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +12,22 @@ import pandas as pd
 import yaml
 from torch import Tensor
 
-from workbench.doctor import Finding, examine_run
-from workbench.embeddings import EmbeddingSet, read_safetensors
+from workbench.disk import read_safetensors, write_text
 from workbench.errors import InputError
-from workbench.files import write_text
-from workbench.report import Report
+from workbench.objectives.recipes import RECIPES
+from workbench.report.diagnose import diagnose
+from workbench.report.doctor import examine_run
+from workbench.report.finding import Finding
+from workbench.report.report import Report
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.run_folder import CONFIG, LOG, RunFolder, is_run
+from workbench.sets.shipped import load_data
+from workbench.training import probe
 
-STOPPED = "early_stop"  # the event that ends a run before its last step
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was cut short
 
 
-class Run:
+class Run(RunFolder):
     """A folder that training writes and everything else reads, while it is written or years after.
 
     >>> import tempfile
@@ -35,17 +39,13 @@ class Run:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path)
-        self._seen: tuple[int, int] | None = None  # time and size of the log whose lines are known
-        self._lines: list[dict[str, Any]] = []
+        super().__init__(path)
         self._whole = False  # whether the log is known to end with a whole line
-        if not (self.path / "config.yaml").exists():
-            raise InputError(f"{path}: no run here (no config.yaml); make one with 'workbench train'")
 
     @classmethod
     def begin(cls, out: Path, config: Mapping[str, Any], *, resume: bool = False) -> Run:
         """A new folder with this configuration, or the old one where the run may go on."""
-        file = out / "config.yaml"
+        file = out / CONFIG
         for place in out.absolute().parents:
             if place.exists() and not place.is_dir():
                 raise InputError(f"{out}: {place} is a file, not a folder")
@@ -76,58 +76,11 @@ class Run:
     def __repr__(self) -> str:
         return f"Run({self.path}: {self.config['recipe']}, {self.steps} of {self.config['train']['steps']} steps)"
 
-    @property
-    def name(self) -> str:
-        return self.path.resolve().name
-
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        try:
-            config = yaml.safe_load((self.path / "config.yaml").read_text())
-            config["recipe"], config["train"]["steps"], config["modalities"]
-        except (yaml.YAMLError, KeyError, TypeError):
-            raise InputError(f"{self.path / 'config.yaml'}: not the configuration of a run") from None
-        return config
-
     # -- metrics ---------------------------------------------------------------------------------------------------
-
-    def curve(self, name: str) -> list[float]:
-        """One number of the log over the steps at which it was logged."""
-        return [m[name] for m in self.metrics if name in m]
-
-    @property
-    def metrics(self) -> list[dict[str, Any]]:
-        """Every line of metrics.jsonl; a last line that was cut short is passed over."""
-        file = self.path / "metrics.jsonl"
-        if not file.exists():
-            return []
-        stat = file.stat()
-        if (seen := (stat.st_mtime_ns, stat.st_size)) == self._seen:
-            return list(self._lines)
-        out = []
-        for line in file.read_text().splitlines():
-            try:
-                out.append(json.loads(line))
-            except ValueError:
-                break
-        self._seen, self._lines = seen, out
-        return list(out)
-
-    @property
-    def steps(self) -> int:
-        """The last step that was logged."""
-        return max((m["step"] for m in self.metrics), default=0)
-
-    @property
-    def finished(self) -> bool:
-        """Whether training came to its end: all steps, or an early stop."""
-        lines = self.metrics
-        stopped = any(m.get("event") == STOPPED for m in lines)
-        return stopped or max((m["step"] for m in lines), default=0) >= self.config["train"]["steps"]
 
     def log(self, **values: Any) -> None:
         """Append a line; the rest of one that a crash cut short is taken away first."""
-        file = self.path / "metrics.jsonl"
+        file = self.path / LOG
         if not self._whole:
             text = file.read_bytes() if file.exists() else b""
             if text and not text.endswith(b"\n"):
@@ -140,44 +93,21 @@ class Run:
     def forget_after(self, step: int) -> None:
         """Drop what was logged after a checkpoint: the resumed run logs it again, and the same."""
         kept = [json.dumps(m) for m in self.metrics if m["step"] <= step]
-        write_text(self.path / "metrics.jsonl", "\n".join(kept) + "\n" if kept else "")
+        write_text(self.path / LOG, "\n".join(kept) + "\n" if kept else "")
 
     @property
     def findings(self) -> list[Finding]:
         """What the doctor says of the metrics so far."""
-        from workbench.objectives.recipes import RECIPES
-
         entry = RECIPES.get(self.config["recipe"])  # none for a run that somebody else's loop wrote
         guess = entry.guess(self.config["train"]["batch"]) if entry and entry.guess else None
         return examine_run(self.metrics, guess)
 
     # -- snapshots -------------------------------------------------------------------------------------------------
 
-    @property
-    def snapshots(self) -> dict[int, Path]:
-        """The probe's embeddings by step."""
-        found = (self.path / "snapshots").glob("step-*")
-        return {int(p.name.removeprefix("step-")): p for p in sorted(found) if (p / "manifest.json").exists()}
-
-    def snapshot(self, step: int | None = None) -> EmbeddingSet:
-        """The probe as embedded at a step, by default the last."""
-        have = self.snapshots
-        if not have:
-            raise InputError(f"{self.path}: no snapshot yet; train a little further")
-        step = max(have) if step is None else step
-        if step not in have:
-            raise InputError(f"{self.path}: no snapshot at step {step}; there are {', '.join(map(str, have))}")
-        return EmbeddingSet.load(have[step])
-
     def keep_snapshot(self, step: int, es: EmbeddingSet) -> None:
         es.save(self.path / "snapshots" / f"step-{step:06d}")
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
-
-    @property
-    def checkpoints(self) -> dict[int, Path]:
-        found = sorted((self.path / "checkpoints").glob("step-*.safetensors"))
-        return {int(p.stem.removeprefix("step-")): p for p in found}
 
     def keep_checkpoint(self, step: int, state: Mapping[str, Any]) -> None:
         """Tensors of a nested state as one safetensors file, written whole or not at all; old ones go."""
@@ -215,8 +145,6 @@ class Run:
     @property
     def items(self) -> pd.DataFrame:
         """The items the run was trained on, with their drawings; where the data have moved, the probe's without."""
-        from workbench.datasets import load_data
-
         try:
             return load_data(self.config["data"]).items
         except InputError:
@@ -224,15 +152,25 @@ class Run:
 
     # -- reports ---------------------------------------------------------------------------------------------------
 
+    def embed(self, split: str, data: Any = None) -> EmbeddingSet:
+        """The items of a split through the towers of the last checkpoint; each look at test is counted.
+
+        Raises `InputError` where there is no checkpoint yet, or `data` are not those that the run was trained on.
+        """
+        found = self.checkpoint()
+        if found is None:
+            raise InputError(f"{self.path}: no checkpoint to embed with; train first")
+        part = probe.items_of(self.config, split, self.config["data"] if data is None else data, str(self.path))
+        if split == "test":
+            self.count_test_read()
+        return probe.embedded(self.config, found[1]["model"], part, f"{self.path} ({split})")
+
     def report(self, split: str = "validation") -> Report:
         """The saved report on a split, made now if it is not there; each look at test is counted."""
-        from workbench.diagnostics.suite import diagnose
-        from workbench.training.probe import embed
-
         place = self.path / "reports" / split
         if (place / "report.json").exists():
             return Report.load(place)
-        es = self.snapshot() if split == "validation" else embed(self, split)
+        es = self.snapshot() if split == "validation" else self.embed(split)
         report = diagnose(es)
         report.about |= {
             "run": self.name,
@@ -248,12 +186,6 @@ class Run:
     def count_test_read(self) -> None:
         with (self.path / "test_reads.jsonl").open("a") as f:
             f.write(json.dumps({"step": self.steps}) + "\n")
-
-    @property
-    def test_reads(self) -> int:
-        """How often the test split was embedded and diagnosed."""
-        file = self.path / "test_reads.jsonl"
-        return len(file.read_text().splitlines()) if file.exists() else 0
 
 
 def _flat(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -279,10 +211,10 @@ def runs(paths: list[Path]) -> list[Run]:
     """The runs among these folders, and in the folders below them."""
     found = []
     for path in paths:
-        if (path / "config.yaml").exists():
+        if is_run(path):
             found.append(Run(path))
         elif path.is_dir():
-            found += [Run(p.parent) for p in sorted(path.glob("*/config.yaml"))]
+            found += [Run(p.parent) for p in sorted(path.glob(f"*/{CONFIG}"))]
     if not found:
         raise InputError(f"no run in {', '.join(map(str, paths))}; make one with 'workbench demo' or 'workbench train'")
     return found

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.sets.run_folder import VERDICTS
 
 Sampler = Callable[[int], Tensor]
 
@@ -113,10 +114,10 @@ def read_pairs(file: str) -> pd.DataFrame:
     except (OSError, ValueError) as e:
         raise InputError(f"train.pairs={file}: not readable as CSV ({str(e).splitlines()[0]})") from None
     lacks = {"id", "other", "verdict"} - set(found)
-    strange = set(found.get("verdict", [])) - {"wrong", "false negative", "duplicate"}
+    strange = set(found.get("verdict", [])) - set(VERDICTS)
     if lacks or strange:
         raise InputError(
-            f"train.pairs={file}: needs columns id, other and verdict (wrong, false negative or duplicate), "
+            f"train.pairs={file}: needs columns id, other and verdict ({', '.join(VERDICTS)}), "
             f"not {', '.join(sorted(lacks or strange))}"
         )
     return found

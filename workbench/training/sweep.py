@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.datasets import load_data
 from workbench.errors import InputError
-from workbench.grid import cells, label
 from workbench.objectives.recipes import RECIPES
+from workbench.sets.run_folder import is_run
+from workbench.sets.shipped import load_data
 from workbench.training import towers
-from workbench.training.fits import lacking
+from workbench.training.cells import cells, label
+from workbench.training.compatibility import lacking
 from workbench.training.loop import configured, train
 from workbench.training.run import Run
 from workbench.training.settings import sort_settings
@@ -58,7 +59,7 @@ def sweep(
     made, failed = [], []
     for k, (name, wanted, folder) in enumerate(jobs, 1):
         given = data if isinstance(data, str | Path) else es
-        begun = (folder / "config.yaml").exists()
+        begun = is_run(folder)
         if begun:
             run = Run(folder)
             run.check_same(configured(name, es, given, modalities, wanted))

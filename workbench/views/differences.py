@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
-from workbench.comparison import Comparison
+from workbench.report.comparison import Comparison
 from workbench.views import figures
 from workbench.views.document import drawn, number
 
@@ -74,7 +74,7 @@ def about(found: Comparison) -> str:
 
     import torch
 
-    from workbench import __version__
+    from workbench.version import __version__
 
     a = found.about
     rows = {

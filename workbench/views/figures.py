@@ -11,9 +11,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from workbench.fused import PLUS
-from workbench.projection import Projection
-from workbench.report import Report
+from workbench.report.report import Report
+from workbench.sets.fused import PLUS
+from workbench.sets.projection import Projection
 from workbench.views.theme import BAND, FAINT, HUES, dressed, style
 
 SVG_POINTS = 5_000  # above this the map is drawn by WebGL

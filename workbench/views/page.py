@@ -10,10 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workbench.datasets import ATTRIBUTION, CAVEAT
-from workbench.doctor import MARKS, Finding
-from workbench.embeddings import EmbeddingSet
-from workbench.report import Report
+from workbench.report.finding import MARKS, Finding
+from workbench.report.report import Report
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.shipped import ATTRIBUTION, CAVEAT
 from workbench.views import figures
 from workbench.views.document import drawn, number, page
 
@@ -155,7 +155,7 @@ def question(report: Report, family: str) -> str:
 
 
 def map_of(es: EmbeddingSet, method: str = "pca") -> str:
-    from workbench.projection import project
+    from workbench.sets.projection import project
 
     text = es.items["name"] if "name" in es.items else es.items["id"]
     fig = figures.scatter(project(es, method), list(text))

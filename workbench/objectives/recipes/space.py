@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from workbench.objectives import geometry, heads, targets
+from workbench import geometry
+from workbench.objectives import heads, targets
 from workbench.objectives.batch import Batch, nothing, wide
 from workbench.objectives.recipes.base import Term, entry
 from workbench.objectives.recipes.contrast import clip, over_pairs

@@ -1,0 +1,146 @@
+"""One person's visit to one study: the scene, the map with its pickers, what stands in the URL."""
+
+from __future__ import annotations
+
+from functools import partial
+from html import escape
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import panel as pn
+import panel_material_ui as pmui
+
+from workbench.app.map import Map
+from workbench.errors import InputError
+from workbench.explorer import cards
+from workbench.explorer.inspection import Study
+from workbench.explorer.map_state import VIEWS, Scene
+
+WORST = 20  # items selected when a study opens
+
+
+class Visit:
+    """The scene of a session, and widgets that steer it; every screen of the run shows the same scene."""
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+        self.scene = Scene(study)
+        self.scene.restore(_asked())
+        self.item = -1  # whose card is open
+        self.note = pn.pane.HTML("", height=20)
+        if not self.scene.selected.any() and study.directions:
+            self.scene.select(study.worst(WORST), remember=False)
+            self.say(f"selected: the {WORST} items whose match ranks worst, {' → '.join(study.directions[0])}")
+        self.scene.on_selection(self._chosen)
+        self.map = Map.of(self.scene)
+        self.view = pmui.Select(label="view", options=self.scene.views, value=self.scene.view, width=170, size="small")
+        self.colour = pmui.Select(
+            label="colour", options=self.scene.colours, value=self.scene.colour, width=170, size="small"
+        )
+        self.search = pmui.TextInput(label="find", placeholder="text in any column, Enter", width=200, size="small")
+        self.similar = pmui.Button(
+            label="similar", variant="outlined", size="small", height=38, width=80, sizing_mode="fixed"
+        )
+        self.view.param.watch(self._show, "value")
+        self.colour.param.watch(self._paint, "value")
+        self.search.param.watch(self._find, "value")
+        self.similar.on_click(self._similar)
+
+    def picture(self) -> Any:
+        """The map under its pickers, where no screen has moved it yet; there is one map, which the open screen shows."""
+        place = self.study.map(VIEWS[self.scene.view])
+        if self.scene.projection is not place:
+            self.scene.place(place)
+        bar = pn.FlexBox(self.view, self.colour, self.search, self.similar, margin=(8, 0, 0, 0), align_items="center")
+        return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=440)
+
+    def say(self, text: str) -> None:
+        self.note.object = cards.framed(f'<span class="caption">{escape(text)}</span>') if text else ""
+
+    def look(self, view: str = "", colour: str = "", items: Any = None) -> None:
+        """Set view, colour and selection from elsewhere on the page; the pickers follow."""
+        if view in self.view.options:
+            self.view.value = view
+        if colour in self.colour.options:
+            self.colour.value = colour
+        if items is not None:
+            self.scene.select(items)
+
+    # -- events ----------------------------------------------------------------------------------------------------
+
+    def _show(self, event: Any) -> None:
+        method, name = VIEWS[event.new], event.new
+        if self.study.has_map(method):
+            self.say("")
+            self.scene.show(name)
+            self._remember()
+            return
+        self.say(f"{name} is being computed; the map changes when it is ready …")
+        document = pn.state.curdoc
+
+        def work() -> None:
+            try:
+                self.study.map(method)
+                then = partial(self._ready, name)
+            except InputError as e:
+                then = partial(self.say, str(e))
+            if document is not None:
+                document.add_next_tick_callback(then)
+
+        Thread(target=work, daemon=True).start()
+
+    def _ready(self, name: str) -> None:
+        if self.view.value == name:
+            self.say("")
+            self.scene.show(name)
+            self._remember()
+
+    def _paint(self, event: Any) -> None:
+        self.scene.paint(event.new)
+        self._remember()
+
+    def _find(self, event: Any) -> None:
+        if event.new:
+            found = self.study.find(event.new)
+            count = int(found.sum())
+            self.scene.select(found)
+            self.say(f"{count:,} items with {event.new!r}" if count else f"no item has {event.new!r} in any column")
+
+    def _similar(self, _: Any) -> None:
+        """The items nearest to the one whose card is open, in the first modality that it has."""
+        chosen = np.flatnonzero(self.scene.selected)
+        if not len(chosen):
+            self.say("click a point first: its nearest items are selected then")
+            return
+        item = self.item if self.item in chosen else int(chosen[0])
+        for m in self.study.es.modalities:
+            if len(near := self.study.near(item, m)):
+                self.scene.select(near)
+                self.say(f"the {len(near)} items nearest to {self.study.items['name'].iloc[item]} in {m}")
+                return
+
+    def _chosen(self) -> None:
+        count = int(self.scene.selected.sum())
+        kept = not count or self.scene.state()["ids"]
+        self.say("" if kept else f"{count:,} items are too many for the page's address: save them on the table screen")
+        self._remember()
+
+    def _remember(self) -> None:
+        if pn.state.location is not None:
+            state: dict[str, Any] = self.scene.state()
+            pn.state.location.update_query(**state)
+
+
+def _asked() -> dict[str, str]:
+    """The state that the URL asks for."""
+    given = pn.state.session_args or {}
+    return {k: v[0].decode(errors="replace") for k, v in given.items() if k in ("view", "colour", "ids") and v}
+
+
+def head(text: str) -> Any:
+    return pn.pane.HTML(cards.framed(f"<h4>{text}</h4>"))
+
+
+def caption(text: str) -> Any:
+    return pn.pane.HTML(cards.framed(f'<p class="caption">{text}</p>'))

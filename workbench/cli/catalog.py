@@ -1,0 +1,176 @@
+"""The catalogue: what the registries hold, as plain rows, for the command line and the README's tables."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from workbench.errors import unknown
+
+
+def _diagnostics() -> list[dict[str, Any]]:
+    from workbench.diagnostics.registry import diagnostics
+
+    return [
+        {
+            "name": d.name,
+            "family": d.family,
+            "summary": d.summary,
+            "on": d.on,
+            "better": d.better or "neither",
+            "null": d.null.kind,
+            "interval": d.interval.split(":")[0],
+            "unit": d.unit,
+            "cost": d.cost,
+            "params": ", ".join(f"{k}={v!r}" for k, v in d.params.items()),
+        }
+        for d in diagnostics().values()
+    ]
+
+
+def _recipes() -> list[dict[str, Any]]:
+    from workbench.objectives.recipes import RECIPES
+
+    return [
+        {
+            "name": e.name,
+            "family": e.family,
+            "summary": e.summary,
+            "paper": e.paper,
+            "modalities": e.modalities,
+            "needs": ", ".join(e.needs),
+            "cost": e.cost,
+            "minimum": e.minimum,
+            "settings": ", ".join(f"{k}={v!r}" for k, v in e.settings.items()),
+        }
+        for e in RECIPES.values()
+    ]
+
+
+def _rules() -> list[dict[str, Any]]:
+    """The doctor's rules, with what the benchmark measured of them."""
+    from workbench.report.doctor import RULES, RUN_RULES, measured  # noqa: F401 - their rules register
+
+    figures = measured()
+    count = figures["healthy_runs"]
+    rows = []
+    for kind, rules in (("report", RULES), ("run", RUN_RULES)):
+        for rule in rules:
+            said = " ".join((inspect.getdoc(rule) or "").split())
+            power = {name: figures["power"][name] for name in rule.finds if name in figures["power"]}
+            rows += [
+                {
+                    "name": name,
+                    "reads": kind,
+                    "summary": said,
+                    "false alarms": f"{figures['false_alarms'].get(name, 0)} of {count}",
+                    "power": "; ".join(f"{label}: {seen:.0%}" for label, seen in strengths.items()),
+                }
+                for name, strengths in power.items()
+            ]
+    return rows
+
+
+def _interventions() -> list[dict[str, Any]]:
+    from workbench.interventions import INTERVENTIONS
+
+    return [
+        {
+            "name": name,
+            "summary": " ".join((inspect.getdoc(make) or "").split()),
+            "settings": ", ".join(f"{k}={p.default!r}" for k, p in inspect.signature(make).parameters.items()),
+        }
+        for name, make in INTERVENTIONS.items()
+    ]
+
+
+def _fits() -> list[dict[str, Any]]:
+    from workbench.training.compatibility import table
+
+    return [{"name": r["data"], "summary": r["recipes"]} for r in table()]
+
+
+def _formats() -> list[dict[str, Any]]:
+    """Formats that are read, told by content, and those that are written."""
+    from workbench.sets.formats import READERS, WRITERS
+
+    names = list(dict.fromkeys([*READERS, *WRITERS]))
+    return [
+        {
+            "name": n,
+            "summary": READERS[n][0] if n in READERS else WRITERS[n][0],
+            "read": "yes" if n in READERS else "",
+            "written": "yes" if n in WRITERS else "",
+        }
+        for n in names
+    ]
+
+
+def _papers() -> list[dict[str, Any]]:
+    """Every paper with its verdict in the last atlas; the command is what gives a row's numbers."""
+    from workbench.batch.atlas import kept
+    from workbench.papers.base import catalogue
+
+    last, rows = kept(), []
+    for p in catalogue().values():
+        v = last.get(p.key)
+        rows.append(
+            {
+                "name": p.key,
+                "family": p.family,
+                "title": p.title,
+                "form": p.form,
+                "summary": p.claim or p.mechanism,
+                "verdict": v["verdict"] if v else p.status,
+                "gain": f"{v['effect']:.3g} [{v['low']:.3g}, {v['high']:.3g}]" if v else "",
+                "worth having": f"{p.least:g}" if p.runnable else "",
+                "command": f"workbench papers {p.key} --run" if p.runnable else "",
+            }
+        )
+    return rows
+
+
+CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
+    "diagnostics": _diagnostics,
+    "rules": _rules,
+    "interventions": _interventions,
+    "fits": _fits,
+    "recipes": _recipes,
+    "formats": _formats,
+    "papers": _papers,
+}
+COLUMNS = {
+    "rules": ("name", "summary", "false alarms", "power"),
+    "interventions": ("name", "summary", "settings"),
+    "fits": ("name", "summary"),
+    "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
+    "recipes": ("name", "summary", "paper", "modalities", "minimum"),
+    "formats": ("name", "summary", "read", "written"),
+    "papers": ("name", "title", "form", "summary", "verdict", "gain", "worth having"),
+}
+
+
+HEADS = {
+    ("papers", "summary"): "claim",
+    ("papers", "name"): "paper",
+    ("fits", "name"): "what data you have",
+    ("fits", "summary"): "recipes that it makes possible",
+}
+
+
+def catalog(what: str) -> list[dict[str, Any]]:
+    """Every diagnostic, or every recipe, as a list of plain dicts."""
+    if what not in CATALOGS:
+        raise unknown("catalog", what, CATALOGS)
+    return CATALOGS[what]()
+
+
+def markdown(what: str) -> str:
+    """The README's table of a catalogue."""
+    columns = COLUMNS[what]
+    lines = ["| " + " | ".join(HEADS.get((what, c), c) for c in columns) + " |", "|" + "---|" * len(columns)]
+    for row in catalog(what):
+        cells = [f"`{row[c]}`" if c == "name" and what != "fits" else str(row[c]).replace("|", "\\|") for c in columns]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,120 @@
+"""Tallies: what a diagnostic reads where leaving out a family must be exact.
+
+A tally names the statistics it is made of, and gives their sums over the whole set and, in one go, the sums without
+each family (leading axis F). A diagnostic is then one formula, evaluated on both: the value and its jackknife.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from workbench.scan.statistics import CentroidGram, Earlier, Kernel, Kin, State, Statistic
+from workbench.sets.embeddings import EmbeddingSet
+
+
+@dataclass(frozen=True)
+class Tally:
+    full: State
+    without: State | None  # leading axis: the family left out
+
+
+def by_family(values: Tensor, item: Tensor, es: EmbeddingSet) -> Tensor:
+    """Sums of per-row values by the family of their item: (n, …) → (F, …)."""
+    family = torch.as_tensor(es.families)[item]
+    out = torch.zeros(int(es.families.max()) + 1, *values.shape[1:], dtype=torch.float64)
+    return out.index_add(0, family, values.double())
+
+
+@dataclass(frozen=True)
+class Potential:
+    """Sum and count of Gaussian potentials over ordered pairs of distinct rows: within these modalities together, or,
+    with `across`, between the two of them and different items only."""
+
+    modalities: tuple[str, ...]
+    t: float
+    across: bool = False
+
+    @property
+    def _ways(self) -> list[tuple[str, str]]:
+        if self.across:
+            a, b = self.modalities
+            return [(a, b)]
+        return [(a, b) for a in self.modalities for b in self.modalities]
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        ways = self._ways
+        back = [(k, q) for q, k in ways] if self.across else []
+        return (
+            *(Kernel(q, k, self.t) for q, k in ways + back),
+            *(Kin(q, k, self.t) for q, k in ways + back),
+        )
+
+    def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
+        families = int(es.families.max()) + 1
+        full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
+        lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
+        whole = True
+        for q, k in self._ways:
+            kernel, kin = known[Kernel(q, k, self.t)], known[Kin(q, k, self.t)]
+            rows = len(es[q])
+            at = torch.searchsorted(kin["row"], kernel["row"])
+            each = torch.full_like(kernel["sum"], float(len(es[k]) - (q == k)))
+            sums = kernel["sum"]
+            if self.across:
+                sums, each = sums - kin["own"][at], each - kin["own_count"][at]
+            sampled = len(sums) < rows
+            whole &= not sampled
+            scale = rows / len(sums)  # sampled queries stand for all rows of their modality
+            full["sum"] += sums.sum() * scale
+            full["count"] += each.sum() * scale
+            item = es.rows(q)[kernel["row"]]
+            lost["sum"] += by_family(sums, item, es) * scale
+            lost["count"] += by_family(each, item, es) * scale
+            if sampled:  # the gallery stays; a family left out takes only its queries along
+                continue
+            kind = ("sum", "count")
+            back_kernel, back_kin = known[Kernel(k, q, self.t)], known[Kin(k, q, self.t)]
+            back = {"sum": back_kernel["sum"], "count": torch.full_like(back_kernel["sum"], float(rows - (q == k)))}
+            for name, own in zip(kind, ("own", "own_count"), strict=True):
+                column = back[name] - (back_kin[own] if self.across else 0.0)
+                inside = kin[name] - (kin[own] if self.across else 0.0)
+                lost[name] += by_family(column, es.rows(k)[back_kernel["row"]], es)
+                lost[name] -= by_family(inside, es.rows(q)[kin["row"]], es)
+        without = {k: full[k] - lost[k] for k in full}
+        if not whole:  # families without a sampled query change nothing, and are no replicates
+            seen = lost["count"] > 0
+            without = {k: x[seen] for k, x in without.items()}
+        return Tally(full, without)
+
+
+@dataclass(frozen=True)
+class Centroids:
+    """Gram matrix of the summed rows of these modalities, their counts and squared lengths, and the inner products of
+    matched rows: all that centroids can say."""
+
+    modalities: tuple[str, ...]
+    raw: bool = False
+
+    @property
+    def statistics(self) -> tuple[Statistic, ...]:
+        own = CentroidGram(self.modalities, self.raw)
+        return (own, *own.after)
+
+    def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
+        state = known[CentroidGram(self.modalities, self.raw)]
+        cross = state["cross"].sum(0)
+        state = state | {"pairs": state["count"][:, 0] * state["count"][:, -1]}
+        full = {"gram": (cross + cross.T) / 2, "n": state["count"].sum(0)}
+        plain = ("squares", "matched", "pairs")
+        full |= {f: state[f].sum(0) for f in plain}
+        gone = {f: by_family(state[f], state["row"], es) for f in ("cross", "own", "count", *plain)}
+        without = {
+            "gram": full["gram"] - gone["cross"] - gone["cross"].mT + gone["own"],
+            "n": full["n"] - gone["count"],
+        } | {f: full[f] - gone[f] for f in plain}
+        left = (without["n"] > 0).all(1)
+        return Tally(full, {k: x[left] for k, x in without.items()})

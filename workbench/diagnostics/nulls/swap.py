@@ -1,0 +1,127 @@
+"""Nulls of the modality: what a gap would read if the two rows of each item traded places by the toss of a coin."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles
+from workbench.diagnostics.nulls.sphere import EIGEN_WORK, bartlett
+from workbench.diagnostics.registry import NAN_BAND, Null
+from workbench.scan.statistics import Moments
+
+DRAWS = 2_000
+ITEMS = 500  # items whose kernel a null of MMD holds in memory
+
+
+def _swap(joint) -> tuple[np.ndarray, np.ndarray, float] | None:
+    """Eigenvalues of the second moment of differences, the summed means along its axes, and how many items."""
+    n, d = float(joint["n"]), len(joint["mean"]) // 2
+    if n < 2:
+        return None
+    a, b, s = joint["mean"][:d], joint["mean"][d:], joint["scatter"]
+    delta = a - b
+    second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(delta, delta)
+    eigen, axes = torch.linalg.eigh(second)
+    return eigen.clamp_min(0).numpy(), ((a + b) @ axes).numpy(), n
+
+
+def _swapped(joint) -> np.ndarray:
+    """Lengths of the mean difference when each item's two vectors trade places by the toss of a coin."""
+    found = _swap(joint)
+    if found is None:
+        return np.array([math.nan])
+    eigen, _, n = found
+    z = np.random.default_rng(0).standard_normal((DRAWS, len(eigen)))
+    return np.sqrt(z**2 @ eigen) / n
+
+
+def swapped_gap(context, states, subject) -> Band:
+    return percentiles(_swapped(states[0]))
+
+
+def swapped_relative_gap(context, states, subject) -> Band:
+    (joint,) = states
+    spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
+    low, mid, high = swapped_gap(context, states, subject)
+    return (low / spread, mid / spread, high / spread) if spread else NAN_BAND
+
+
+def swapped_cosine(context, states, subject) -> Band:
+    """Cosine of the centroids (s ± δ)/2, with s their sum and δ the swapped difference."""
+    found = _swap(states[0])
+    if found is None:
+        return NAN_BAND
+    eigen, along, n = found
+    z = np.random.default_rng(0).standard_normal((DRAWS, len(eigen))) * np.sqrt(eigen) / n
+    ss, dd, sd = along @ along, (z**2).sum(1), z @ along
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = (ss - dd) / np.sqrt((ss + dd) ** 2 - 4 * sd**2)
+    return percentiles(cosine) if np.isfinite(cosine).all() else NAN_BAND
+
+
+def swapped_mmd(context, states, subject, *, t: float) -> Band:
+    """Swaps within some hundred items; the law's scale goes as 1/n."""
+    es = context.es
+    a, b = subject
+    items = np.intersect1d(es.rows(a).numpy(), es.rows(b).numpy())
+    if len(items) < 4:
+        return NAN_BAND
+    rng = np.random.default_rng(0)
+    some = torch.from_numpy(np.sort(rng.permutation(items)[:ITEMS]))
+    x, y = (es.unit(m, torch.searchsorted(es.rows(m), some)) for m in subject)
+    within = [(2 * t * (p @ q.T - 1)).exp().fill_diagonal_(0) for p, q in ((x, x), (y, y), (x, y))]
+    xx, yy, xy = within
+    m = len(some)
+    # with signs s the statistic is a quadratic form in them: kxx + kyy − kxy − kyx, pair by pair
+    h = (xx + yy - xy - xy.T) / (m * (m - 1))
+    s = torch.from_numpy(rng.choice([-1.0, 1.0], (500, m)))
+    return percentiles(((s @ h) * s).sum(1).numpy() * m / len(items))
+
+
+def coin(context, states, subject) -> Band:
+    """One toss a family: its rows, and the two rows of a pair, do not toss for themselves."""
+    families = np.unique(context.es.families[context.es.rows(subject[0]).numpy()])
+    return normal(0.5, 0.5 / math.sqrt(len(families)))
+
+
+def same_gaussian(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null:
+    """A distance between two samples of one Gaussian with the pooled covariance, of the sizes at hand."""
+
+    def band(context, states, subject) -> Band:
+        a, b = states
+        d = len(a["mean"])
+        if min(float(a["n"]), float(b["n"])) < rows_per_dimension * d:
+            return NAN_BAND
+        pooled = (a["scatter"] + b["scatter"]) / (a["n"] + b["n"])
+        scale = torch.linalg.eigvalsh(pooled).clamp_min(0).sqrt()
+        rng, out = np.random.default_rng(0), []
+        for _ in range(int(min(20, max(3, EIGEN_WORK // (4 * d**3))))):
+            drawn = []
+            for n in (int(a["n"]), int(b["n"])):
+                lower = torch.from_numpy(bartlett(rng, d, n - 1)) * scale[:, None]
+                drawn += [torch.from_numpy(rng.standard_normal(d)) * scale / math.sqrt(n), lower @ lower.T / n]
+            out.append(float(distance(*drawn)))
+        return normal(float(np.mean(out)), float(np.std(out, ddof=1)))
+
+    return Null("one Gaussian for both", band, _own_moments)
+
+
+def _raw_moments(a: str, b: str, **params) -> tuple:
+    return (Moments((a, b), True, True),)
+
+
+def _own_moments(a: str, b: str, **params) -> tuple:
+    return Moments((a,)), Moments((b,))
+
+
+GAP = Null("modality swap", swapped_gap, pair_moments)
+RAW_GAP = Null("modality swap", swapped_gap, _raw_moments)
+RELATIVE_GAP = Null("modality swap", swapped_relative_gap, pair_moments)
+COSINE = Null("modality swap", swapped_cosine, pair_moments)
+MMD = Null("modality swap", swapped_mmd)
+COIN = Null("toss of a coin", coin)

@@ -1,0 +1,106 @@
+"""Files and folders that are whole or not there, and tensors on disk."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import math
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from workbench.errors import InputError, first_line
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    if path.is_dir() or not path.name:
+        raise InputError(f"{path}: is a folder; give the name of a file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.writing")
+    staging.write_text(text, encoding="utf-8")
+    os.replace(staging, path)
+
+
+def finite(x: Any) -> Any:
+    """The same with nothing in the place of NaN and infinity, which JSON does not know.
+
+    >>> finite({"a": [1.0, float("nan")]})
+    {'a': [1.0, None]}
+    """
+    if isinstance(x, Mapping):
+        return {str(k): finite(v) for k, v in x.items()}
+    if isinstance(x, list | tuple):
+        return [finite(v) for v in x]
+    return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+CODES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+}
+
+
+CHECK_ROWS = 65_536  # rows looked at together when a set is checked or hashed: bounds the memory of both
+
+
+def read_safetensors(file: Path) -> dict[str, Tensor]:
+    """Every tensor of a file, memory-mapped; `InputError` where the file is missing or cut short."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(file, framework="pt") as f:
+            return {key: f.get_tensor(key) for key in f.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise InputError(f"{file}: no such file") from None
+    except Exception as e:
+        raise InputError(f"{file}: truncated or not safetensors ({first_line(e)})") from None
+
+
+def write_safetensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Tensors by name, some rows at a time, so that what is mapped from disk is never whole in memory."""
+    header, at = {}, 0
+    for name, x in tensors.items():
+        size = x.numel() * x.element_size()
+        header[name] = {"dtype": CODES[x.dtype], "shape": list(x.shape), "data_offsets": [at, at + size]}
+        at += size
+    raw = json.dumps(header).encode()
+    raw += b" " * (-len(raw) % 8)
+    with file.open("wb") as f:
+        f.write(len(raw).to_bytes(8, "little") + raw)
+        for x in tensors.values():
+            for start in range(0, len(x), CHECK_ROWS):
+                f.write(x[start : start + CHECK_ROWS].contiguous().view(torch.uint8).numpy().data)
+
+
+def replace_folder(new: Path, path: Path) -> None:
+    """Put `new` in the place of `path` in one step; the old folder, if any, is removed afterwards."""
+    if not path.exists():
+        os.rename(new, path)
+    elif _exchange(new, path):
+        shutil.rmtree(new)
+    else:  # no atomic exchange on this system: the old folder keeps its content under another name until the end
+        old = path.with_name(f".{path.name}.previous")
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(path, old)
+        os.rename(new, path)
+        shutil.rmtree(old)
+
+
+def _exchange(a: Path, b: Path) -> bool:
+    """Linux's renameat2 with RENAME_EXCHANGE; False where there is none."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError):
+        return False
+    at_fdcwd, exchange = -100, 2
+    return call(at_fdcwd, os.fsencode(a), at_fdcwd, os.fsencode(b), exchange) == 0

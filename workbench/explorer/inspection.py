@@ -1,0 +1,302 @@
+"""What is looked at: embeddings, the report on them, the items' names and pictures; read once, shared by every view."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.disk import write_text
+from workbench.errors import InputError, unknown
+from workbench.report.report import Report
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.projection import Projection, cached, project
+from workbench.sets.run_folder import VERDICTS, is_run
+from workbench.training.run import Run
+
+SHOWN = 5  # keys beside a match
+HUB = 10  # a hub is among the ten nearest of many queries
+
+
+@dataclass(frozen=True)
+class Meeting:
+    """One query and its match in another modality: who ranks before it, and whom the match beats elsewhere."""
+
+    item: int
+    query: str
+    key: str
+    rank: float
+    back: float  # the rank of the query's item when the match asks
+    margin: float  # cosine of the match minus that of the best stranger
+    hub: int  # queries that have the match among their ten nearest
+    nearest: pd.DataFrame  # id, name, cosine, item: the five keys nearest to the query
+    beats: pd.DataFrame  # the queries of other items that the match is nearest to
+
+
+class Study:
+    """A set with everything that views ask of it. Slow parts are made once, when first asked for."""
+
+    def __init__(
+        self,
+        es: EmbeddingSet,
+        *,
+        name: str = "set",
+        items: pd.DataFrame | None = None,
+        run: Run | None = None,
+        split: str = "",
+        home: Path | None = None,
+    ) -> None:
+        self.es = es.layer(es.layers - 1) if es.layers else es
+        self.layered = es if es.layers else None
+        self.name, self.run, self.split, self.home = name, run, split, home
+        items = (es.items if items is None else items).reset_index(drop=True)
+        self.items = items if "name" in items else items.assign(name=items["id"])
+        self._report: Report | None = None
+        self._maps: dict[str, Projection] = {}
+        self._units: dict[str, Tensor] = {}
+        self._ranks: dict[tuple[str, str], np.ndarray] = {}
+        self._lock = Lock()
+        self._places = pd.Series(np.arange(len(self.es)), index=self.es.items["id"].astype(str))
+
+    # -- what is known of the set ----------------------------------------------------------------------------------
+
+    @property
+    def diagnosed(self) -> bool:
+        return self._report is not None
+
+    @property
+    def report(self) -> Report:
+        """The report: the run's saved one, else made now."""
+        with self._lock:
+            if self._report is None:
+                from workbench.report.diagnose import diagnose
+
+                self._report = self.run.report(self.split) if self.run else diagnose(self.es)
+            return self._report
+
+    def map(self, method: str) -> Projection:
+        with self._lock:
+            if method not in self._maps:
+                self._maps[method] = project(self.es, method)
+            return self._maps[method]
+
+    def has_map(self, method: str) -> bool:
+        """Whether a map is there at once."""
+        return method in self._maps or cached(self.es, method)
+
+    @property
+    def directions(self) -> list[tuple[str, str]]:
+        """Ordered pairs of modalities of one width: those with ranks."""
+        width = {m: self.es[m].shape[-1] for m in self.es.modalities}
+        return [(a, b) for a in width for b in width if a != b and width[a] == width[b]]
+
+    def unit(self, m: str) -> Tensor:
+        """Unit rows of a modality in float32, scaled once."""
+        if m not in self._units:
+            self._units[m] = self.es.unit(m, dtype=torch.float32)
+        return self._units[m]
+
+    def ranks(self, a: str, b: str) -> np.ndarray:
+        """The rank of each item's match (N,), as the report has it; NaN where it was not among the sampled queries."""
+        if (a, b) not in self._ranks:
+            from workbench.report.diagnose import diagnose
+
+            column = f"median_rank {a}→{b}"
+            pair = self.es.only([m for m in self.es.modalities if m in (a, b)])
+            known = (self._report or diagnose(pair, only=["median_rank"])).items
+            out = np.full(len(self.es), np.nan)
+            if column in known:
+                out[self.places(known["id"])] = known[column].to_numpy()
+            self._ranks[a, b] = out
+        return self._ranks[a, b]
+
+    def worst(self, count: int = 20, direction: tuple[str, str] | None = None) -> np.ndarray:
+        """The items whose match ranks worst in a direction, by default the first; worst first."""
+        if not self.directions:
+            return np.arange(0)
+        direction = direction or self.directions[0]
+        return self.worst_first(np.flatnonzero(np.isfinite(self.ranks(*direction))), direction)[:count]
+
+    def worst_first(self, items: np.ndarray, direction: tuple[str, str] | None = None) -> np.ndarray:
+        """Items ordered by the rank of their match, worst first; those whose rank is not known come last."""
+        if not self.directions or not len(items):
+            return items
+        rank = self.ranks(*(direction or self.directions[0]))[items]
+        return items[np.argsort(-np.nan_to_num(rank, nan=-1), kind="stable")]
+
+    def places(self, ids: Any) -> np.ndarray:
+        """The positions of items by id; the first unknown id is named."""
+        found = self._places.reindex(pd.Index([str(i) for i in ids]))
+        if found.isna().any():
+            raise InputError(f"{self.name}: no item with id {found.index[found.isna()][0]!r}")
+        return found.to_numpy().astype(int)
+
+    def find(self, text: str) -> np.ndarray:
+        """Items with a word that begins with a text, else those that contain it; (N,) bool, whatever the case."""
+        columns = [self.items[c].astype(str) for c in self.items if not isinstance(self.items[c].iloc[0], bytes)]
+        for pattern in (rf"(?<!\w){re.escape(text)}", re.escape(text)):
+            hit = np.zeros(len(self.es), dtype=bool)
+            for column in columns:
+                hit |= column.str.contains(pattern, case=False, regex=True, na=False).to_numpy()
+            if hit.any():
+                break
+        return hit
+
+    def near(self, item: int, modality: str, count: int = 50) -> np.ndarray:
+        """The items nearest to one, by its vector in a modality."""
+        rows = (self.es.rows(modality) == item).nonzero()[:, 0]
+        if not len(rows):
+            return np.arange(0)
+        cosine = (self.unit(modality) @ self.unit(modality)[rows].mean(0)).topk(min(count, len(self.unit(modality))))
+        return np.unique(self.es.rows(modality)[cosine.indices].numpy())
+
+    # -- one pair --------------------------------------------------------------------------------------------------
+
+    def meeting(self, item: int, query: str, key: str) -> Meeting | None:
+        """An item's query in one modality among the keys of another; nothing where the item lacks either."""
+        q, k = self.unit(query), self.unit(key)
+        of_q, of_k = self.es.rows(query), self.es.rows(key)
+        asked, match = (of_q == item).nonzero()[:, 0], (of_k == item).nonzero()[:, 0]
+        if not len(asked) or not len(match):
+            return None
+        cosine, back = k @ q[asked[0]], q @ k[match[0]]
+        own = cosine[match].max()
+        strangers = of_k != item
+        top = torch.topk(cosine, min(SHOWN, len(cosine)))
+        # queries whose nearest key is this match, among a bounded number of rows
+        look = torch.arange(len(q)) if len(q) * len(k) <= 4e8 else torch.topk(back, min(500, len(back))).indices
+        best, hub = torch.zeros(0, dtype=torch.long), 0
+        for part in look.split(max(1, int(4e7 // len(k)))):
+            near = (q[part] @ k.T).topk(min(HUB, len(k)), dim=1)
+            hit = torch.isin(near.indices, match)
+            hub += int(hit.any(1).sum())
+            best = torch.cat([best, part[hit[:, 0] & (of_q[part] != item)]])
+        best = best[back[best].argsort(descending=True)][:SHOWN]
+        return Meeting(
+            item,
+            query,
+            key,
+            _rank(cosine, own, strangers),
+            _rank(back, back[asked].max(), of_q != item),
+            float(own - cosine[strangers].max()) if bool(strangers.any()) else float("nan"),
+            hub,
+            self._named(of_k[top.indices], top.values),
+            self._named(of_q[best], back[best]),
+        )
+
+    def meetings(self, item: int) -> dict[tuple[str, str], Meeting | None]:
+        """An item's meetings in each unordered pair of modalities of one width."""
+        names = self.es.modalities
+        pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :] if (a, b) in self.directions]
+        return {(a, b): self.meeting(item, a, b) for a, b in pairs}
+
+    def _named(self, at: Tensor, cosine: Tensor) -> pd.DataFrame:
+        rows = self.items.iloc[at.numpy()]
+        return rows.assign(cosine=cosine.numpy(), item=at.numpy())
+
+    # -- what people leave behind ----------------------------------------------------------------------------------
+
+    def _folder(self, name: str) -> Path:
+        if self.home is None:
+            raise InputError("this set is in memory only: save it (es.save), or open a run, to keep anything with it")
+        folder = self.home / name
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def save_selection(self, name: str, ids: Sequence[str], **about: Any) -> Path:
+        """Keep a selection by name beside the set or in the run."""
+        if not re.fullmatch(r"[\w][\w .\-]{0,60}", name):
+            raise InputError(f"{name!r}: name a selection with letters, digits, space, dot, dash, at most 61 of them")
+        file = self._folder("selections") / f"{name}.json"
+        content = {"name": name, "fingerprint": self.es.fingerprint, "ids": [str(i) for i in ids], **about}
+        write_text(file, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+        return file
+
+    @property
+    def selections(self) -> dict[str, list[str]]:
+        """The saved selections: ids by name."""
+        if self.home is None or not (self.home / "selections").is_dir():
+            return {}
+        out = {}
+        for file in sorted((self.home / "selections").glob("*.json")):
+            try:
+                out[file.stem] = [str(i) for i in json.loads(file.read_text())["ids"]]
+            except (ValueError, KeyError, TypeError):
+                continue
+        return out
+
+    def unjudge(self, item: int) -> None:
+        """Take back what was said of an item."""
+        known = self.judgements
+        rest = known[known["id"] != str(self.es.items["id"].iloc[item])]
+        write_text(self._folder("judgements") / "pairs.csv", rest.to_csv(index=False))
+
+    def judge(self, item: int, other: int, verdict: str, query: str, key: str) -> Path:
+        """Write down what a stolen match is; the file is a list of pairs that `workbench train` takes."""
+        if verdict not in VERDICTS:
+            raise InputError(f"a verdict is one of {', '.join(VERDICTS)}, not {verdict!r}")
+        file = self._folder("judgements") / "pairs.csv"
+        ids = self.es.items["id"].astype(str)
+        row = {"id": ids.iloc[item], "other": ids.iloc[other], "verdict": verdict, "query": query, "key": key}
+        known = self.judgements
+        same = (known["id"] == row["id"]) & (known["other"] == row["other"])
+        frame = pd.concat([known[~same], pd.DataFrame([row])], ignore_index=True)
+        write_text(file, frame.to_csv(index=False))
+        return file
+
+    @property
+    def judgements(self) -> pd.DataFrame:
+        file = None if self.home is None else self.home / "judgements" / "pairs.csv"
+        if file is None or not file.exists():
+            return pd.DataFrame(columns=["id", "other", "verdict", "query", "key"], dtype=str)
+        return pd.read_csv(file, dtype=str, keep_default_na=False)
+
+
+def _rank(cosine: Tensor, own: Tensor, strangers: Tensor) -> float:
+    others = cosine[strangers]
+    return 1 + float((others > own).sum()) + float((others == own).sum()) / 2
+
+
+def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """The first row of each item in ascending row owners, −1 where it has none."""
+    at = np.searchsorted(rows, items)
+    there = (at < len(rows)) & (rows[np.minimum(at, len(rows) - 1)] == items)
+    return np.where(there, at, -1)
+
+
+def study(source: Any, split: str = "validation") -> Study:
+    """A study of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
+    from workbench.sets.shipped import load_data
+
+    if isinstance(source, str | Path) and is_run(source):
+        source = Run(source)
+    if isinstance(source, Run):
+        run = source
+        if split not in ("validation", "test"):
+            raise unknown("split to look at", split, ("validation", "test"))
+        es = run.embed("test") if split == "test" else run.snapshot()
+        everything = run.items.set_index("id", drop=False)
+        known = es.items["id"].isin(everything.index).all()
+        items = everything.loc[es.items["id"]] if known else es.items
+        return Study(es, name=run.name, items=items, run=run, split=split, home=run.path)
+    es = load_data(source)
+    path = Path(source) if isinstance(source, str | Path) else None
+    home = path if path is not None and (path / "manifest.json").exists() else None
+    return Study(es, name=path.name if path is not None else "set", home=home)
+
+
+def selected(source: Any, name: str) -> EmbeddingSet:
+    """The items of a selection that was saved by name in a run or beside a set."""
+    s = study(source)
+    if name not in s.selections:
+        raise unknown("selection", name, s.selections)
+    return s.es.take(s.places(s.selections[name]))

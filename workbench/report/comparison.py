@@ -1,0 +1,247 @@
+"""Is B really better than A? Paired differences over the same items, with the floor that seeds set."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.diagnostics import intervals
+from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Measure, shuffled
+from workbench.errors import InputError
+from workbench.report.diagnose import diagnose
+from workbench.report.report import Report
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats import as_set
+
+PAIRED = ("recall_at_1", "mrr")
+SAME, BETTER, WORSE = "not distinguishable", "higher", "lower"
+
+
+@dataclass
+class Comparison:
+    """What differs between two sets of the same items.
+
+    `paired`: per direction the difference of each retrieval measure, B minus A, with its interval over families, the
+    queries won and lost, the seed floor, and the verdict. `shared`: per modality how alike the two spaces are.
+    `items`: per item both ranks in each direction, and how much its neighbourhood changed. `slices`: the paired
+    difference within each value of a column.
+    """
+
+    paired: pd.DataFrame
+    shared: pd.DataFrame
+    items: pd.DataFrame
+    slices: pd.DataFrame
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return "\n".join(self.sentences)
+
+    @property
+    def sentences(self) -> list[str]:
+        """A verdict a direction, in plain words."""
+        said = []
+        if not len(self.paired):
+            return ["No retrieval to compare: the modalities have different widths, or there is only one."]
+        for r in self.paired[self.paired["name"] == "recall_at_1"].to_dict("records"):
+            q, k = r["modalities"]
+            change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
+            if r["verdict"] == SAME:
+                why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else ""
+                said.append(f"{q} → {k}: not distinguishable; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
+            else:
+                alone = " One seed each: no verdict on the recipe."
+                if math.isfinite(r["floor"]):
+                    alone = f" Seeds alone change it by up to ±{r['floor']:.3f}."
+                said.append(
+                    f"{q} → {k}: B is {r['verdict']}; R@1 of {r['n_gallery']:,} differs by {change}, "
+                    f"{r['won']} queries won and {r['lost']} lost.{alone}"
+                )
+        return said
+
+    def flipped(self, a: str, b: str) -> pd.DataFrame:
+        """Items whose query found its match first in one set and not in the other, in one direction."""
+        before, after = f"rank A {a}→{b}", f"rank B {a}→{b}"
+        if before not in self.items:
+            raise InputError(f"no direction {a} → {b} in this comparison; it has {', '.join(self._directions)}")
+        x = self.items
+        return x[((x[before] == 1) != (x[after] == 1)) & x[before].notna()][["id", before, after]]
+
+    @property
+    def _directions(self) -> list[str]:
+        return [c.removeprefix("rank A ") for c in self.items if c.startswith("rank A ")]
+
+    def changed(self, modality: str, most: int = 20) -> pd.DataFrame:
+        """The items whose neighbours changed most in a modality."""
+        return self.items.nlargest(most, f"changed {modality}")[["id", f"changed {modality}"]]
+
+
+def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (), device: str = "auto") -> Comparison:
+    """Compare two sets, runs or paths over the items that both have, joined on id; galleries are made equal by that.
+
+    `seeds`: further sets of A's recipe that differ only in their seed; the spread of R@1 between these and A is the
+    floor below which a difference means nothing. `by`: a column of the items for the table of slices.
+
+    >>> import workbench as wb
+    >>> found = compare(wb.testing.planted(items=60), wb.testing.planted(items=60, cosine=0.1))
+    >>> found.paired.loc[0, "verdict"]
+    'lower'
+    """
+    one, two = (as_set(x) for x in (a, b))
+    one, two = (x.layer(x.layers - 1) if x.layers else x for x in (one, two))
+    ids = one.items["id"][one.items["id"].isin(set(two.items["id"]))]
+    if len(ids) < 4:
+        raise InputError(
+            f"{one.source} and {two.source} share {len(ids)} ids; a comparison needs at least four of the same items, "
+            "joined on the column 'id'"
+        )
+    one, two = (_of(x, ids) for x in (one, two))
+    if by is not None and by not in one.items:
+        raise InputError(f"{one.source}: no column {by!r} to slice by; it has {', '.join(one.items.columns)}")
+    both = [m for m in one.modalities if m in two]
+    if not both:
+        raise InputError(f"no modality in common: {', '.join(one.modalities)} and {', '.join(two.modalities)}")
+    reports = [diagnose(x.only(both), only=[*PAIRED, "median_rank"], device=device, exact=True) for x in (one, two)]
+    others = [diagnose(_of(as_set(s), ids).only(both), only=list(PAIRED), device=device, exact=True) for s in seeds]
+    family = one.families
+    rows, slices, items = [], [], pd.DataFrame({"id": one.items["id"]})
+    for r in reports[0].frame.to_dict("records"):
+        name, subject = r["name"], r["modalities"]
+        joint = "→".join(subject)
+        column = f"{name} {joint}"
+        if r["reason"] is not None or column not in reports[1].items or any("+" in m for m in subject):
+            continue
+        x, y = (rep.items[column].to_numpy() for rep in reports)
+        if name == "median_rank":
+            items[f"rank A {joint}"], items[f"rank B {joint}"] = x, y
+            continue
+        floor = _floor(r["value"], [o.value(name, *subject) for o in others])
+        rows.append({"name": name, "modalities": subject, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
+        if by is not None and name == "recall_at_1":
+            for value, at in one.items.groupby(by, sort=True).indices.items():
+                part = _paired(x[at], y[at], family[at], floor)
+                slices.append({"modalities": subject, by: value, **part})
+    shared = [s for m in both for s in _shared(m, one, two, items, device)]
+    about = {
+        "a": one.source,
+        "b": two.source,
+        "items": len(ids),
+        "left_out": [len(as_set(x)) - len(ids) for x in (a, b)],
+        "seeds": len(others),
+        "fingerprints": [one.fingerprint, two.fingerprint],
+    }
+    return Comparison(pd.DataFrame(rows), pd.DataFrame(shared), items, pd.DataFrame(slices), about)
+
+
+def _of(es: EmbeddingSet, ids: pd.Series) -> EmbeddingSet:
+    place = pd.Series(np.arange(len(es)), index=es.items["id"])
+    if not ids.isin(place.index).all():
+        raise InputError(f"{es.source}: lacks items that the sets compared have; seeds need the same items")
+    return es.take(place[ids].to_numpy())
+
+
+def _floor(value: float, others: list[float]) -> float:
+    """The largest difference that seeds of one recipe show between any two of them."""
+    every = [value, *others]
+    return max(every) - min(every) if others else math.nan
+
+
+def _paired(x: np.ndarray, y: np.ndarray, family: np.ndarray, floor: float) -> dict[str, Any]:
+    has = np.isfinite(x) & np.isfinite(y)
+    x, y = x[has], y[has]
+    d = torch.from_numpy(y - x)
+    codes = torch.from_numpy(pd.factorize(family[has])[0])
+    value = float(d.mean()) if len(d) else math.nan
+    low, high = intervals.jackknife_of_a_mean(d, torch.ones_like(d), codes) if len(d) else intervals.NO_INTERVAL
+    floored = math.isfinite(floor) and abs(value) <= floor
+    clear = math.isfinite(low) and (low > 0 or high < 0) and not floored
+    return {
+        "a": float(x.mean()) if len(x) else math.nan,
+        "b": float(y.mean()) if len(y) else math.nan,
+        "value": value,
+        "low": low,
+        "high": high,
+        "won": int((y > x).sum()),
+        "lost": int((y < x).sum()),
+        "n": len(d),
+        "floor": floor,
+        "floored": floored and math.isfinite(low) and (low > 0 or high < 0),
+        "verdict": SAME if not clear else BETTER if value > 0 else WORSE,
+    }
+
+
+def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, device: str) -> list[dict[str, Any]]:
+    """How alike a modality is in both: shared neighbours with its interval, the others with a permutation null."""
+    names = (f"a.{m}", f"b.{m}")
+    joined = EmbeddingSet(
+        dict(zip(names, (one[m], two[m]), strict=True)),
+        one.items,
+        rows={n: x.rows(m) for n, x in zip(names, (one, two), strict=True) if not x.aligned(m)},
+    )
+    report = diagnose(joined, only=["mutual_knn"], device=device, exact=True)
+    r = report.row("mutual_knn", *names)
+    fields = ("value", "low", "high", "null_low", "null", "null_high", "reason")
+    found = [{"name": "mutual_knn", "modality": m} | {f: r[f] for f in fields}]
+    column = f"mutual_knn {'·'.join(names)}"
+    items[f"changed {m}"] = 1 - report.items[column].to_numpy() if column in report.items else math.nan
+    at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
+    x, y = (s.unit(m, torch.searchsorted(s.rows(m), at)) for s in (one, two))
+    half = torch.from_numpy(one.halves)[at]
+    draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
+    for name, measure in MEASURES.items():
+        band = shuffled(partial(_dealt, measure, x, y, half), len(x), draws)
+        row = {"name": name, "modality": m, "value": measure(x, y, half), "low": math.nan, "high": math.nan}
+        found.append(row | dict(zip(("null_low", "null", "null_high"), band, strict=True)) | {"reason": None})
+    return found
+
+
+def _dealt(measure: Measure, x: Tensor, y: Tensor, half: Tensor, order: Tensor) -> float:
+    return measure(x, y[order], half)
+
+
+def _first(es: EmbeddingSet, m: str) -> np.ndarray:
+    return np.unique(es.rows(m).numpy())
+
+
+def side_by_side(data: Mapping[str, Report | Any], **settings: Any) -> pd.DataFrame:
+    """The values of several reports, sets or runs: a row a diagnostic and subject, the columns of each side by side.
+
+    `settings` go to `diagnose` for what is no report yet. Values that depend on the size of the gallery are compared
+    only where the galleries are equal.
+    """
+    from workbench.report.diagnose import diagnose
+
+    frames = []
+    for name, given in data.items():
+        report = given if isinstance(given, Report) else diagnose(given, **settings)
+        f = report.frame.set_index(["name", "modalities"])
+        frames.append(pd.concat({name: f[["value", "low", "high", "null_low", "null_high", "n_gallery"]]}, axis=1))
+    table = pd.concat(frames, axis=1)
+    galleries = table.xs("n_gallery", axis=1, level=1)
+    unequal = (galleries.nunique(axis=1) > 1).to_numpy()
+    if any(n in SIZED for n, _ in table.index[unequal]):
+        raise InputError(
+            "the sets have galleries of different sizes, so their retrieval cannot be compared: "
+            "take the same items of each (es.take), or compare them with workbench.compare, which does"
+        )
+    return table
+
+
+# values that another gallery would change
+SIZED = (
+    "recall_at_1",
+    "recall_at_5",
+    "recall_at_10",
+    "mixed_recall_at_1",
+    "median_rank",
+    "mrr",
+    "ndcg_at_10",
+    "volume_recall_at_1",
+)

@@ -1,0 +1,37 @@
+"""The doctor: rules that read a report, or a run's metrics, and say in plain sentences what is wrong and what is not.
+
+A rule is a generator of findings. A report that is healthy gets information only; a rule that could cry wolf says in
+its docstring what keeps it quiet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from workbench.report.doctor import report_rules, run_rules  # noqa: F401 - their rules register themselves
+from workbench.report.doctor.rules import RULES, RUN_RULES, measured, rule, run_rule
+from workbench.report.finding import SEVERITIES, Finding
+from workbench.report.report import Report
+
+__all__ = ["RULES", "RUN_RULES", "examine", "examine_run", "measured", "rule", "run_rule"]
+
+
+def examine(report: Report) -> list[Finding]:
+    """Every rule on a report, worst first."""
+    found = [finding for r in RULES for finding in r(report)]
+    known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
+    looked = {"uniformity", "recall_at_10"} <= known
+    if looked and not any(f.severity in ("fault", "warning") for f in found):
+        found.append(
+            Finding("healthy", "info", "No sign of collapse, of pairs at chance, or of tuples that agree only in part.")
+        )
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:
+    """Rules over a run's metrics, one dict an evaluation, in order of steps; `uninformed` is the loss of a guess."""
+    rows = [m for m in metrics if "probe_recall_at_1" in m]
+    if len(rows) < 2:
+        return []
+    return [finding for r in RUN_RULES for finding in r(rows, uninformed)]

@@ -1,0 +1,262 @@
+"""Rules over a report. Each says in its docstring what keeps it quiet where nothing is wrong."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from workbench.report.doctor.rules import rule
+from workbench.report.finding import Finding
+from workbench.report.report import Report
+
+COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
+COLLAPSED_RANK = 4.5  # directions: fewer than five
+SHIFTED_SHARE = 0.1  # of mutual neighbours at one distance in the table, below which it may be a series of variants
+SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
+HUBS = 3.0  # skewness: the healthy runs of the benchmark have up to 1.5
+LOST_KEYS = 0.25  # share of keys that nobody finds, above which hubs hurt
+DUPLICATES = 0.05  # share of rows that coincide with another item's
+SAME_LABEL = 0.5  # share of wrong neighbours with the right label
+MIXED_LOSS = 0.5  # share of recall that a mixed gallery takes, above which the gap decides
+
+
+def _rows(report: Report, name: str) -> list[dict[str, Any]]:
+    f = report.frame
+    return f[(f["name"] == name) & f["reason"].isna()].to_dict("records")
+
+
+def _evidence(row: dict[str, Any], threshold: float | None = None) -> dict[str, Any]:
+    def number(x: Any) -> float | None:
+        return float(x) if x is not None and math.isfinite(x) else None
+
+    return {
+        "diagnostic": row["name"],
+        "modalities": list(row["modalities"]),
+        "value": number(row["value"]),
+        "null_low": number(row["null_low"]),
+        "null_high": number(row["null_high"]),
+        "threshold": number(threshold),
+    }
+
+
+def at_chance(report: Report, a: str, b: str) -> bool:
+    """Neither recall at 10 nor the median rank clears its null, each by its interval: one alone may by luck."""
+    if not (report.has("recall_at_10") and report.has("median_rank")):
+        return False
+    hit, rank = report.row("recall_at_10", a, b), report.row("median_rank", a, b)
+    reach = [hit["low"] if math.isfinite(hit["low"]) else hit["value"]]
+    reach += [rank["high"] if math.isfinite(rank["high"]) else rank["value"]]
+    return bool(reach[0] <= hit["null_high"] and reach[1] >= rank["null_low"])
+
+
+@rule("no_pairing_signal")
+def no_pairing_signal(report: Report) -> Iterable[Finding]:
+    """Both directions of a pair at chance. Quiet where the gallery is too small for chance to mean anything."""
+    for row in _rows(report, "alignment"):
+        a, b = row["modalities"]
+        if report.about["items"] < 20 or not (at_chance(report, a, b) and at_chance(report, b, a)):
+            continue
+        hits = [report.row("recall_at_10", *d).to_dict() for d in ((a, b), (b, a))]
+        ranks = [report.row("median_rank", *d) for d in ((a, b), (b, a))]
+        away = all(r["value"] > r["null_high"] for r in ranks)
+        yield Finding(
+            "no_pairing_signal",
+            "fault",
+            f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} and {hits[1]['value']:.3f} "
+            f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}"
+            + (", and matches rank worse than strangers: they point away from each other." if away else "."),
+            [_evidence(h, h["null_high"]) for h in hits],
+            "use an objective that sees the sign of this pair (a volume does not)"
+            if away
+            else "check the pairing (is row i the same item in both?); then whether the objective contrasts this pair",
+        )
+
+
+@rule("collapse", "rank_collapse")
+def collapse(report: Report) -> Iterable[Finding]:
+    """A modality whose vectors coincide, or vary in fewer than five directions where random ones use many more."""
+    for row in _rows(report, "uniformity"):
+        if row["value"] > COLLAPSED_UNIFORMITY:
+            yield Finding(
+                "collapse",
+                "fault",
+                f"{row['modalities'][0]} has collapsed: uniformity {row['value']:.3f}, where 0 means that all vectors "
+                "coincide.",
+                [_evidence(row, COLLAPSED_UNIFORMITY)],
+                "raise the temperature or lower the learning rate; look for a constant input or a dead tower",
+            )
+    for row in _rows(report, "effective_rank"):
+        if row["value"] < COLLAPSED_RANK and row["null_low"] > 2 * COLLAPSED_RANK:
+            yield Finding(
+                "rank_collapse",
+                "fault",
+                f"{row['modalities'][0]} varies along {row['value']:.1f} directions where as many random vectors would "
+                f"use {row['null']:.0f}.",
+                [_evidence(row, COLLAPSED_RANK)],
+                "add a uniformity or variance term, or check that the inputs differ",
+            )
+
+
+@rule()
+def retrieval(report: Report) -> Iterable[Finding]:
+    """What retrieval amounts to, best direction and worst."""
+    rows = _rows(report, "recall_at_1")
+    if not rows:
+        return
+    best, worst = max(rows, key=lambda r: r["value"]), min(rows, key=lambda r: r["value"])
+    said = (
+        f"{best['modalities'][0]} finds its {best['modalities'][1]} for {best['value']:.0%} of items "
+        f"(gallery {best['n_gallery']:,}, chance {best['null']:.1%})"
+    )
+    if worst is not best:
+        said += (
+            f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
+        )
+    yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
+
+
+@rule("flat_tuples")
+def flat_tuples(report: Report) -> Iterable[Finding]:
+    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
+    for row in _rows(report, "volume_recall_at_1"):
+        if len(row["modalities"]) < 3 or not row["low"] > row["null_high"]:
+            continue
+        anchor, *others = row["modalities"]
+        yield Finding(
+            "volume_retrieval",
+            "info",
+            f"By volume, {anchor} finds its ({', '.join(others)}) for {row['value']:.0%} of items "
+            f"(gallery {row['n_gallery']:,}, chance {row['null']:.1%}).",
+            [_evidence(row)],
+        )
+        lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"]]
+        if lost:
+            said = ", ".join("→".join(r["modalities"]) for r in lost)
+            yield Finding(
+                "flat_tuples",
+                "warning",
+                f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as "
+                "soon as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
+                [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
+                "add a pairwise term over all pairs (recipe infonce) beside the volume, if pairs are to be retrieved",
+            )
+
+
+@rule("shifted_pairs")
+def shifted_pairs(report: Report) -> Iterable[Finding]:
+    """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
+    them do so than any offset could gather by luck."""
+    from scipy.stats import binom
+
+    items = report.about["items"]
+    done = set()
+    for name, subject in report.arrays:
+        if name != "taken_by" or subject[::-1] in done or (name, subject[::-1]) not in report.arrays:
+            continue
+        a, b = subject
+        done.add((a, b))
+        there, back = report.arrays[name, (a, b)], report.arrays[name, (b, a)]
+        to = dict(zip(back["item"].tolist(), back["nearest"].tolist(), strict=True))
+        pairs = [
+            (i, j) for i, j in zip(there["item"].tolist(), there["nearest"].tolist(), strict=True) if to.get(j) == i
+        ]
+        counts = Counter((j - i) % items for i, j in pairs if i != j)
+        if not counts:
+            continue
+        offset, count = counts.most_common(1)[0]
+        chance = items * float(binom.sf(count - 1, len(pairs), 1 / items))
+        own = sum(i == j for i, j in pairs)
+        if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
+            continue
+        offset = offset if offset <= items / 2 else offset - items
+        yield Finding(
+            "shifted_pairs",
+            "fault",
+            f"{a} and {b} are paired with an offset: {count:,} of {len(pairs):,} mutual neighbours stand {offset:+d} "
+            "items apart.",
+            [{"diagnostic": "taken_by", "modalities": [a, b], "value": count / len(pairs), "threshold": SHIFTED_SHARE}],
+            f"move {b} by {-offset:+d} rows, and look for what dropped or doubled a row",
+        )
+
+
+@rule("hubs")
+def hubs(report: Report) -> Iterable[Finding]:
+    """A few keys that turn up for everyone, and so many that nobody finds. Quiet at the skewness of trained spaces."""
+    for row in _rows(report, "hubness"):
+        a, b = row["modalities"]
+        if not report.has("antihub_share"):
+            continue
+        lost = report.row("antihub_share", a, b)
+        if row["value"] > max(HUBS, row["null_high"]) and lost["value"] > max(LOST_KEYS, lost["null_high"]):
+            yield Finding(
+                "hubs",
+                "warning",
+                f"A few {b} keys are near every {a} query (skewness {row['value']:.1f}), and {lost['value']:.0%} of "
+                "the keys are found by none.",
+                [_evidence(row, HUBS), _evidence(lost.to_dict(), LOST_KEYS)],
+                "look at the hubs (curve taken_by); centring the modality, or a softmax over both directions when "
+                "ranking, takes most of them away",
+            )
+
+
+@rule("duplicates")
+def duplicates(report: Report) -> Iterable[Finding]:
+    """Rows of different items that coincide. Quiet below one in twenty."""
+    for row in _rows(report, "duplicate_rate"):
+        m = row["modalities"][0]
+        spread = report.row("uniformity", m)["value"] if report.has("uniformity") else -math.inf
+        if row["low"] > DUPLICATES and not spread > COLLAPSED_UNIFORMITY:
+            yield Finding(
+                "duplicates",
+                "warning",
+                f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
+                "apart, and in a batch they are false negatives.",
+                [_evidence(row, DUPLICATES)],
+                "merge these items, or give them one family and mask them as negatives",
+            )
+
+
+@rule()
+def false_negatives(report: Report) -> Iterable[Finding]:
+    """Wrong neighbours that bear the right label: information, for a label is seldom all that is asked for."""
+    for row in _rows(report, "false_negative_rate"):
+        if row["low"] > max(SAME_LABEL, 2 * row["null_high"]):
+            yield Finding(
+                "false_negatives",
+                "info",
+                f"Of the wrong {row['modalities'][1]} keys near a {row['modalities'][0]} query {row['value']:.0%} bear "
+                f"its label (by chance {row['null']:.0%}): recall counts them as errors, the loss pushes them away.",
+                [_evidence(row, SAME_LABEL)],
+                "count any key of the label as found, or soften the targets among equals",
+            )
+
+
+@rule()
+def gap(report: Report) -> Iterable[Finding]:
+    """Whether there is a gap, and whether it matters where it can: in a gallery that holds both modalities."""
+    for row in _rows(report, "modality_gap"):
+        a, b = row["modalities"]
+        if not math.isfinite(row["null_high"]):
+            continue
+        if not row["value"] > row["null_high"]:
+            said = f"No gap between {a} and {b}: {row['value']:.2f}, as without one up to {row['null_high']:.2f}."
+            yield Finding("gap", "info", said, [_evidence(row, row["null_high"])])
+            continue
+        said = f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). "
+        evidence = [_evidence(row, row["null_high"])]
+        if report.has("mixed_recall_at_1") and not at_chance(report, a, b):
+            plain, mixed = report.row("recall_at_1", a, b), report.row("mixed_recall_at_1", a, b)
+            evidence += [_evidence(plain.to_dict()), _evidence(mixed.to_dict())]
+            matters = mixed["value"] < MIXED_LOSS * plain["value"]
+            said += (
+                f"It decides where both share one index: {a} → {b} recall falls from {plain['value']:.2f} to "
+                f"{mixed['value']:.2f}. Within {b} alone it orders next to nothing."
+                if matters
+                else f"It does not matter for retrieval: {a} → {b} recall is {plain['value']:.2f}, and "
+                f"{mixed['value']:.2f} where both share one index."
+            )
+        else:
+            said += "A gap alone is no fault: read it with retrieval."
+        yield Finding("gap", "info", said, evidence)

@@ -1,0 +1,233 @@
+"""Report: the tidy results of a diagnosis, with provenance; saved, loaded, printed, compared, drawn."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from workbench.disk import read_safetensors, replace_folder, write_text
+from workbench.errors import InputError, unknown
+from workbench.report.finding import Finding
+from workbench.sets.embeddings import EmbeddingSet
+
+FORMAT, VERSION = "workbench.report", 1
+COLUMNS = [
+    "name",
+    "modalities",
+    "value",
+    "low",
+    "high",
+    "interval_kind",
+    "null_low",
+    "null",
+    "null_high",
+    "null_kind",
+    "better",
+    "n_query",
+    "n_gallery",
+    "exact",
+    "params",
+    "unit",
+    "bound",
+    "reason",
+]
+
+# the numbers that matter, wherever only a few are shown
+HEADLINES = (
+    "recall_at_1",
+    "volume_recall_at_1",
+    "modality_gap",
+    "alignment",
+    "gramian_volume",
+    "uniformity",
+    "effective_rank",
+)
+
+
+class Report:
+    """What one diagnosis found.
+
+    `frame`: a row a value, with the columns of the JSON; `items`: a line an item, a column a per-item diagnostic;
+    `arrays`: curves by (name, modalities); `about`: what was run; `findings`: the doctor's sentences, worst first.
+
+    >>> import workbench as wb
+    >>> report = wb.diagnose(wb.testing.planted(gap=0.5), only=["modality_gap"])
+    >>> round(report.value("modality_gap", "image", "text"), 6)
+    0.5
+    """
+
+    def __init__(
+        self,
+        frame: pd.DataFrame,
+        items: pd.DataFrame,
+        arrays: Mapping[tuple[str, tuple[str, ...]], Mapping[str, np.ndarray]],
+        about: Mapping[str, Any],
+        findings: Sequence[Finding] = (),
+    ) -> None:
+        self.frame = frame.reindex(columns=COLUMNS)
+        for column in ("reason", "better"):  # absent is None, not the NaN that pandas makes of it
+            known = [None if pd.isna(x) else x for x in self.frame[column]]
+            self.frame[column] = pd.Series(known, index=self.frame.index, dtype=object)
+        self.items, self.arrays, self.about = items, dict(arrays), dict(about)
+        self.findings = list(findings)  # of `diagnose`, which asks the doctor
+
+    def __repr__(self) -> str:
+        known = int(self.frame["reason"].isna().sum())
+        return f"Report({self.about['items']} items, {known} values of {len(self.frame)}, {self.about['fingerprint']})"
+
+    def _repr_html_(self) -> str:
+        from workbench.views.page import report_body
+
+        return report_body(self)
+
+    def row(self, name: str, *modalities: str) -> pd.Series:
+        """The row of one diagnostic on these modalities; a pair may be named in either order."""
+        same = self.frame[self.frame["name"] == name]
+        for wanted in (modalities, modalities[::-1]):
+            hit = same[[tuple(m) == wanted for m in same["modalities"]]]
+            if len(hit):
+                return hit.iloc[0]
+        if not len(same):
+            raise unknown("diagnostic of this report", name, self.frame["name"].unique())
+        have = ", ".join(f"{name}({' '.join(m)})" for m in same["modalities"]) or f"no {name}"
+        raise InputError(f"the report has no {name} of {', '.join(modalities) or 'nothing'}; it has {have}")
+
+    def value(self, name: str, *modalities: str) -> float:
+        """One number, NaN where it does not apply."""
+        return float(self.row(name, *modalities)["value"])
+
+    def has(self, name: str) -> bool:
+        return bool((self.frame["name"] == name).any())
+
+    # -- out and in ------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as plain data: `items`, `fingerprint`, `results`, `findings`, and what was run."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "items": self.about["items"],
+            "fingerprint": self.about["fingerprint"],
+            "results": [_plain(r) for r in self.frame.to_dict("records")],
+            "findings": [f.to_dict() for f in self.findings],
+            "about": self.about,
+        }
+
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    def to_html(self, path: str | os.PathLike[str] | None = None) -> str:
+        """One self-contained page: opens from a file, without a network."""
+        from workbench.views.page import report_page
+
+        text = report_page(self)
+        if path is not None:
+            write_text(Path(path), text)
+        return text
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the report as a folder: report.json, items.parquet, arrays.safetensors."""
+        from safetensors.numpy import save_file
+
+        path = Path(path).absolute()
+        if path.exists() and not (path / "report.json").exists():
+            raise InputError(f"{path}: exists and is no report; choose another name, nothing was written")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
+        try:
+            (staging / "report.json").write_text(self.to_json())
+            self.items.to_parquet(staging / "items.parquet", index=False)
+            flat = {
+                json.dumps([name, *subject, field]): np.ascontiguousarray(x)
+                for (name, subject), fields in self.arrays.items()
+                for field, x in fields.items()
+            }
+            save_file(flat, staging / "arrays.safetensors")
+            staging.chmod(0o755)
+            replace_folder(staging, path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Report:
+        path = Path(path)
+        try:
+            data = json.loads((path / "report.json").read_text())
+            if data["format"] != FORMAT or data["version"] > VERSION:
+                raise KeyError("format")
+            rows = [_rich(r) for r in data["results"]]
+            findings = [Finding(**f) for f in data["findings"]]
+            items = pd.read_parquet(path / "items.parquet")
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise InputError(f"{path}: not a saved report ({type(e).__name__}); diagnose the set again") from None
+        arrays: dict[tuple[str, tuple[str, ...]], dict[str, np.ndarray]] = {}
+        for key, x in read_safetensors(path / "arrays.safetensors").items():
+            name, *subject, field = json.loads(key)
+            arrays.setdefault((name, tuple(subject)), {})[field] = x.numpy()
+        return cls(pd.DataFrame(rows), items, arrays, data["about"], findings)
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for k, x in row.items():
+        if isinstance(x, tuple):
+            out[k] = [_finite(v) for v in x]
+        elif isinstance(x, float | np.floating):
+            out[k] = _finite(float(x))
+        else:
+            out[k] = x.item() if isinstance(x, np.generic) else x
+    return out
+
+
+def _finite(x: Any) -> Any:
+    """JSON knows no infinity: an open bound is null."""
+    return x if not isinstance(x, float) or math.isfinite(x) else None
+
+
+def _rich(row: Mapping[str, Any]) -> dict[str, Any]:
+    out = dict(row)
+    out["modalities"] = tuple(row["modalities"])
+    if row["bound"] is not None:
+        low, high = row["bound"]
+        out["bound"] = (-math.inf if low is None else low, math.inf if high is None else high)
+    for k in ("value", "low", "high", "null_low", "null", "null_high"):
+        out[k] = math.nan if row[k] is None else row[k]
+    return out
+
+
+def provenance(es: EmbeddingSet, **settings: Any) -> dict[str, Any]:
+    """What was read, with what, where and when."""
+    from workbench.version import __version__
+
+    splits = es.items["split"].value_counts().to_dict() if "split" in es.items else {}
+    return {
+        "source": es.source,
+        "items": len(es),
+        "fingerprint": es.fingerprint,
+        "modalities": {
+            m: {"rows": len(es[m]), "dimensions": es[m].shape[-1], "dtype": str(es[m].dtype)[6:]} for m in es.modalities
+        },
+        "pairing": "row order" if all(es.aligned(m) for m in es.modalities) else "row table",
+        "families": len(np.unique(es.families)),
+        "split": {str(k): int(v) for k, v in splits.items()},
+        "versions": {"workbench": __version__, "torch": torch.__version__, "python": platform.python_version()},
+        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        **settings,
+    }

@@ -1,0 +1,140 @@
+"""A chunk of a sweep: a span of items with the rows that belong to them, as row statistics see it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from workbench.geometry import segment_sum
+from workbench.scan.view import SetView
+
+
+class Tuples(NamedTuple):
+    """Every combination of rows of the same item, one row from each modality: positions inside the chunk."""
+
+    item: Tensor  # (n,)
+    rows: tuple[Tensor, ...]  # M × (n,)
+
+
+@dataclass
+class Chunk:
+    view: SetView
+    start: int
+    stop: int
+    _vectors: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
+
+    @property
+    def items(self) -> Tensor:
+        return torch.arange(self.start, self.stop)
+
+    def _span(self, m: str) -> slice:
+        return self.view.es.span(m, self.start, self.stop)
+
+    def _owner(self, m: str) -> Tensor:
+        return self.view.es.rows(m)[self._span(m)].contiguous()
+
+    def vectors(self, m: str, raw: bool = False) -> Tensor:
+        """Rows in float64, of length one or as stored, made once a chunk."""
+        if (m, raw) not in self._vectors:
+            es, at = self.view.es, self._span(m)
+            self._vectors[m, raw] = es[m][at].double() if raw else es.unit(m, at)
+        return self._vectors[m, raw]
+
+    def unit(self, m: str) -> Tensor:
+        return self.vectors(m)
+
+    def row_index(self, m: str) -> Tensor:
+        s = self._span(m)
+        return torch.arange(s.start, s.stop)
+
+    def tuples(self, modalities: tuple[str, ...]) -> Tuples:
+        es = self.view.es
+        if all(es.aligned(m) for m in modalities):
+            i = torch.arange(self.stop - self.start)
+            return Tuples(i + self.start, (i,) * len(modalities))
+        item = self.items
+        rows: tuple[Tensor, ...] = ()
+        for m in modalities:
+            at, match = joined(item, self._owner(m))
+            rows = (*(r[at] for r in rows), match)
+            item = item[at]
+        return Tuples(item, rows)
+
+    def stacked(self, modalities: tuple[str, ...]) -> tuple[Tensor, Tensor]:
+        """Items and unit vectors of all tuples: (n,), (n, M, d)."""
+        t = self.tuples(modalities)
+        return t.item, torch.stack([self.unit(m)[i] for m, i in zip(modalities, t.rows, strict=True)], 1)
+
+    def item_sums(self, modalities: tuple[str, ...], raw: bool = False) -> tuple[Tensor, Tensor]:
+        """Rows summed by item (N, M, d), and how many there were (N, M)."""
+        n = self.stop - self.start
+        owners = [self._owner(m) - self.start for m in modalities]
+        sums = [segment_sum(self.vectors(m, raw), o, n) for m, o in zip(modalities, owners, strict=True)]
+        return torch.stack(sums, 1), torch.stack([torch.bincount(o, minlength=n).double() for o in owners], 1)
+
+    def item_squares(self, modalities: tuple[str, ...], raw: bool = False) -> Tensor:
+        """Squared lengths summed by item: (N, M)."""
+        n = self.stop - self.start
+        squares = [
+            segment_sum(self.vectors(m, raw).square().sum(1), self._owner(m) - self.start, n) for m in modalities
+        ]
+        return torch.stack(squares, 1)
+
+    def family_sums(self, modalities: tuple[str, ...], raw: bool = False) -> Tensor:
+        """As `item_sums`, but over all items of the item's family, wherever they stand in the set: (N, M, d)."""
+        if self.view.families_are_items:
+            return self.item_sums(modalities, raw)[0]
+        es, family = self.view.es, torch.as_tensor(self.view.family[self.start : self.stop])
+        sums = []
+        for m in modalities:
+            at, other = joined(family, *self.view.by_family(m))
+            x = es[m][other].double() if raw else es.unit(m, other)
+            sums.append(segment_sum(x, at, len(family)))
+        return torch.stack(sums, 1)
+
+    def kin(self, query: str, key: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Pairs of a query row here and a key row of its family anywhere, without the row itself.
+
+        The position of the query row in the chunk, whether the key row belongs to its very item, and their unit rows.
+        """
+        es = self.view.es
+        owner = self._owner(query)
+        at, other = joined(torch.as_tensor(self.view.family)[owner], *self.view.by_family(key))
+        if query == key:
+            apart = self.row_index(query)[at] != other
+            at, other = at[apart], other[apart]
+        return at, owner[at] == es.rows(key)[other], self.unit(query)[at], es.unit(key, other)
+
+    def labelled_rows(self, m: str, by: str) -> tuple[Tensor, Tensor]:
+        """Positions in the set of the rows that carry a label, and their items."""
+        owner = self._owner(m)
+        has = self.view.label_of(by, owner) >= 0
+        return self.row_index(m)[has], owner[has]
+
+    def labelled(self, m: str, by: str, raw: bool) -> tuple[Tensor, Tensor]:
+        """Rows that carry a label, and their class."""
+        label = self.view.label_of(by, self._owner(m))
+        return self.vectors(m, raw)[label >= 0], label[label >= 0]
+
+    def halves(self, m: str, by: str) -> tuple[Tensor, Tensor, Tensor]:
+        """Unit rows (those with a label, if asked), their class, and the half that their family fell into."""
+        owner = self._owner(m)
+        label = self.view.label_of(by, owner) if by else torch.zeros(len(owner), dtype=torch.long)
+        has = label >= 0
+        return self.unit(m)[has], label[has], self.view.half[owner][has]
+
+
+def joined(left: Tensor, right: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """All pairs of equal values: positions in `left`, in its order, and in the ascending `right`.
+
+    `position` translates the places in `right`.
+    """
+    first = torch.searchsorted(right, left)
+    count = torch.searchsorted(right, left, right=True) - first
+    at = torch.arange(len(left)).repeat_interleave(count)
+    offset = torch.arange(len(at)) - (count.cumsum(0) - count)[at]
+    other = first[at] + offset
+    return at, other if position is None else position[other]

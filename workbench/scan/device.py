@@ -1,0 +1,27 @@
+"""Where a scan computes, and what is fast there."""
+
+from __future__ import annotations
+
+import torch
+
+from workbench.errors import InputError
+
+
+def resolve_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        found = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device {device!r} is not known; give cpu, cuda, or auto") from None
+    if found.type == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device {device!r}: no CUDA device here; give cpu, or auto")
+    return found
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether bfloat16 products are faster here than float32's."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    known = torch.cpu.get_capabilities()
+    return bool(known.get("avx512_bf16") or known.get("amx_bf16") or known.get("bf16"))

@@ -1,0 +1,69 @@
+"""The statistics: what is summed over rows or over pairs of rows, and how two sums become one.
+
+Nothing but a statistic knows about chunks and tiles. Letters: N items, n rows, d dimensions, Q queries, K keys,
+C classes, M modalities.
+"""
+
+from workbench.scan.contracts import (
+    BINS,
+    TIE,
+    VOLUME_TIE,
+    Earlier,
+    PairStatistic,
+    Prepared,
+    RowStatistic,
+    State,
+    Statistic,
+)
+from workbench.scan.statistics.classes import ClassMoments, ClassSpread, Diameter, Labels, Silhouette, centroids
+from workbench.scan.statistics.crossfit import FoldMoments, Probed, Separated
+from workbench.scan.statistics.pairs import Histogram, Kernel, Neighbours, Ranks, Shifted, VolumeRanks
+from workbench.scan.statistics.rows import (
+    CentroidGram,
+    Differences,
+    Kin,
+    Matched,
+    Moments,
+    OwnVolume,
+    PerTuple,
+    Positive,
+    Sample,
+    sample_hash,
+)
+
+__all__ = [
+    "BINS",
+    "TIE",
+    "VOLUME_TIE",
+    "CentroidGram",
+    "ClassMoments",
+    "ClassSpread",
+    "Diameter",
+    "Differences",
+    "Earlier",
+    "FoldMoments",
+    "Histogram",
+    "Kernel",
+    "Kin",
+    "Labels",
+    "Matched",
+    "Moments",
+    "Neighbours",
+    "OwnVolume",
+    "PairStatistic",
+    "PerTuple",
+    "Positive",
+    "Prepared",
+    "Probed",
+    "Ranks",
+    "RowStatistic",
+    "Sample",
+    "Separated",
+    "Shifted",
+    "Silhouette",
+    "State",
+    "Statistic",
+    "VolumeRanks",
+    "centroids",
+    "sample_hash",
+]

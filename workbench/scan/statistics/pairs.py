@@ -1,0 +1,351 @@
+"""Statistics over pairs of rows: potentials, histograms, ranks, neighbours, volumes, and shifted retrieval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from workbench.geometry import volume
+from workbench.scan.contracts import BINS, TIE, VOLUME_TIE, Earlier, PairStatistic, Prepared, State, Statistic
+from workbench.scan.statistics.rows import Moments, OwnVolume, Positive
+from workbench.scan.tile import Tile, above, rounded
+from workbench.scan.view import SetView
+
+SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
+PAIRS = 1 << 11  # tuples whose float64 rows are held together
+DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
+DEARER = 512  # one float64 pair costs as much as so many coarse ones
+FAR = -4.0  # below any cosine, and below the −3 of a row's own item
+BLOCK = 2_048  # keys that the few rows in doubt meet at once
+NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
+
+
+@dataclass(frozen=True)
+class Kernel(PairStatistic):
+    """Per query row: the sum of Gaussian potentials exp(−t‖x−y‖²) over all key rows but the row itself."""
+
+    query: str
+    key: str
+    t: float = 2.0
+    per_row: ClassVar = {"sum": "sum"}
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        e = tile.potential(self.t)
+        # a row of at most TILE positive numbers: float32 sums them to 1e-6 of their total, float64 adds the tiles
+        return {"row": tile.q.index, "sum": e.sum(1).double().cpu()}
+
+
+@dataclass(frozen=True)
+class Histogram(PairStatistic):
+    """Cosines of query rows with key rows of other items, counted in bins from −1 to 1."""
+
+    query: str
+    key: str
+    totals: ClassVar = {"count": "sum"}
+    sampled: ClassVar = True
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        s = tile.scores.clamp(-1, 1)
+        if tile.overlaps:
+            s = s[~tile.same_item]
+        return {"count": torch.histc(s, BINS, -1, 1).double().cpu()}
+
+
+@dataclass(frozen=True)
+class Ranks(PairStatistic):
+    """Per query row and match: how many key rows of other items score above it, and how many tie with it.
+
+    `above`, `tied` (n, P) in the order of `Positive`: the best match first. The match is one of the keys unless `match`
+    names another modality, whose rows it then comes from: what a mixed gallery adds.
+    """
+
+    query: str
+    key: str
+    match: str = ""
+    per_row: ClassVar = {"above": "sum", "tied": "sum"}
+    screens: ClassVar = True
+
+    @property
+    def after(self) -> tuple[Statistic, ...]:
+        return (Positive(self.query, self.match or self.key),)
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        positive = earlier[self.after[0]]
+        at = torch.searchsorted(positive["row"], tile.q.index).clamp_max(len(positive["row"]) - 1)
+        has = positive["row"][at] == tile.q.index
+        # a query without a match has no rank: its threshold is out of reach, and its row is dropped at the end
+        best = torch.where(has[:, None], positive["score"][at], 2.0)
+        found = [self._count(tile, best[:, p]) for p in range(best.shape[1])]
+        more, tied = (torch.stack(x, 1) for x in zip(*found, strict=True))
+        return {"row": tile.q.index[has], "above": more[has], "tied": tied[has]}
+
+    def _count(self, tile: Tile, best: Tensor) -> tuple[Tensor, Tensor]:
+        scores, band = tile.screened()
+        scores = tile.strangers(scores)
+        near, sure = self._near(scores, best, band)
+        if tile.screen and float(near.sum()) * DEARER > scores.numel():
+            tile.screening.missed()
+            scores, band = tile.strangers(tile.scores), tile.q.rounding
+            near, sure = self._near(scores, best, band)
+        more, tied = sure.double().cpu(), torch.zeros(len(best), dtype=torch.float64)
+        rows = near.nonzero()[:, 0]
+        if len(rows) == 0:
+            return more, tied
+        if float(near.sum()) * DENSE > scores.numel():
+            rows = rows.cpu()
+            gap = tile.strangers(tile.exact)[rows.to(scores.device)] - best[rows, None].to(scores.device)
+            more[rows] = (gap > TIE).sum(1).double().cpu()
+            tied[rows] = (gap.abs() <= TIE).sum(1).double().cpu()
+            return more, tied
+        low, high = _band(best, band, scores)
+        part = scores[rows]
+        i, j = ((part > low[rows, None]) & ~(part > high[rows, None])).nonzero(as_tuple=True)
+        i = rows[i].cpu()
+        gap = tile.q.dot(tile.k, i, j) - best[i]
+        more.index_add_(0, i, (gap > TIE).double())
+        tied.index_add_(0, i, (gap.abs() <= TIE).double())
+        return more, tied
+
+    @staticmethod
+    def _near(scores: Tensor, best: Tensor, band: Tensor | float) -> tuple[Tensor, Tensor]:
+        low, high = _band(best, band, scores)
+        sure = above(scores, high)
+        return above(scores, low) - sure, sure
+
+
+def _band(best: Tensor, band: Tensor | float, scores: Tensor) -> tuple[Tensor, Tensor]:
+    """Thresholds in the type of the scores: above the upper a pair surely wins, not above the lower it surely loses.
+
+    Rounding is monotone, so what the product's own rounding does cannot carry a score across a threshold rounded away
+    from it.
+    """
+    low = rounded((best - band - TIE).to(scores.device), scores.dtype, up=False)
+    low = torch.nextafter(low, torch.full_like(low, -torch.inf))
+    return low, rounded((best + band + TIE).to(scores.device), scores.dtype, up=True)
+
+
+@dataclass(frozen=True)
+class Neighbours(PairStatistic):
+    """Per query row: its k nearest key rows, and their cosines; within a modality, rows of other items only.
+
+    `index` (n, k) positions of key rows, `score` (n, k), `item` (n,) and `key_item` (n, k). Membership and order are
+    those of float64, ties by position, and `tied` (n,) says where these decided; within a modality so are the two
+    best scores. Fewer keys than k: −1.
+    """
+
+    query: str
+    key: str
+    k: int = 10
+    per_row: ClassVar = {"score": "max"}
+
+    @property
+    def width(self) -> int:
+        return self.k + SLACK
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        s = tile.strangers(tile.scores) if self.query == self.key else tile.scores
+        if tile.front is not None:
+            s = s.contiguous()
+        score, at = torch.topk(s, min(self.width, s.shape[1]), dim=1)
+        score, at = score.cpu(), at.cpu()
+        index = tile.k.index[at].masked_fill(score < -2.5, NONE)
+        return {"row": tile.q.index, "score": score, "index": index}
+
+    def merge(self, a: State, b: State) -> State:
+        if not torch.equal(a["row"], b["row"]):
+            row = torch.unique(torch.cat([a["row"], b["row"]]))
+            a, b = self._on(row, a), self._on(row, b)
+        return self._best(a["row"], *(torch.cat([a[f], b[f]], 1) for f in ("score", "index")))
+
+    def beside(self, states: list[State]) -> State:
+        row = torch.cat([s["row"] for s in states])
+        width = max(s["score"].shape[1] for s in states)
+        wide = [self._on(s["row"], s, width) for s in states]
+        return {"row": row} | {f: torch.cat([s[f] for s in wide]) for f in ("score", "index")}
+
+    def _on(self, row: Tensor, s: State, width: int = 0) -> State:
+        """The state on more rows, or with more places, than it has."""
+        at, have = torch.searchsorted(row, s["row"]), s["score"].shape[1]
+        score = torch.full((len(row), max(width, have)), FAR)
+        index = torch.full(score.shape, NONE)
+        score[at, :have], index[at, :have] = s["score"], s["index"]
+        return {"row": row, "score": score, "index": index}
+
+    def _best(self, row: Tensor, score: Tensor, index: Tensor) -> State:
+        score, at = torch.topk(score, min(self.width, score.shape[1]), dim=1)
+        return {"row": row, "score": score, "index": index.gather(1, at)}
+
+    def finish(self, state: State, view: SetView) -> State:
+        """Settle in float64 what float32 leaves open."""
+        es, row, index = view.es, state["row"], state["index"]
+        score = state["score"].double()
+        known = index != NONE
+        score[~known] = FAR
+        band = 2 * (es[self.query].shape[-1] + 4) * 2.0**-24
+        close = (score[:, :-1] - score[:, 1:] <= band) & known[:, 1:]
+        redo = torch.nn.functional.pad(close, (1, 0)) | torch.nn.functional.pad(close, (0, 1))
+        if self.query == self.key:
+            redo[:, :2] = True  # distances are made of these
+        i, j = (redo & known).nonzero(as_tuple=True)
+        score[i, j] = view.cosines(self.query, row[i], self.key, index[i, j])
+        score, index = _ordered(score, index)
+        # whoever was left out scores at most the last kept, give or take the band
+        full = (known.all(1)) & (len(es[self.key]) > index.shape[1])
+        edge = score[:, min(self.k, score.shape[1]) - 1]
+        doubt = (full & (edge <= state["score"][:, -1].double() + band)).nonzero()[:, 0]
+        for part in doubt.split(256) if len(doubt) else ():
+            score[part], index[part] = self._again(view, row[part], score.shape[1])
+        tied = torch.zeros(len(row), dtype=torch.bool)
+        if score.shape[1] > self.k:
+            tied = (index[:, self.k] != NONE) & (score[:, self.k - 1] - score[:, self.k] <= TIE)
+        score, index = score[:, : self.k], index[:, : self.k]
+        index = index.masked_fill((index == NONE) | (score <= -2.5), -1)
+        key_item = torch.where(index < 0, -1, es.rows(self.key)[index.clamp_min(0)])
+        return {
+            "row": row,
+            "score": score,
+            "index": index,
+            "item": es.rows(self.query)[row],
+            "key_item": key_item,
+            "tied": tied,
+            "keys": torch.tensor(len(es[self.key])),
+        }
+
+    def _again(self, view: SetView, row: Tensor, width: int) -> tuple[Tensor, Tensor]:
+        """The nearest keys of a few rows, all in float64: ties by position, wherever they fall."""
+        es, score, index = view.es, torch.zeros(len(row), 0, dtype=torch.float64), torch.zeros(len(row), 0).long()
+        x, own = es.unit(self.query, row), es.rows(self.query)[row]
+        for start in range(0, len(es[self.key]), BLOCK):
+            at = slice(start, start + BLOCK)
+            exact = x @ es.unit(self.key, at).T
+            if self.query == self.key:
+                exact.masked_fill_(own[:, None] == es.rows(self.key)[at][None], FAR)
+            keys = torch.arange(start, start + exact.shape[1]).expand_as(exact)
+            # all that tie with the last place must stay until the positions are compared
+            last = torch.topk(exact, min(width, exact.shape[1]), dim=1).values[:, -1:]
+            most = int((exact >= last - TIE).sum(1).max())
+            top, place = torch.topk(exact, most, dim=1)
+            score, index = torch.cat([score, top], 1), torch.cat([index, keys.gather(1, place)], 1)
+            score, index = (x[:, :width] for x in _ordered(score, index))
+        return score, index
+
+
+def _grid(score: Tensor) -> Tensor:
+    """Scores that rounding alone tells apart become equal."""
+    return (score / TIE).round() * TIE
+
+
+def _ordered(score: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """Descending by score, ties ascending by index."""
+    by_index = torch.argsort(index, dim=1, stable=True)
+    score, index = score.gather(1, by_index), index.gather(1, by_index)
+    at = torch.argsort(_grid(score), dim=1, descending=True, stable=True)
+    return score.gather(1, at), index.gather(1, at)
+
+
+@dataclass(frozen=True)
+class VolumeRanks(PairStatistic):
+    """Per item: how many tuples of the other modalities span a smaller volume with its anchor than its own does.
+
+    The key of a block is the first of `others`, whose rows stand for the whole tuple of their item. With an orthonormal
+    basis of tuple j, vol² = (1 − Σ⟨b_jm, a⟩²) det G_j: float32 products, float64 for what they cannot tell apart.
+    """
+
+    query: str
+    key: str
+    others: tuple[str, ...]
+    per_row: ClassVar = {"above": "sum", "tied": "sum"}
+
+    @property
+    def after(self) -> tuple[Statistic, ...]:
+        return (OwnVolume(self.query, self.others),)
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        own, q, k = earlier[self.after[0]], tile.q, tile.k
+        mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
+        theirs, more, det = k.frame(self.others, own["item"])
+        best = own["volume"][torch.searchsorted(own["row"], q.index[mine])]
+        whole = len(mine) == len(q) and len(theirs) == len(k)
+        scores = tile.scores if whole else tile.scores[mine.to(q.x.device)][:, theirs.to(q.x.device)]
+        inside = scores.square()
+        for basis in more:
+            inside += (q.x[mine.to(q.x.device)] @ basis.T).square_()
+        squared = inside.neg_().add_(1).mul_(det)
+        if tile.overlaps:
+            same = q.item[mine][:, None] == k.item[theirs][None]
+            squared.masked_fill_(same.to(squared.device), 9.0)
+        # a product is off by its rounding, its square by twice that, and each further direction adds one
+        band = 3 * len(self.others) * (q.rounding + 2.0**-23)
+        low = ((best - VOLUME_TIE).clamp_min(0).square() - band).float().to(squared.device)
+        high = ((best + VOLUME_TIE).square() + band).float().to(squared.device)
+        larger, open_ = above(squared, high), above(squared, low)
+        smaller = (squared.shape[1] - open_).double().cpu()
+        tied = torch.zeros_like(smaller)
+        near = open_ - larger
+        rows = near.nonzero()[:, 0]
+        if len(rows):
+            part = squared[rows]
+            i, j = ((part > low[rows, None]) & ~(part > high[rows, None])).nonzero(as_tuple=True)
+            i, j = rows[i].cpu(), j.cpu()
+            gap = self._exact(tile, mine[i], theirs[j]) - best[i]
+            smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
+            tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
+        return {"row": q.index[mine], "above": smaller[:, None], "tied": tied[:, None]}
+
+    def _exact(self, tile: Tile, i: Tensor, j: Tensor) -> Tensor:
+        """Float64 volumes of chosen anchors with chosen tuples, (n,)."""
+        es, out = tile.q.view.es, []
+        for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True):
+            item = tile.k.item[b]
+            others = [es.unit(m, torch.searchsorted(es.rows(m), item)) for m in self.others]
+            out.append(volume(torch.stack([*others, es.unit(self.query, tile.q.index[a])], 1)))
+        return torch.cat(out)
+
+
+@dataclass(frozen=True)
+class Shifted(PairStatistic):
+    """Per sampled query: what retrieval and loss become as both modalities move along the gap by δ (Liang et al.).
+
+    Queries become unit(a − ½δu), keys unit(b + ½δu), with u the direction of mean(a) − mean(b). Per δ, `above` (n, Δ)
+    counts the keys of other items above the match, `others` sums their exp((cos − 1)/temperature), `own` (n, Δ) is
+    the cosine of the match.
+    """
+
+    query: str
+    key: str
+    deltas: tuple[float, ...]
+    temperature: float = 0.01
+    per_row: ClassVar = {"above": "sum", "others": "sum", "own": "max"}
+    sampled: ClassVar = True
+
+    @property
+    def after(self) -> tuple[Statistic, ...]:
+        return Moments((self.query,)), Moments((self.key,)), Positive(self.query, self.key)
+
+    def prepare(self, view: SetView, earlier: Earlier) -> State:
+        gap = earlier[self.after[0]]["mean"] - earlier[self.after[1]]["mean"]
+        length = gap.norm()
+        return {"u": gap / length if float(length) > 0 else gap}
+
+    def look(self, tile: Tile, earlier: Earlier) -> State:
+        u, q, k = earlier[Prepared(self)]["u"].to(tile.q.x.device), tile.q, tile.k
+        has = torch.isin(q.index, earlier[self.after[2]]["row"]).nonzero()[:, 0]
+        x, match = q.exact[has.to(u.device)], q.of(self.key, has)
+        cos, au, bu, mu = tile.scores[has.to(u.device)], x @ u, k.exact @ u, match @ u
+        ab = (x * match).sum(1)
+        same = (q.item[has][:, None] == k.item[None]).to(u.device) if tile.overlaps else None
+        found: dict[str, list[Tensor]] = {"above": [], "others": [], "own": []}
+        for h in (d / 2 for d in self.deltas):
+            a, b, m = ((1 + s * 2 * h * y + h * h).sqrt() for s, y in ((-1, au), (1, bu), (1, mu)))
+            own = (ab + h * au - h * mu - h * h) / (a * m)
+            s = cos + (h * au - h * h)[:, None].float()
+            s.sub_((h * bu).float()).mul_((1 / b).float()).mul_((1 / a)[:, None].float())
+            if same is not None:
+                s.masked_fill_(same, -3.0)
+            found["above"].append(above(s, (own + q.rounding).float()).double())
+            found["others"].append(s.sub_(1).div_(self.temperature).double().exp_().sum(1))
+            found["own"].append(own)
+        return {"row": q.index[has]} | {f: torch.stack(y, 1).cpu() for f, y in found.items()}

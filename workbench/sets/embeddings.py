@@ -1,0 +1,378 @@
+"""EmbeddingSet: N items × M modalities, checked once on entry, saved as a folder, read memory-mapped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.disk import CHECK_ROWS, read_safetensors, replace_folder, write_safetensors
+from workbench.errors import InputError, first_line, unknown
+
+FORMAT, VERSION = "workbench.embedding_set", 1
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+SPLITS = ("train", "validation", "test")
+
+
+class EmbeddingSet:
+    r"""N items with vectors in M modalities; the one thing that everything here reads.
+
+    Each modality is a table of rows, (n, d), or (n, L, d) where every row has L layers. `rows[name]` (n,) tells the
+    item each row belongs to; without it row i is item i. No row: the modality is missing for that item; several
+    rows: several captions, crops or templates. `items` is a frame with one line an item: `id` (unique), `family`
+    (items that depend on each other share it; default: the item), `split`, and any labels, texts or media.
+
+    Raises `InputError` on unequal counts, NaN, infinities, zero rows, duplicate ids, or wrong dtypes.
+
+    >>> x = torch.eye(3)
+    >>> es = EmbeddingSet({"image": x, "text": x + 0.1})
+    >>> len(es), es.modalities, es.unit("text").shape
+    (3, ('image', 'text'), torch.Size([3, 3]))
+    """
+
+    def __init__(
+        self,
+        modalities: Mapping[str, Any],
+        items: pd.DataFrame | None = None,
+        *,
+        rows: Mapping[str, Any] | None = None,
+        source: str = "the arrays given",
+    ) -> None:
+        if not modalities:
+            raise InputError(f"{source}: no modality; give at least one array of vectors, such as {{'image': x}}")
+        rows = dict(rows or {})
+        for name in rows:
+            if name not in modalities:
+                raise unknown("modality", name, modalities)
+        self.source = source
+        self._vectors = {name: _tensor(name, x, source) for name, x in modalities.items()}
+        lengths = {name: len(x) for name, x in self._vectors.items() if name not in rows}
+        if items is not None:
+            count = len(items)
+        elif lengths:
+            count = next(iter(lengths.values()))
+        else:
+            count = 1 + max(int(torch.as_tensor(np.asarray(r)).max()) for r in rows.values())
+        for name, n in lengths.items():
+            if n != count:
+                other = "items has" if items is not None else f"{next(iter(lengths))!r} has"
+                raise InputError(
+                    f"{source}: modality {name!r} has {n} rows but {other} {count}; row i must be item i, "
+                    f"or say which item each row belongs to with rows={{{name!r}: …}}"
+                )
+        self.items = _items(items, count, source)
+        self._rows: dict[str, Tensor] = {}
+        for name, index in rows.items():
+            self._attach(name, torch.as_tensor(np.asarray(index)), count)
+        for name, x in self._vectors.items():
+            _check(name, x, source)
+        self._fingerprint: str | None = None
+
+    def _attach(self, name: str, index: Tensor, count: int) -> None:
+        """Keep rows sorted by item, so that the rows of a span of items are a slice."""
+        x = self._vectors[name]
+        if index.dtype.is_floating_point or index.ndim != 1 or len(index) != len(x):
+            raise InputError(
+                f"{self.source}: rows[{name!r}] must be {len(x)} whole numbers, the item of each row of {name!r}"
+            )
+        index = index.long()
+        if len(index) and (int(index.min()) < 0 or int(index.max()) >= count):
+            bad = int(((index < 0) | (index >= count)).nonzero()[0])
+            raise InputError(
+                f"{self.source}: rows[{name!r}] names item {int(index[bad])} at row {bad}, but there are {count} items"
+            )
+        if bool((index[1:] < index[:-1]).any()):
+            order = torch.argsort(index, stable=True)
+            index, self._vectors[name] = index[order], x[order]
+        if len(index) != count or not torch.equal(index, torch.arange(count)):
+            self._rows[name] = index
+
+    # -- looking ---------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._vectors
+
+    def __getitem__(self, name: str) -> Tensor:
+        """The vectors of a modality as stored: (n, d) or (n, L, d)."""
+        if name not in self._vectors:
+            raise unknown("modality", name, self._vectors)
+        return self._vectors[name]
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{m} {'×'.join(map(str, x.shape))}" for m, x in self._vectors.items())
+        return f"EmbeddingSet({len(self)} items: {parts})"
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        return tuple(self._vectors)
+
+    @property
+    def layers(self) -> int:
+        """How many layers the rows carry; 0 where they carry none."""
+        return max((x.shape[1] for x in self._vectors.values() if x.ndim == 3), default=0)
+
+    def rows(self, name: str) -> Tensor:
+        """The item of each row of a modality, (n,), ascending."""
+        x = self[name]
+        return self._rows[name] if name in self._rows else torch.arange(len(x))
+
+    def aligned(self, name: str) -> bool:
+        """True where row i is item i."""
+        self[name]
+        return name not in self._rows
+
+    def span(self, name: str, start: int, stop: int) -> slice:
+        """The rows of a modality that belong to the items start … stop."""
+        if name not in self._rows:
+            return slice(start, stop)
+        low, high = torch.searchsorted(self._rows[name], torch.tensor([start, stop])).tolist()
+        return slice(low, high)
+
+    def unit(self, name: str, at: slice | Tensor = slice(None), dtype: torch.dtype = torch.float64) -> Tensor:
+        """Rows scaled to length one, (n, d); scaled in float64 before any rounding to `dtype`."""
+        x = self[name]
+        if x.ndim == 3:
+            raise InputError(f"modality {name!r} has {x.shape[1]} layers; choose one with .layer(k)")
+        x = x[at].double()
+        if self[name].dtype == torch.float64:  # whose squares may leave its range; those of narrower types do not
+            x = x / x.abs().amax(1, keepdim=True)
+        return torch.nn.functional.normalize(x, dim=1, eps=0.0).to(dtype)
+
+    @property
+    def families(self) -> np.ndarray:
+        """A code for the family of each item, (N,): items that depend on each other share it."""
+        if "family" not in self.items:
+            return np.arange(len(self))
+        return pd.factorize(self.items["family"])[0]
+
+    @property
+    def halves(self) -> np.ndarray:
+        """0 or 1 for each item, (N,), by a hash of its family's name: no family is on both sides, in any order."""
+        names = self.items["family" if "family" in self.items else "id"].astype(str)
+        code, name = pd.factorize(names)
+        return np.array([zlib.crc32(n.encode()) >> 3 & 1 for n in name], dtype=np.int64)[code]
+
+    # -- parts -----------------------------------------------------------------------------------------------------
+
+    def take(self, index: Any) -> EmbeddingSet:
+        """The set of some items, by position or by a mask, in the order given."""
+        index = np.asarray(index)
+        if index.dtype == bool:
+            index = np.flatnonzero(index)
+        index = index.astype(np.int64)
+        vectors, rows = {}, {}
+        for name, x in self._vectors.items():
+            if name not in self._rows:
+                vectors[name] = x[torch.from_numpy(index)]
+                continue
+            spans = [self.span(name, i, i + 1) for i in index.tolist()]
+            counts = [s.stop - s.start for s in spans]
+            picked = [torch.arange(s.start, s.stop) for s in spans]
+            vectors[name] = x[torch.cat(picked)] if picked else x[:0]
+            rows[name] = np.repeat(np.arange(len(index)), counts)
+        items = self.items.iloc[index].reset_index(drop=True)
+        return EmbeddingSet(vectors, items, rows=rows, source=self.source)
+
+    def split(self, name: str) -> EmbeddingSet:
+        """The items of one split: train, validation or test."""
+        if "split" not in self.items:
+            raise InputError(f"{self.source}: the items have no column 'split'; add one, or use the whole set")
+        if not (self.items["split"] == name).any():
+            raise unknown("split", name, sorted(self.items["split"].dropna().unique()))
+        return self.take((self.items["split"] == name).to_numpy())
+
+    def only(self, names: Sequence[str]) -> EmbeddingSet:
+        """The same items with some of the modalities, in the order given."""
+        return EmbeddingSet(
+            {name: self[name] for name in names},
+            self.items,
+            rows={name: self._rows[name] for name in names if name in self._rows},
+            source=self.source,
+        )
+
+    def layer(self, k: int) -> EmbeddingSet:
+        """One layer of every modality that has layers."""
+        for name, x in self._vectors.items():
+            if x.ndim == 3 and not -x.shape[1] <= k < x.shape[1]:
+                raise InputError(f"modality {name!r} has layers 0 to {x.shape[1] - 1}, not {k}")
+        vectors = {name: x[:, k] if x.ndim == 3 else x for name, x in self._vectors.items()}
+        return EmbeddingSet(vectors, self.items, rows=self._rows, source=self.source)
+
+    # -- identity and disk -----------------------------------------------------------------------------------------
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits of the content: vectors, rows and items; the same in memory and on disk."""
+        if self._fingerprint is None:
+            h = hashlib.blake2b(digest_size=8)
+            for name, x in self._vectors.items():
+                h.update(f"{name}:{x.dtype}:{tuple(x.shape)};".encode())
+                for start in range(0, len(x), CHECK_ROWS):
+                    h.update(x[start : start + CHECK_ROWS].contiguous().view(torch.uint8).numpy().data)
+                if name in self._rows:
+                    h.update(self._rows[name].numpy().data)
+            for column in self.items:
+                h.update(f"{column};".encode())
+                for value in self.items[column].tolist():
+                    raw = value if isinstance(value, bytes) else str(value).encode()
+                    h.update(len(raw).to_bytes(8, "little") + raw)
+            self._fingerprint = h.hexdigest()
+        return self._fingerprint
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the set as a folder; what was there is replaced whole or, after a crash, not at all."""
+        path = Path(path).absolute()
+        check_place(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
+        try:
+            tables = {}
+            for name, x in self._vectors.items():
+                tensors = {"vectors": x.contiguous()}
+                if name in self._rows:
+                    tensors["rows"] = self._rows[name]
+                write_safetensors(staging / f"{name}.safetensors", tensors)
+                tables[name] = {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
+            self.items.to_parquet(staging / "items.parquet", index=False)
+            manifest = {
+                "format": FORMAT,
+                "version": VERSION,
+                "items": len(self),
+                "fingerprint": self.fingerprint,
+                "modalities": tables,
+            }
+            (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            staging.chmod(0o755)
+            for file in staging.iterdir():
+                with file.open("rb") as f:
+                    os.fsync(f.fileno())
+            replace_folder(staging, path)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> EmbeddingSet:
+        """Open a saved set, memory-mapped: vectors are read from disk when they are looked at."""
+        path = Path(path)
+        manifest = _manifest(path)
+        vectors, rows = {}, {}
+        for name, table in manifest["modalities"].items():
+            tensors = read_safetensors(path / f"{name}.safetensors")
+            if "vectors" not in tensors or list(tensors["vectors"].shape) != table["shape"]:
+                raise InputError(
+                    f"{path / name}.safetensors: not the {table['shape']} vectors of the manifest; write the set again"
+                )
+            vectors[name] = tensors["vectors"]
+            if "rows" in tensors:
+                rows[name] = tensors["rows"]
+        try:
+            items = pd.read_parquet(path / "items.parquet")
+        except Exception as e:
+            raise InputError(f"{path / 'items.parquet'}: not readable as Parquet ({first_line(e)})") from None
+        if len(items) != manifest["items"]:
+            raise InputError(f"{path}: items.parquet has {len(items)} rows, the manifest says {manifest['items']}")
+        return cls(vectors, items, rows=rows, source=str(path))
+
+
+def check_place(path: Path) -> None:
+    """Refuse to write a set over something that is none; asked before long work too."""
+    if path.exists() and not (path / "manifest.json").exists():
+        raise InputError(f"{path}: exists and is no embedding set; choose another name, nothing was written")
+
+
+def _manifest(path: Path) -> dict[str, Any]:
+    file = path / "manifest.json"
+    try:
+        manifest = json.loads(file.read_text())
+        if manifest["format"] != FORMAT or not isinstance(manifest["modalities"], dict):
+            raise KeyError
+    except FileNotFoundError:
+        raise InputError(f"{path}: no manifest.json, so no embedding set; see 'workbench diagnose --help'") from None
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{file}: not the manifest of an embedding set; write the set again") from None
+    if manifest["version"] > VERSION:
+        raise InputError(f"{path}: format version {manifest['version']} is newer than this program; update workbench")
+    for name in manifest["modalities"]:
+        if not NAME.fullmatch(name):
+            raise InputError(f"{file}: {name!r} is no modality name")
+    return manifest
+
+
+def _tensor(name: str, x: Any, source: str) -> Tensor:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
+    if not isinstance(x, Tensor):
+        x = np.asarray(x)
+        if x.dtype.byteorder == ">":
+            x = x.astype(x.dtype.newbyteorder("="))
+        if x.dtype.kind != "f":
+            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
+        if x.dtype.itemsize > 8:
+            x = x.astype(np.float64)
+        x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+    x = x.detach().cpu()
+    if not x.dtype.is_floating_point:
+        raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be floating point")
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        shape = "×".join(map(str, x.shape)) or "a single number"
+        raise InputError(f"{source}: modality {name!r} is {shape}; vectors must be (rows, d) or (rows, layers, d)")
+    return x
+
+
+def _check(name: str, x: Tensor, source: str) -> None:
+    """Every number finite, no row of zeros; the first offender is named."""
+    for start in range(0, len(x), CHECK_ROWS):
+        part = x[start : start + CHECK_ROWS]
+        # the sum of a row is finite unless an entry is not, or it overflows: only then look closer
+        if not bool(part.double().sum().isfinite()):
+            bad = (~part.isfinite()).nonzero()
+            if len(bad):
+                row, column = int(bad[0, 0]) + start, int(bad[0, -1])
+                value = "NaN" if bool(part[tuple(bad[0])].isnan()) else "an infinite number"
+                raise InputError(
+                    f"{source}: modality {name!r} has {value} at row {row}, dimension {column} "
+                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); drop or mend those rows"
+                )
+        zero = (part.abs().amax(-1) == 0).nonzero()
+        if len(zero):
+            raise InputError(
+                f"{source}: modality {name!r} has a zero vector at row {int(zero[0, 0]) + start}, which has no "
+                "direction; leave the row out (the modality is then missing for that item)"
+            )
+
+
+def _items(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFrame:
+    items = pd.DataFrame(index=range(count)) if items is None else items.reset_index(drop=True).copy()
+    items.columns = [str(c) for c in items.columns]
+    if "id" not in items:
+        items.insert(0, "id", [str(i) for i in range(count)])
+    items["id"] = items["id"].astype(str)
+    if items["id"].duplicated().any():
+        row = int(np.flatnonzero(items["id"].duplicated())[0])
+        raise InputError(
+            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique"
+        )
+    if "split" in items:
+        odd = ~items["split"].isin(SPLITS) & items["split"].notna()
+        if odd.any():
+            row = int(np.flatnonzero(odd)[0])
+            raise InputError(
+                f"{source}: column 'split' has {items['split'][row]!r} at row {row}; it may hold {', '.join(SPLITS)}"
+            )
+    return items

@@ -1,0 +1,55 @@
+"""A path in, a set out: which format it is, what in it is a modality, and how a large one is brought in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from workbench.errors import InputError
+from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.assemble import Reading, of_arrays, of_table
+from workbench.sets.formats.kinds import READERS, kind_of
+from workbench.sets.formats.source import Table
+from workbench.sets.run_folder import RunFolder
+
+
+def load(path: str | os.PathLike[str]) -> EmbeddingSet:
+    """Read a set: a saved folder, a run (its last snapshot), or any format that is known by its content.
+
+    Arrays of two or three axes are modalities, arrays of one axis are columns of the items (`id`, `family`, `split`,
+    labels). In tables, columns of lists of numbers are modalities, and the rest are columns of the items; a missing
+    list is a missing modality. `read` says what is what where names differ, `import_set` needs little memory.
+
+    >>> import tempfile
+    >>> import workbench as wb
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     load(wb.testing.planted(items=10).save(f"{folder}/set")).modalities
+    ('image', 'text')
+    """
+    path = Path(path)
+    if (path / "manifest.json").is_file() and not (path / "_versions").exists():
+        return EmbeddingSet.load(path)
+    if (path / "snapshots").is_dir():
+        return RunFolder(path).snapshot()
+    return read(path)
+
+
+def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
+    """A file or folder in one of the formats, with its modalities, ids and labels where `reading` says."""
+    found = READERS[kind_of(Path(path))][1](Path(path))
+    if isinstance(found, Table):
+        return of_table(found, reading or Reading())
+    return of_arrays(found, reading or Reading())
+
+
+def as_set(data: object) -> EmbeddingSet:
+    """Whatever a person holds - a set, a path, a run, a mapping of arrays - as an EmbeddingSet."""
+    if isinstance(data, EmbeddingSet):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return load(data)
+    if hasattr(data, "snapshot"):
+        return data.snapshot()
+    if hasattr(data, "items"):
+        return EmbeddingSet({str(k): x for k, x in data.items()})
+    raise InputError(f"cannot read {type(data).__name__} as embeddings; give a path or {{'image': x, 'text': y}}")

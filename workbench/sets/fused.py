@@ -1,0 +1,65 @@
+"""Fused queries: the normalised sum of several modalities' unit vectors of one item, made when they are looked at."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from workbench.sets.embeddings import EmbeddingSet
+
+PLUS = "+"
+
+
+class Fused:
+    """Behaves as the (n, d) table of a modality: for each item that has all parts, the sum of their first rows."""
+
+    ndim = 2
+
+    def __init__(self, es: EmbeddingSet, parts: tuple[str, ...]) -> None:
+        self.es, self.parts = es, parts
+        has = torch.ones(len(es), dtype=torch.bool)
+        for m in parts:
+            has &= torch.bincount(es.rows(m), minlength=len(es)) > 0
+        self.item = has.nonzero()[:, 0]
+        self.shape = (len(self.item), es[parts[0]].shape[-1])
+        self.dtype = torch.float64
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, at: slice | Tensor) -> Tensor:
+        item = self.item[at]
+        rows = [self.es.unit(m, torch.searchsorted(self.es.rows(m), item)) for m in self.parts]
+        total = torch.stack(rows).sum(0)
+        # opposite parts cancel: what is left to ask with is the first
+        return torch.where(total.norm(dim=1, keepdim=True) > 1e-12, total, rows[0])
+
+
+def fusions(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Leave-one-modality queries: all others together, against the one."""
+    if len(modalities) < 3:
+        return []
+    return [(PLUS.join(x for x in modalities if x != m), m) for m in modalities]
+
+
+def with_fused(es: EmbeddingSet, names: Iterable[str]) -> EmbeddingSet:
+    """The set with fused modalities beside its own: a view, nothing is copied."""
+    names = [n for n in dict.fromkeys(names) if n not in es]
+    if not names:
+        return es
+    out = copy.copy(es)
+    out._fingerprint = es.fingerprint
+    made = {n: Fused(es, tuple(n.split(PLUS))) for n in names}
+    out._vectors = dict(es._vectors) | made  # type: ignore[assignment]  # read as a tensor is
+    partial = {n: f.item for n, f in made.items() if len(f) < len(es)}
+    out._rows = dict(es._rows) | partial
+    return out
+
+
+def subsets(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """Two modalities and more, smallest first."""
+    return [s for k in range(2, len(modalities) + 1) for s in itertools.combinations(modalities, k)]

@@ -1,0 +1,150 @@
+"""Planted sets: embeddings whose true values are known, and faults to put into them. For our tests and for yours.
+
+>>> import workbench as wb
+>>> es = planted(items=100, gap=0.5)
+>>> round(float(wb.diagnose(es, only=["modality_gap"]).value("modality_gap", "image", "text")), 6)
+0.5
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.errors import InputError
+from workbench.sets.embeddings import EmbeddingSet
+
+unit = torch.nn.functional.normalize
+
+
+def _noise(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def planted(
+    items: int = 400,
+    dimensions: int = 32,
+    modalities: Sequence[str] = ("image", "text"),
+    *,
+    cosine: float = 0.8,
+    gap: float = 0.0,
+    families: int = 1,
+    seed: int = 0,
+) -> EmbeddingSet:
+    r"""A healthy set with exact centroids: unit rows in antipodal pairs, each modality on an axis of its own.
+
+    The first modality is the signal, every other one has cosine $\rho$ with it before the gap. With $c = g/\sqrt2$, the
+    true values are `modality_gap` g, `resultant_length` c, and against the first modality `matched_cosine`
+    $(1-c^2)\rho$ and `alignment` $2 - 2(1-c^2)\rho$; `gap` may be up to √2. Items come in families of `families`.
+
+    >>> len(planted(10)), planted(10).modalities
+    (10, ('image', 'text'))
+    """
+    c = gap / math.sqrt(2)
+    if not 0 <= c <= 1 or items < 4 or items % 2 or not -1 <= cosine <= 1:
+        raise InputError("planted needs an even number of items, at least 4, a gap in 0 … √2, and a cosine in −1 … 1")
+    half, axes = items // 2, len(modalities)
+    signal = unit(_noise(seed, half, dimensions), dim=1)
+    vectors = {}
+    for k, m in enumerate(modalities):
+        z = signal
+        if k:
+            w = _noise(seed + 1_000 * k, half, dimensions)
+            w = unit(w - (w * signal).sum(1, keepdim=True) * signal, dim=1)
+            z = cosine * signal + math.sqrt(1 - cosine**2) * w
+        place = torch.zeros(items, axes, dtype=torch.float64)
+        place[:, k] = c
+        vectors[m] = torch.cat([math.sqrt(1 - c * c) * torch.cat([z, -z]), place], 1)
+    frame = pd.DataFrame({"id": [f"i{i}" for i in range(items)]})
+    if families > 1:
+        frame["family"] = [f"f{i // families}" for i in range(items)]
+    order = np.random.default_rng(seed).permutation(items)
+    return EmbeddingSet({m: x[order] for m, x in vectors.items()}, frame, source=f"planted(seed={seed})")
+
+
+def _with(es: EmbeddingSet, changed: dict[str, Tensor], rows: dict | None = None) -> EmbeddingSet:
+    own = {m: es.rows(m) for m in es.modalities if not es.aligned(m)} | (rows or {})
+    return EmbeddingSet({m: changed.get(m, es[m]) for m in es.modalities}, es.items, rows=own, source=es.source)
+
+
+def collapsed(es: EmbeddingSet, modality: str, strength: float) -> EmbeddingSet:
+    """A modality pulled towards one direction: 0 changes nothing, 1 makes all its rows one."""
+    x = es.unit(modality)
+    to = unit(_noise(7, 1, x.shape[1]), dim=1)
+    return _with(es, {modality: unit((1 - strength) * x + strength * to, dim=1)})
+
+
+def flattened(es: EmbeddingSet, modality: str, directions: int) -> EmbeddingSet:
+    """A modality left with few directions to vary in."""
+    x = es.unit(modality)
+    mean = x.mean(0)
+    _, _, v = torch.linalg.svd(x - mean, full_matrices=False)
+    return _with(es, {modality: (x - mean) @ v[:directions].T @ v[:directions] + mean + 1e-9})
+
+
+def shuffled(es: EmbeddingSet, modality: str, share: float = 1.0, *, offset: int = 0, seed: int = 0) -> EmbeddingSet:
+    """Wrong pairs: a share of a modality's rows dealt out anew, or all rows moved by `offset` places."""
+    x, n = es[modality], len(es[modality])
+    order = np.arange(n)
+    if offset:
+        order = np.roll(order, offset)
+    else:
+        rng = np.random.default_rng(seed)
+        some = rng.permutation(n)[: round(share * n)]
+        order[np.sort(some)] = some
+    return _with(es, {modality: x[torch.from_numpy(order)]})
+
+
+def with_hubs(es: EmbeddingSet, modality: str, count: int, strength: float) -> EmbeddingSet:
+    """Hubs among the rows of a modality: all queries of the others are pulled towards its first `count` rows."""
+    to = unit(es.unit(modality)[:count].sum(0), dim=0)
+    others = [m for m in es.modalities if m != modality]
+    return _with(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
+
+
+def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
+    """A share of a modality's rows replaced by copies of their neighbours in the table."""
+    x = es[modality].clone()
+    copies = torch.arange(1, max(2, round(share * len(x))), 2)
+    x[copies] = x[copies - 1]
+    return _with(es, {modality: x})
+
+
+def missing(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality that a share of the items lacks."""
+    n = len(es)
+    keep = np.sort(np.random.default_rng(seed).permutation(n)[round(share * n) :])
+    return _with(es, {modality: es[modality][torch.from_numpy(keep)]}, {modality: keep})
+
+
+def several(es: EmbeddingSet, modality: str, rows: int, *, noise: float = 0.2, seed: int = 0) -> EmbeddingSet:
+    """Several rows an item, as captions are: each the item's vector with noise of its own."""
+    x = es.unit(modality).repeat_interleave(rows, 0)
+    x = unit(x + noise * _noise(seed, *x.shape) / math.sqrt(x.shape[1]), dim=1)
+    return _with(es, {modality: x}, {modality: np.arange(len(es)).repeat(rows)})
+
+
+ROLES = {"safe": ["ok"], "unsafe": ["bad"], "jailbreak": ["adversarial"]}
+
+
+def layered(
+    items: int = 90, dimensions: int = 16, layers: int = 4, *, separation: float = 6.0, seed: int = 0
+) -> EmbeddingSet:
+    """Hidden states with roles (see `ROLES`): from layer to layer safe moves away, and the other two come together.
+
+    In the last layer safe is `separation` noise units from the others, and unsafe and jailbreak are at one place.
+    """
+    role = np.array(["ok", "bad", "adversarial"])[np.arange(items) % 3]
+    place = {"ok": (-1.0, 0.0), "bad": (1.0, 1.0), "adversarial": (1.0, -1.0)}
+    x = _noise(seed, items, layers, dimensions)
+    for k in range(layers):
+        away, apart = k / max(layers - 1, 1), 1 - k / max(layers - 1, 1)
+        for i, r in enumerate(role):
+            x[i, k, 0] += separation / 2 * away * place[r][0]
+            x[i, k, 1] += separation / 2 * apart * place[r][1]
+    return EmbeddingSet({"hidden": x}, pd.DataFrame({"role": role}), source=f"layered(seed={seed})")
