@@ -1,6 +1,6 @@
 """Naive twins: loops over items in float64, from the papers' formulas, sharing nothing with the package.
 
-A set is given as {modality: [(item, vector), …]}; a twin returns the value of a diagnostic on one subject.
+A set is given as {modality: [(item, vector), …]}; a twin returns the value of a diagnostic on one scope.
 """
 
 import itertools

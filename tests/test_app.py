@@ -327,8 +327,8 @@ def test_layers_of_a_language_model_are_a_heat_map():
     import torch
 
     from workbench.app.clusters_page import ClustersScreen
-    from workbench.app.session import Visit
-    from workbench.explorer.inspection import Study
+    from workbench.app.session import Session
+    from workbench.explorer.inspection import Inspection
 
     draw = torch.Generator().manual_seed(0)
     role = [("safe", "unsafe", "jailbreak")[k % 3] for k in range(90)]
@@ -336,7 +336,7 @@ def test_layers_of_a_language_model_are_a_heat_map():
     apart = torch.tensor([0.0, 1.0, 3.0])[None, :, None]
     x = torch.randn(90, 3, 12, generator=draw) + apart * middle
     es = wb.EmbeddingSet({"text": x}, pd.DataFrame({"id": [str(k) for k in range(90)], "role": role}))
-    screen = ClustersScreen(Visit(Study(es)))
+    screen = ClustersScreen(Session(Inspection(es)))
     assert len(screen.wrong) < 10, "the last layer keeps the roles apart"
     for name, picker in screen.roles.items():
         picker.value = name

@@ -27,7 +27,7 @@ def labelled(es):
     return wb.EmbeddingSet({m: es[m] for m in es.modalities}, items, rows=es._rows)
 
 
-def twin(name, es, *subject):
+def twin(name, es, *scope):
     """The naive value; labels and halves for those who ask for them."""
     f = getattr(reference, name)
     asks = inspect.signature(f).parameters
@@ -37,11 +37,11 @@ def twin(name, es, *subject):
     if "half" in asks:
         names = es.items["family" if "family" in es.items else "id"]
         more["half"] = [zlib.crc32(n.encode()) >> 3 & 1 for n in names]
-    return f(plain(es), *subject, **more)
+    return f(plain(es), *scope, **more)
 
 
 def plain(es):
-    return {m: list(zip(es.rows(m).tolist(), es[m].double().numpy(), strict=True)) for m in es.modalities}
+    return {m: list(zip(es.item_of_row(m).tolist(), es[m].double().numpy(), strict=True)) for m in es.modalities}
 
 
 def large():
@@ -203,17 +203,17 @@ def test_nulls_hold_what_has_nothing_to_see():
 
 
 def test_jackknife_leaves_out_families_exactly():
-    """The tallies without a family equal a set without that family."""
+    """The sums without a family equal a set without that family."""
     from workbench.diagnostics.leave_one_out import Centroids, Potential
     from workbench.scan.executors import execute
 
     es = planted(n=24, families=3)
-    for tally, read in ((Potential(("image", "text"), 2.0), "sum"), (Centroids(("image", "text")), "gram")):
-        known = execute(Scan(es, tally.statistics))
-        got = tally.tally(known, es).without[read]
+    for sums, read in ((Potential(("image", "text"), 2.0), "sum"), (Centroids(("image", "text")), "gram")):
+        known = execute(Scan(es, sums.statistics))
+        got = sums.replicates(known, es).without[read]
         for f in range(8):
             rest = es.take(es.families != f)
-            expected = tally.tally(execute(Scan(rest, tally.statistics)), rest).full[read]
+            expected = sums.replicates(execute(Scan(rest, sums.statistics)), rest).full[read]
             torch.testing.assert_close(got[f], expected, rtol=1e-6, atol=1e-6)
 
 
@@ -235,8 +235,8 @@ def test_above_the_limit_queries_are_sampled_and_said_so(monkeypatch):
     assert (row["exact"], row["n_query"], row["n_gallery"]) == (False, plan.SAMPLE_ROWS, 2_300)
     full = wb.diagnose(es, only=["recall_at_1", "uniformity"], exact=True)
     assert full.row("recall_at_1", "image", "text")["exact"]
-    for name, subject in (("recall_at_1", ("image", "text")), ("uniformity", ("image",))):
-        assert report.value(name, *subject) == pytest.approx(full.value(name, *subject), abs=0.03)
+    for name, scope in (("recall_at_1", ("image", "text")), ("uniformity", ("image",))):
+        assert report.value(name, *scope) == pytest.approx(full.value(name, *scope), abs=0.03)
 
 
 def test_reports_survive_the_disk(tmp_path):

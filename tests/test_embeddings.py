@@ -67,7 +67,7 @@ def test_round_trip_keeps_everything(make, tmp_path):
     assert back.fingerprint == es.fingerprint
     for m in es.modalities:
         assert torch.equal(back[m], es[m])
-        assert torch.equal(back.rows(m), es.rows(m))
+        assert torch.equal(back.item_of_row(m), es.item_of_row(m))
     pd.testing.assert_frame_equal(back.items, es.items)
 
 
@@ -115,7 +115,7 @@ def test_a_missing_list_is_a_missing_modality(tmp_path):
         tmp_path / "p.parquet",
     )
     es = wb.load(tmp_path / "p.parquet")
-    assert es.rows("image").tolist() == [0, 2]
+    assert es.item_of_row("image").tolist() == [0, 2]
 
 
 def test_pickles_are_never_loaded(tmp_path):

@@ -84,8 +84,8 @@ def test_a_two_tower_model_embeds_both_sides_as_the_library_does(models, tmp_pat
         table(), {"image": "picture", "text": "says"}, f"transformers/{models / name}", tmp_path / "set", batch=2
     )
     assert es.modalities == ("image", "text")
-    assert es.rows("image").tolist() == [0, 2, 3, 4, 5, 6], "the second item has no picture"
-    assert es.rows("text").tolist() == [0, 1, 2, 2, 2, 4, 5, 6], "several captions, and an empty one"
+    assert es.item_of_row("image").tolist() == [0, 2, 3, 4, 5, 6], "the second item has no picture"
+    assert es.item_of_row("text").tolist() == [0, 1, 2, 2, 2, 4, 5, 6], "several captions, and an empty one"
     assert es.items["class"].tolist() == list("xyxyxyx")
     model = transformers.AutoModel.from_pretrained(models / name).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(models / name)

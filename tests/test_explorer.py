@@ -10,8 +10,8 @@ import workbench as wb
 from workbench.app.map import Map
 from workbench.explorer import cards
 from workbench.explorer import encoding as wire
-from workbench.explorer.inspection import Study, selected, study
-from workbench.explorer.map_state import Scene
+from workbench.explorer.inspection import Inspection, inspection, selected
+from workbench.explorer.map_state import MapState
 from workbench.explorer.whatif import Knobs, WhatIf
 from workbench.explorer.widgets import MapWidget
 from workbench.sets.planted import planted
@@ -90,27 +90,27 @@ def test_a_rotation_moves_nothing_in_a_common_frame(es):
 
 
 def test_a_lasso_selects_items_and_undo_takes_it_back(es):
-    scene = Scene(Study(es))
+    map_state = MapState(Inspection(es))
     told = []
-    scene.listen(told.append)
-    box = scene.xy.min(0), scene.xy.mean(0)
+    map_state.listen(told.append)
+    box = map_state.xy.min(0), map_state.xy.mean(0)
     around = [[box[0][0], box[0][1]], [box[1][0], box[0][1]], [box[1][0], box[1][1]], [box[0][0], box[1][1]]]
-    scene.hear("gesture", {"points": around, "op": "replace", "off": 0, "hidden": []})
-    hit = set(scene.item[[crossings(p, [tuple(a) for a in around]) for p in scene.xy.tolist()]])
-    assert set(np.flatnonzero(scene.selected)) == hit
-    assert told[-1]["mask"] == wire.bits(scene.selected[scene.item])
-    scene.hear("gesture", {"points": around, "op": "replace", "off": 0b11, "hidden": []})
-    assert not scene.selected.any(), "what is hidden is not selected"
-    scene.hear("command", {"name": "undo"})
-    assert set(np.flatnonzero(scene.selected)) == hit
+    map_state.on_message("gesture", {"points": around, "op": "replace", "off": 0, "hidden": []})
+    hit = set(map_state.item[[crossings(p, [tuple(a) for a in around]) for p in map_state.xy.tolist()]])
+    assert set(np.flatnonzero(map_state.selected)) == hit
+    assert told[-1]["mask"] == wire.bits(map_state.selected[map_state.item])
+    map_state.on_message("gesture", {"points": around, "op": "replace", "off": 0b11, "hidden": []})
+    assert not map_state.selected.any(), "what is hidden is not selected"
+    map_state.on_message("command", {"name": "undo"})
+    assert set(np.flatnonzero(map_state.selected)) == hit
     for nonsense in ({"points": "x"}, {"points": [[1]]}, {"off": "a"}, None, 3):
-        scene.hear("gesture", nonsense)
-        scene.hear("clicked", nonsense)
-        scene.hear("asked", nonsense)
+        map_state.on_message("gesture", nonsense)
+        map_state.on_message("clicked", nonsense)
+        map_state.on_message("asked", nonsense)
 
 
 def test_a_picture_asked_for_again_is_sent_again(es):
-    page, widget, sent = Map.of(Scene(study(es))), MapWidget(Scene(study(es))), []
+    page, widget, sent = Map.of(MapState(inspection(es))), MapWidget(MapState(inspection(es))), []
     page.param.watch(lambda e: sent.append(e.new), "png")
     widget.observe(lambda change: sent.append(change["new"]), "png")
     for face in (page, widget):
@@ -122,25 +122,25 @@ def test_a_picture_asked_for_again_is_sent_again(es):
 
 def test_colours_have_a_legend_for_a_thousand_classes(es):
     many = es.items.assign(kind=[f"class {k}" for k in range(len(es))], size=np.arange(len(es)))
-    big = Study(es, items=pd.concat([many]).assign(kind=lambda f: f["kind"].where(f.index > 1, "class 0")))
-    scene = Scene(big)
-    scene.paint("kind")
-    legend = scene._spec()["legend"]
+    big = Inspection(es, items=pd.concat([many]).assign(kind=lambda f: f["kind"].where(f.index > 1, "class 0")))
+    map_state = MapState(big)
+    map_state.paint("kind")
+    legend = map_state._spec()["legend"]
     assert legend["kind"] == "category"
     assert sum(e["count"] for e in legend["entries"]) == len(es)
     assert sum(bool(e["color"]) for e in legend["entries"]) == 8
-    scene.paint("size")
-    assert scene._spec()["legend"]["kind"] == "value"
+    map_state.paint("size")
+    assert map_state._spec()["legend"]["kind"] == "value"
     with pytest.raises(wb.InputError, match="no colour named"):
-        scene.paint("colour of the moon")
+        map_state.paint("colour of the moon")
 
 
 def test_a_meeting_is_what_loops_find(es):
-    s = Study(es)
+    s = Inspection(es)
     a, b = es.modalities[:2]
     x, y = es.unit(a), es.unit(b)
     for item in (0, 7, 63):
-        m = s.meeting(item, a, b)
+        m = s.query_result(item, a, b)
         cosine = [float(x[item] @ y[j]) for j in range(len(es))]
         rank = 1 + sum(c > cosine[item] for c in cosine)
         assert m.rank == rank == s.ranks(a, b)[item]
@@ -159,7 +159,7 @@ def test_text_of_items_never_becomes_html(es):
     items = es.items.assign(
         name=bad, text=bad, sound_wav=[b'RIFF"><script>'] * len(es), picture_png=[b"<svg>"] * len(es)
     )
-    s = Study(es, items=items)
+    s = Inspection(es, items=items)
     html = cards.card(s, 3, s.meetings(3))
     assert "<script" not in html
     assert "&lt;script&gt;" in html
@@ -175,10 +175,10 @@ def test_a_selection_is_one_thing_in_three_places(es, tmp_path):
     ex.map.observe(lambda change: seen.append(change["new"]), names=["mask"])
     ex.select(ids)
     assert ex.selection["id"].tolist() == ids
-    assert seen[-1] == wire.bits(ex.scene.selected[ex.scene.item])
+    assert seen[-1] == wire.bits(ex.map_state.selected[ex.map_state.item])
     ex.save("mine")
     assert selected(tmp_path / "set", "mine").items["id"].tolist() == ids
-    assert study(tmp_path / "set").selections == {"mine": ids}
+    assert inspection(tmp_path / "set").selections == {"mine": ids}
     with pytest.raises(wb.InputError, match="letters, digits"):
         ex.save("../../etc/passwd")
     with pytest.raises(wb.InputError, match="no item with id 'x'"):
@@ -192,8 +192,8 @@ def test_the_explorer_is_made_of_ordinary_widgets(es):
     ex.view.value = "PCA"
     assert ex.map.spec["axes"][0].startswith("component 1")
     ex.map.clicked = {"point": 4, "op": "replace", "seq": 1}
-    assert ex.selection["id"].tolist() == [f"i{ex.scene.item[4]}"]
-    assert f"{int(ex.scene.item[4])}" in ex.pairs.html.value
+    assert ex.selection["id"].tolist() == [f"i{ex.map_state.item[4]}"]
+    assert f"{int(ex.map_state.item[4])}" in ex.pairs.html.value
     what = ex.what_if()
     before = ex.map.points
     what.shift.value = 1.0
@@ -205,7 +205,7 @@ def test_the_explorer_is_made_of_ordinary_widgets(es):
 
 
 def test_what_if_says_what_loops_find(es):
-    w = WhatIf(Study(es), "image", "text")
+    w = WhatIf(Inspection(es), "image", "text")
     knobs = Knobs(shift=0.5, temperature=0.1)
     frame = w.table(knobs).set_index(["name", "of"])
     x, y = (
@@ -229,7 +229,7 @@ def test_what_if_says_what_loops_find(es):
 
 
 def test_a_temperature_changes_no_rank(es):
-    w = WhatIf(Study(es), "image", "text")
+    w = WhatIf(Inspection(es), "image", "text")
     for temperature in (0.005, 0.5):
         knobs = Knobs(temperature=temperature)
         frame = w.table(knobs).set_index("name")
@@ -244,7 +244,7 @@ def test_a_temperature_changes_no_rank(es):
 
 def test_judgements_are_a_list_that_training_heeds(es, tmp_path):
     es.save(tmp_path / "set")
-    s = study(tmp_path / "set")
+    s = inspection(tmp_path / "set")
     file = s.judge(2, 9, "false negative", "image", "text")
     s.judge(2, 9, "duplicate", "image", "text")
     s.judge(4, 5, "wrong", "image", "text")

@@ -50,7 +50,7 @@ def same(a: wb.EmbeddingSet, b: wb.EmbeddingSet, columns=("id", "label")) -> Non
     for m in a.modalities:
         assert a[m].dtype == b[m].dtype
         assert torch.equal(a[m], b[m]), m
-        assert torch.equal(a.rows(m), b.rows(m))
+        assert torch.equal(a.item_of_row(m), b.item_of_row(m))
     for c in columns:
         assert a.items[c].tolist() == b.items[c].tolist(), c
 
@@ -205,7 +205,7 @@ def test_mudata_members_may_have_other_items(tmp_path):
     es = load(tmp_path / "m.h5mu")
     assert set(es.modalities) == {"rna.pca", "atac.lsi"}
     for m, key, member in (("rna.pca", "X_pca", "rna"), ("atac.lsi", "X_lsi", "atac")):
-        ids = es.items["id"].to_numpy()[es.rows(m).numpy()]
+        ids = es.items["id"].to_numpy()[es.item_of_row(m).numpy()]
         want = pd.DataFrame(parts[member].obsm[key], index=parts[member].obs_names).loc[ids].to_numpy()
         assert np.array_equal(es[m].numpy(), want)
     assert [f"k{i}" for i in es.items["id"]] == es.items["kind"].tolist()
@@ -247,7 +247,7 @@ def test_webdataset_shards(tmp_path):
                     t.addfile(info, io.BytesIO(raw_bytes))
     back = load(tmp_path)
     assert torch.equal(back["image"], es["image"])
-    assert back.rows("text").tolist() == [0, 1, 3, 4, 5, 6]
+    assert back.item_of_row("text").tolist() == [0, 1, 3, 4, 5, 6]
     assert back.items["id"].tolist() == es.items["id"].tolist()
     assert back.items["label"].tolist() == [f"l{k}" for k in range(N)]
     (tmp_path / "00001.tar").write_bytes((tmp_path / "00001.tar").read_bytes()[:2000])
@@ -277,7 +277,7 @@ def test_rows_of_a_database_cursor(tmp_path):
         back = from_rows(found, {"image": "image", "text": "text"}, id="key")
     base.close()
     assert torch.equal(back["image"], es["image"])
-    assert back.rows("text").tolist() == [0, 1, 3, 4, 5, 6]
+    assert back.item_of_row("text").tolist() == [0, 1, 3, 4, 5, 6]
     assert back.items["id"].tolist() == es.items["id"].tolist()
     with pytest.raises(InputError, match="no vector"):
         from_rows([{"id": 1, "image": "[a,b]"}], {"image": "image"})

@@ -36,10 +36,10 @@ def test_every_plain_diagnostic_is_a_metric(name):
     metric.update(x[25:], y[25:])
     value = float(metric.compute())
     report = wb.diagnose({"image": x, "text": y}, only=[name])
-    if not report.has(name) or report.row(name, *metric.subject)["reason"] is not None:
+    if not report.has(name) or report.row(name, *metric.scope)["reason"] is not None:
         assert np.isnan(value), "what needs labels does not apply to bare rows"
     else:
-        assert value == pytest.approx(report.value(name, *metric.subject), rel=1e-6)
+        assert value == pytest.approx(report.value(name, *metric.scope), rel=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method of metric")  # that is what is tried at the end

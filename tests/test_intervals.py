@@ -9,7 +9,7 @@ import workbench as wb
 from tests.conftest import planted
 
 SETS = 1_500
-SUBJECTS = {"alignment": ("image", "text"), "modality_gap": ("image", "text"), "uniformity": ("image",)}
+SCOPES = {"alignment": ("image", "text"), "modality_gap": ("image", "text"), "uniformity": ("image",)}
 
 
 def sample(n, seed):
@@ -25,13 +25,13 @@ def sample(n, seed):
 
 @pytest.mark.slow
 def test_coverage():
-    large = wb.diagnose(sample(20_000, seed=0), only=list(SUBJECTS), exact=True)
-    truth = {name: large.value(name, *subject) for name, subject in SUBJECTS.items()}
-    hits = dict.fromkeys(SUBJECTS, 0)
+    large = wb.diagnose(sample(20_000, seed=0), only=list(SCOPES), exact=True)
+    truth = {name: large.value(name, *scope) for name, scope in SCOPES.items()}
+    hits = dict.fromkeys(SCOPES, 0)
     for seed in range(1, SETS + 1):
-        report = wb.diagnose(sample(160, seed), only=list(SUBJECTS))
-        for name, subject in SUBJECTS.items():
-            row = report.row(name, *subject)
+        report = wb.diagnose(sample(160, seed), only=list(SCOPES))
+        for name, scope in SCOPES.items():
+            row = report.row(name, *scope)
             hits[name] += row["low"] <= truth[name] <= row["high"]
     shares = {name: h / SETS for name, h in hits.items()}
     assert all(0.93 <= s <= 0.97 for s in shares.values()), shares

@@ -89,22 +89,22 @@ def test_sessions_share_the_data_and_leave_nothing_behind(tmp_path):
     planted(items=100_000).save(tmp_path / "served" / "large")
     with serving(tmp_path / "served") as (url, process):
 
-        def visit(count):
+        def session(count):
             """A request makes a whole session: the page with its scene, its map, its sliders."""
             for _ in range(count):
                 assert urllib.request.urlopen(f"{url}/?run=large", timeout=60).status == 200
             return memory(process)
 
-        one, many = visit(1), visit(20)
+        one, many = session(1), session(20)
         # what a session keeps of its own: places of 200,000 points, their codes, what the map was told
         print(f"one session {one:.0f} MB, 21 sessions {many:.0f} MB")
         assert many - one < 20 * 30
 
         time.sleep(50)  # unused sessions are let go
-        before = visit(10)
+        before = session(10)
         for _ in range(5):
-            after = visit(10)
+            after = session(10)
             time.sleep(47)
-        after = visit(10)
+        after = session(10)
         print(f"after 31 {before:.0f} MB, after 91 {after:.0f} MB")
         assert after < 1.1 * before

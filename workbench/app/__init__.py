@@ -1,1 +1,5 @@
-"""The dashboard: Panel pages over runs on disk. Imports everything; imported by nothing but the command line."""
+"""The dashboard: Panel pages over runs and sets on disk.
+
+May import: errors, progress, sets, diagnostics, report, views, training, explorer.
+Open first: shell.py (which page a URL opens), then a page, such as run_page.py.
+"""

@@ -10,17 +10,17 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
-from workbench.app.session import Visit, caption
+from workbench.app.session import Session, caption
 from workbench.explorer import cards
 from workbench.explorer.map_state import VIEWS
-from workbench.sets.projection import FRAMES, Projection, faithfulness, turned
+from workbench.sets.projection import LINEAR_VIEWS, Projection, faithfulness, turned
 from workbench.views import figures
 
 
 class CheckpointsScreen:
-    def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        run = visit.study.run
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        run = session.inspection.run
         assert run is not None
         self.run = run
         self.steps = sorted(run.snapshots)
@@ -41,7 +41,7 @@ class CheckpointsScreen:
         self.plot.param.watch(self._clicked, "click_data")
         self.last = pmui.Button(label="last step", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.last.on_click(lambda _: setattr(self.player, "value", self.steps[-1]))
-        self._tell()
+        self._send()
 
     def view(self) -> Any:
         hint = caption(
@@ -49,7 +49,7 @@ class CheckpointsScreen:
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."
         )
         left = pn.Column(
-            self.visit.picture(),
+            self.session.picture(),
             pn.Row(self.player, self.play, self.last, margin=(12, 0, 0, 0)),
             hint,
             sizing_mode="stretch_width",
@@ -74,24 +74,24 @@ class CheckpointsScreen:
         self.player.direction = 0 if self.player.direction else 1
 
     def _show(self) -> None:
-        view = self.visit.scene.view
-        if VIEWS[view] not in FRAMES:
-            self.visit.say("this view has no common frame for checkpoints; the gap axis is shown instead")
-            self.visit.look("gap axis")
-            view = self.visit.scene.view
-        self.visit.scene.place(self._place(view, self.player.value))
+        view = self.session.map_state.view
+        if VIEWS[view] not in LINEAR_VIEWS:
+            self.session.say("this view has no common frame for checkpoints; the gap axis is shown instead")
+            self.session.look("gap axis")
+            view = self.session.map_state.view
+        self.session.map_state.place(self._place(view, self.player.value))
         self.plot.object = self._metrics()
-        self._tell()
+        self._send()
 
     def _place(self, view: str, step: int) -> Projection:
         key = (view, step)
         if key not in self._placed:
-            study = self.visit.study
-            like = study.map(VIEWS[view])
+            inspection = self.session.inspection
+            like = inspection.map(VIEWS[view])
             assert like.frame is not None
             reference = self.run.snapshot()
             there = self.run.snapshot(step)
-            frame = like.frame if study.split == "validation" else FRAMES[VIEWS[view]](reference)
+            frame = like.frame if inspection.split == "validation" else LINEAR_VIEWS[VIEWS[view]](reference)
             xy = turned(frame, reference, there)
             if len(xy) != len(like.xy):
                 return like
@@ -105,7 +105,7 @@ class CheckpointsScreen:
             asked = points[0].get("x", self.steps[-1])
             self.player.value = min(self.steps, key=lambda s: abs(s - asked))
 
-    def _tell(self) -> None:
+    def _send(self) -> None:
         at = next((m for m in self.run.metrics if m["step"] == self.player.value and "probe_recall_at_1" in m), {})
         told = [m.get("sentence", "") for m in self.run.metrics if "event" in m and m["step"] <= self.player.value]
         numbers = " · ".join(

@@ -12,7 +12,7 @@ import panel_material_ui as pmui
 import torch
 
 from workbench.app.plots import plot
-from workbench.app.session import Visit, caption
+from workbench.app.session import Session, caption
 from workbench.app.whatif_page import labels
 from workbench.errors import InputError
 from workbench.explorer import cards
@@ -30,11 +30,13 @@ WRONG = 200  # items listed
 
 
 class ClustersScreen:
-    def __init__(self, visit: Visit) -> None:
-        self.visit, self.study = visit, visit.study
-        columns = labels(visit)
+    def __init__(self, session: Session) -> None:
+        self.session, self.inspection = session, session.inspection
+        columns = labels(session)
         self.label = pmui.Select(label="classes", options=columns, width=180, size="small")
-        self.modality = pmui.Select(label="modality", options=list(self.study.es.modalities), width=150, size="small")
+        self.modality = pmui.Select(
+            label="modality", options=list(self.inspection.es.modalities), width=150, size="small"
+        )
         self.roles = {r: pmui.Select(label=r, options=[], width=140, size="small") for r in ROLES}
         self.compute = pmui.Button(
             label="AVQI of these roles", variant="outlined", size="small", height=38, width=170, sizing_mode="fixed"
@@ -48,7 +50,7 @@ class ClustersScreen:
         for w in (self.label, self.modality):
             w.param.watch(lambda _: self.update(), "value")
         self.compute.on_click(self._avqi)
-        self.show.on_click(lambda _: self.visit.look(colour=self.label.value, items=self.wrong))
+        self.show.on_click(lambda _: self.session.look(colour=self.label.value, items=self.wrong))
         if columns:
             self.update()
 
@@ -58,30 +60,30 @@ class ClustersScreen:
                 "No column of the items has 2 to 50 values with several items each: there are no groups to see."
             )
         roles = pn.Row(*self.roles.values(), self.compute)
-        left = pn.Column(self.visit.picture(), sizing_mode="stretch_width")
+        left = pn.Column(self.session.picture(), sizing_mode="stretch_width")
         right = pn.Column(pn.Row(self.label, self.modality), self.body, roles, self.safety, width=620)
         return pn.Row(left, right, sizing_mode="stretch_width")
 
     def update(self) -> None:
         label, m = self.label.value, self.modality.value
-        text = self.study.items[label].astype(str)
+        text = self.inspection.items[label].astype(str)
         classes = list(text.value_counts().index)
         for k, (_, picker) in enumerate(self.roles.items()):
             picker.options = classes
             picker.value = classes[min(k, len(classes) - 1)]
-        es = self.study.es.only([m])
+        es = self.inspection.es.only([m])
         items = es.items.assign(**{label: text.to_numpy()})
-        rows = {} if es.aligned(m) else {m: es.rows(m)}
+        rows = {} if es.aligned(m) else {m: es.item_of_row(m)}
         labelled = EmbeddingSet({m: es[m]}, items, rows=rows, source=es.source)
         report = diagnose(labelled, label=label, only=list(KNOWN))
         said = [r for r in report.frame.to_dict("records") if r["reason"] is None]
         table = "".join(f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r)}</td></tr>" for r in said)
-        of = es.rows(m).numpy()
+        of = es.item_of_row(m).numpy()
         own = text.to_numpy()[of]
-        near, matrix = centroids(self.study.unit(m), own)
+        near, matrix = centroids(self.inspection.unit(m), own)
         self.wrong = np.unique(of[near != own])
         listed = "".join(
-            f"<tr><td>{escape(str(self.study.items['name'].iloc[i])[:60])}</td><td>{escape(text.iloc[i])}</td><td>{escape(str(n))}</td></tr>"
+            f"<tr><td>{escape(str(self.inspection.items['name'].iloc[i])[:60])}</td><td>{escape(text.iloc[i])}</td><td>{escape(str(n))}</td></tr>"
             for i, n in _first_wrong(of, near, own)
         )
         head = "<tr><th>item</th><th>its class</th><th>nearest centroid</th></tr>"
@@ -105,8 +107,8 @@ class ClustersScreen:
             self.safety.objects = [caption("Choose three different classes for safe, unsafe and jailbreak.")]
             return
         try:
-            if self.study.layered is not None:
-                one = self.study.layered.only([self.modality.value])
+            if self.inspection.layered is not None:
+                one = self.inspection.layered.only([self.modality.value])
                 frame = layers(one, label=self.label.value, roles=given, only=[*MEASURES, *SPREAD])
                 wide = frame.pivot_table(index="name", columns="layer", values="value", sort=False)
                 self.safety.objects = [
@@ -117,7 +119,7 @@ class ClustersScreen:
                 ]
                 return
             report = diagnose(
-                self.study.es.only([self.modality.value]), label=self.label.value, roles=given, only=list(MEASURES)
+                self.inspection.es.only([self.modality.value]), label=self.label.value, roles=given, only=list(MEASURES)
             )
         except InputError as e:
             self.safety.objects = [caption(escape(str(e)))]

@@ -17,12 +17,12 @@ from workbench.app.plots import plot
 from workbench.app.session import caption, head
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.inspection import Study
-from workbench.explorer.map_state import VIEWS, Scene
+from workbench.explorer.inspection import Inspection
+from workbench.explorer.map_state import VIEWS, MapState
 from workbench.progress import told
 from workbench.report.comparison import Comparison, compare
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.projection import FRAMES, turned
+from workbench.sets.projection import LINEAR_VIEWS, turned
 from workbench.views import differences
 
 MOST = 20
@@ -37,28 +37,28 @@ _WORKER = ThreadPoolExecutor(1, thread_name_prefix="compare")  # exact ranks of 
 class _Work:
     """What two studies have in common, worked out aside once for all sessions."""
 
-    def __init__(self, a: Study, b: Study) -> None:
+    def __init__(self, a: Inspection, b: Inspection) -> None:
         self.at, self._pair = "waiting for another comparison", (a, b)
-        self.future: Future[tuple[Comparison, Study, Study]] = _WORKER.submit(self._do)
+        self.future: Future[tuple[Comparison, Inspection, Inspection]] = _WORKER.submit(self._do)
 
-    def _do(self) -> tuple[Comparison, Study, Study]:
+    def _do(self) -> tuple[Comparison, Inspection, Inspection]:
         a, b = self._pair
-        with told(self._tell):
+        with told(self._send):
             found = compare(a.es, b.es)
             both = _common(a, b), _common(b, a)
             for s in both:
-                self._tell("map", 0, None)
-                Scene(s)  # places its map, which the study keeps
+                self._send("map", 0, None)
+                MapState(s)  # places its map, which the study keeps
         return found, *both
 
-    def _tell(self, what: str, done: int, total: int | None) -> None:
+    def _send(self, what: str, done: int, total: int | None) -> None:
         self.at = f"{what}, {done:,} of {total:,}" if total else what
 
 
 _work = lru_cache(maxsize=16)(_Work)
 
 
-def comparing(a: Study, b: Study) -> Any:
+def comparing(a: Inspection, b: Inspection) -> Any:
     """The screen, or what is being worked out until it is there."""
     work, body = _work(a, b), pn.Column(sizing_mode="stretch_width")
 
@@ -90,16 +90,16 @@ def comparing(a: Study, b: Study) -> Any:
 class CompareScreen:
     """Both maps show the items that both have; a selection on one is a selection on the other, by id."""
 
-    def __init__(self, found: Comparison, a: Study, b: Study) -> None:
+    def __init__(self, found: Comparison, a: Inspection, b: Inspection) -> None:
         self.found = found
-        self.a, self.b = Scene(a), Scene(b)
+        self.a, self.b = MapState(a), MapState(b)
         for one, other in ((self.a, self.b), (self.b, self.a)):
             one.height = 420
             one.on_selection(partial(_follow, one, other))
-        views = [v for v, m in VIEWS.items() if m in FRAMES]
+        views = [v for v, m in VIEWS.items() if m in LINEAR_VIEWS]
         self.view_picker = pmui.Select(label="view of both", options=views, value=self.a.view, width=180, size="small")
         self.view_picker.param.watch(self._show, "value")
-        directions = [f"{x} → {y}" for x, y in self.a.study.directions]
+        directions = [f"{x} → {y}" for x, y in self.a.inspection.directions]
         self.direction = pmui.Select(label="direction", options=directions, width=180, size="small")
         self.drift = pmui.Button(
             label=f"select the {MOST} items that moved most",
@@ -120,7 +120,7 @@ class CompareScreen:
         self._drifted(None)
 
     def view(self) -> Any:
-        names = self.a.study.name, self.b.study.name
+        names = self.a.inspection.name, self.b.inspection.name
         title = head(f"A {escape(names[0])} &nbsp; against &nbsp; B {escape(names[1])}")
         about = caption(
             f"{self.found.about['items']:,} items in both{self._split()}. Differences are B minus A over the same items, intervals over families. "
@@ -145,19 +145,19 @@ class CompareScreen:
         return pn.Column(title, bar, maps, under, sizing_mode="stretch_width")
 
     def _split(self) -> str:
-        splits = {s.study.split for s in (self.a, self.b) if s.study.split}
+        splits = {s.inspection.split for s in (self.a, self.b) if s.inspection.split}
         return f", of the {' and '.join(sorted(splits))} split" if splits else ""
 
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _morph(self, _: Any) -> None:
         """The first map glides to where B has the same rows, turned onto A in the full space, and back."""
-        like = self.a.study.map(VIEWS[self.a.view])
+        like = self.a.inspection.map(VIEWS[self.a.view])
         if self.a.projection is not like:
             self.a.place(like)
         elif like.frame is not None:
             try:
-                xy = turned(like.frame, self.a.study.es, _in_order(self.b.study, self.a.study))
+                xy = turned(like.frame, self.a.inspection.es, _in_order(self.b.inspection, self.a.inspection))
             except (InputError, RuntimeError):
                 self.card.object = caption(
                     "A and B have rows of other modalities or widths: one cannot become the other."
@@ -167,25 +167,25 @@ class CompareScreen:
         self.morph.label = "A becomes B" if self.a.projection is like else "back to A"
 
     def _show(self, event: Any) -> None:
-        for scene in (self.a, self.b):
-            scene.show(event.new)
+        for map_state in (self.a, self.b):
+            map_state.show(event.new)
 
     def _drifted(self, _: Any) -> None:
-        m = next((m for m in self.a.study.es.modalities if f"changed {m}" in self.found.items), None)
+        m = next((m for m in self.a.inspection.es.modalities if f"changed {m}" in self.found.items), None)
         if m is not None:
-            self.a.select(self.a.study.places(self.found.changed(m, MOST)["id"]))
+            self.a.select(self.a.inspection.places(self.found.changed(m, MOST)["id"]))
 
     def _flipped(self, _: Any) -> None:
         x, y = self.direction.value.split(" → ")
-        self.a.select(self.a.study.places(self.found.flipped(x, y)["id"]))
+        self.a.select(self.a.inspection.places(self.found.flipped(x, y)["id"]))
 
     def _chosen(self) -> None:
         chosen = np.flatnonzero(self.a.selected)
         rows, items = [], self.found.items.set_index(self.found.items["id"].astype(str))
         ranks = [c.removeprefix("rank A ") for c in items if c.startswith("rank A ")][:2]
         for i in chosen[:MOST]:
-            item = self.a.study.items.iloc[i].to_dict()
-            row = items.loc[str(self.a.study.es.items["id"].iloc[i])]
+            item = self.a.inspection.items.iloc[i].to_dict()
+            row = items.loc[str(self.a.inspection.es.items["id"].iloc[i])]
             there = " · ".join(f"{escape(d)} {row[f'rank A {d}']:,.0f} → {row[f'rank B {d}']:,.0f}" for d in ranks)
             rows.append(
                 f"<tr><td>{cards.media(item)}</td><td>{escape(str(item['name'])[:60])}<br><span class='num null'>rank {there}</span></td></tr>"
@@ -196,16 +196,20 @@ class CompareScreen:
         )
 
 
-def _common(study: Study, other: Study) -> Study:
+def _common(inspection: Inspection, other: Inspection) -> Inspection:
     """The study of the items that the other has too."""
-    keep = study.es.items["id"].astype(str).isin(set(other.es.items["id"].astype(str))).to_numpy()
-    return study if keep.all() else Study(study.es.take(keep), name=study.name, items=study.items[keep])
+    keep = inspection.es.items["id"].astype(str).isin(set(other.es.items["id"].astype(str))).to_numpy()
+    return (
+        inspection
+        if keep.all()
+        else Inspection(inspection.es.take(keep), name=inspection.name, items=inspection.items[keep])
+    )
 
 
-def _in_order(study: Study, like: Study) -> EmbeddingSet:
+def _in_order(inspection: Inspection, like: Inspection) -> EmbeddingSet:
     """The items of a study in another's order."""
-    return study.es.take(study.places(like.es.items["id"]))
+    return inspection.es.take(inspection.places(like.es.items["id"]))
 
 
-def _follow(one: Scene, other: Scene) -> None:
-    other.select(other.study.places(one.ids))
+def _follow(one: MapState, other: MapState) -> None:
+    other.select(other.inspection.places(one.ids))

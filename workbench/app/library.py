@@ -8,7 +8,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from workbench.errors import InputError
-from workbench.explorer.inspection import Study, study
+from workbench.explorer.inspection import Inspection, inspection
 from workbench.sets.run_folder import is_run
 from workbench.training.run import Run
 
@@ -17,7 +17,7 @@ KEPT = 32  # studies held at once
 
 
 @dataclass(frozen=True)
-class Entry:
+class Served:
     """A run or a set, by the name that stands in URLs; only names are ever asked for, never paths."""
 
     name: str
@@ -29,7 +29,7 @@ class Entry:
     def run(self) -> Run:
         return Run(self.path)
 
-    def study(self) -> Study | None:
+    def inspection(self) -> Inspection | None:
         """Its study; nothing while a run has no snapshot."""
         if not self.is_run:
             return _study(self.path, 0, "")
@@ -37,8 +37,8 @@ class Entry:
 
 
 @lru_cache(maxsize=KEPT)
-def _study(path: Path, steps: int, split: str) -> Study:
-    return study(path, split or "validation")
+def _study(path: Path, steps: int, split: str) -> Inspection:
+    return inspection(path, split or "validation")
 
 
 class Library:
@@ -51,8 +51,8 @@ class Library:
             said = ", ".join(map(str, paths))
             raise InputError(f"no run and no set in {said}; make one with 'workbench demo' or 'workbench train'")
 
-    def entries(self) -> dict[str, Entry]:
-        found: dict[str, Entry] = {}
+    def entries(self) -> dict[str, Served]:
+        found: dict[str, Served] = {}
         for path in self.paths:
             inner = sorted(path.iterdir()) if path.is_dir() and not _kind(path) else [path]
             for p in inner:
@@ -60,7 +60,7 @@ class Library:
                     name = p.name if kind == "run" else p.stem
                     while name in found and found[name].path != p:
                         name += "'"
-                    found[name] = Entry(name, p, kind == "run", self.split)
+                    found[name] = Served(name, p, kind == "run", self.split)
         return found
 
     def ready(self) -> None:
@@ -70,7 +70,7 @@ class Library:
         entries = list(self.entries().values())
         for e in progress(entries, "reports", len(entries)):
             try:
-                if (s := e.study()) is not None:
+                if (s := e.inspection()) is not None:
                     s.report  # noqa: B018 - made once, here
             except InputError as error:
                 print(f"  {e.name}: {error}", flush=True)

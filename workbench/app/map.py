@@ -9,7 +9,7 @@ import param
 from panel.custom import AnyWidgetComponent
 
 import workbench.explorer
-from workbench.explorer.map_state import SAID, Scene
+from workbench.explorer.map_state import MESSAGES, MapState
 
 
 class Map(AnyWidgetComponent):
@@ -37,9 +37,9 @@ class Map(AnyWidgetComponent):
         self.param.update(**traits)
 
     @classmethod
-    def of(cls, scene: Scene, **settings: Any) -> Map:
-        made = cls(**scene.traits(), sizing_mode="stretch_width", height=scene.height + 44, **settings)
-        scene.listen(made._told)
-        for name in SAID:
-            made.param.watch(lambda e: scene.hear(e.name, e.new), name)
+    def of(cls, map_state: MapState, **settings: Any) -> Map:
+        made = cls(**map_state.traits(), sizing_mode="stretch_width", height=map_state.height + 44, **settings)
+        map_state.listen(made._told)
+        for name in MESSAGES:
+            made.param.watch(lambda e: map_state.on_message(e.name, e.new), name)
         return made

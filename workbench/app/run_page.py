@@ -11,11 +11,11 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
-from workbench.app.session import WORST, Visit, caption, head
+from workbench.app.session import WORST, Session, caption, head
 from workbench.diagnostics.registry import diagnostics
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.inspection import Meeting
+from workbench.explorer.inspection import QueryResult
 from workbench.report.finding import Finding
 from workbench.report.report import HEADLINES
 from workbench.sets.run_folder import VERDICTS
@@ -29,8 +29,8 @@ LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
 class RunScreen:
     """Findings, map, evidence, pair card; the item whose card is shown is the first of the selection."""
 
-    def __init__(self, visit: Visit) -> None:
-        self.visit, self.study = visit, visit.study
+    def __init__(self, session: Session) -> None:
+        self.session, self.inspection = session, session.inspection
         self.item = -1
         self.at = 0
         self.card = pn.pane.HTML("")
@@ -50,21 +50,24 @@ class RunScreen:
             label="take back", variant="text", size="small", width=90, sizing_mode="fixed", visible=False
         )
         self.back_off.on_click(self._unjudge)
-        visit.scene.on_selection(self._chosen)
+        session.map_state.on_selection(self._chosen)
         self._chosen()
 
     def view(self) -> Any:
         left = pn.Column(
-            head("Findings"), *[self._finding(f) for f in self.study.report.findings], width=310, sizing_mode="fixed"
+            head("Findings"),
+            *[self._finding(f) for f in self.inspection.report.findings],
+            width=310,
+            sizing_mode="fixed",
         )
         left.append(pn.pane.HTML(cards.framed(self._numbers())))
         evidence = pmui.Tabs(
             ("pairs", pn.Column(caption(SHARES), plot(self._histogram(), height=420))),
-            ("ranks", plot(figures.rank_curve(self.study.report), height=340)),
-            ("spectrum", plot(figures.spectra(self.study.report), height=340)),
+            ("ranks", plot(figures.rank_curve(self.inspection.report), height=340)),
+            ("spectrum", plot(figures.spectra(self.inspection.report), height=340)),
             dynamic=True,
         )
-        judge = pn.Row(self.rival, self.verdict, self.write) if self.study.home else pn.Row()
+        judge = pn.Row(self.rival, self.verdict, self.write) if self.inspection.home else pn.Row()
         right = pn.Column(
             pn.Row(self.back, self.on, self.place),
             self.card,
@@ -75,15 +78,15 @@ class RunScreen:
             width=420,
             sizing_mode="fixed",
         )
-        return pn.Row(left, self.visit.picture(), right, sizing_mode="stretch_width")
+        return pn.Row(left, self.session.picture(), right, sizing_mode="stretch_width")
 
     def _histogram(self) -> Any:
-        return figures.similarities(self.study.report, stacked=True).update_layout(showlegend=False, height=420)
+        return figures.similarities(self.inspection.report, stacked=True).update_layout(showlegend=False, height=420)
 
     def _numbers(self) -> str:
-        rows, f = [], self.study.report.frame
+        rows, f = [], self.inspection.report.frame
         for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
-            name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.subject(row))}</span>"
+            name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.scope(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
         about = (
             "value [95 % interval]; null: what there is when there is nothing to see, as with pairs dealt at random for "
@@ -108,18 +111,18 @@ class RunScreen:
         direction = tuple(shown["modalities"][:2])
         colour, items = "modality", None
         said = "coloured by modality; the selection stays as it was"
-        if direction in self.study.directions and family not in ("gap", "spectrum", "spread"):
-            colour, items = "rank " + " → ".join(direction), self.study.worst(WORST, direction)
+        if direction in self.inspection.directions and family not in ("gap", "spectrum", "spread"):
+            colour, items = "rank " + " → ".join(direction), self.inspection.worst(WORST, direction)
             said = (
                 f"selected: the {WORST} items whose match ranks worst, {' → '.join(direction)}; coloured by that rank"
             )
-        self.visit.look(LOOKS.get(family, self.visit.view.value), colour, items)
-        self.visit.say(said)
+        self.session.look(LOOKS.get(family, self.session.view.value), colour, items)
+        self.session.say(said)
 
     # -- the pair card ---------------------------------------------------------------------------------------------
 
     def _chosen(self) -> None:
-        self.items, self.at = self.study.worst_first(np.flatnonzero(self.visit.scene.selected)).tolist(), 0
+        self.items, self.at = self.inspection.worst_first(np.flatnonzero(self.session.map_state.selected)).tolist(), 0
         self._draw()
 
     def _step(self, by: int) -> None:
@@ -133,16 +136,16 @@ class RunScreen:
             self.card.object = cards.framed(f'<h4>Pair card</h4><p class="caption">{hint}</p>')
             self.place.object, self.rival.options, self.back_off.visible = "", {}, False
             return
-        self.item = self.visit.item = self.items[self.at]
+        self.item = self.session.item = self.items[self.at]
         said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
         self.place.object = cards.framed(f'<span class="caption">{said}</span>')
-        meetings = self.study.meetings(self.item)
-        self.card.object = cards.framed(cards.card(self.study, self.item, meetings))
+        meetings = self.inspection.meetings(self.item)
+        self.card.object = cards.framed(cards.card(self.inspection, self.item, meetings))
         self.rival.options = self._rivals(meetings)
         self._verdicts()
 
-    def _rivals(self, meetings: Mapping[tuple[str, str], Meeting | None]) -> dict[str, tuple[int, str, str]]:
-        """The strangers that rank before the match, by direction."""
+    def _rivals(self, meetings: Mapping[tuple[str, str], QueryResult | None]) -> dict[str, tuple[int, str, str]]:
+        """The non-matches that rank before the match, by direction."""
         out = {}
         for (a, b), m in meetings.items():
             if m is None or m.rank == 1:
@@ -158,7 +161,7 @@ class RunScreen:
             return
         other, a, b = self.rival.value
         try:
-            self.study.judge(self.item, other, self.verdict.value, a, b)
+            self.inspection.judge(self.item, other, self.verdict.value, a, b)
         except (InputError, OSError) as e:
             self.judged.object = cards.framed(escape(str(e)))
             return
@@ -166,26 +169,26 @@ class RunScreen:
 
     def _unjudge(self, _: Any) -> None:
         try:
-            self.study.unjudge(self.item)
+            self.inspection.unjudge(self.item)
         except (InputError, OSError) as e:
             self.judged.object = cards.framed(escape(str(e)))
             return
         self._verdicts()
 
     def _verdicts(self) -> None:
-        known = self.study.judgements
-        ids = self.study.es.items["id"].astype(str)
+        known = self.inspection.judgements
+        ids = self.inspection.es.items["id"].astype(str)
         mine = known[known["id"] == ids.iloc[self.item]]
         self.back_off.visible = bool(len(mine))
         if not len(known):
             self.judged.object = ""
             return
-        names = dict(zip(ids, self.study.items["name"].astype(str), strict=True))
+        names = dict(zip(ids, self.inspection.items["name"].astype(str), strict=True))
         said = "".join(
             f"<li>{escape(names.get(r['other'], r['other']))}: {escape(r['verdict'])}</li>"
             for r in mine.to_dict("records")
         )
-        use = f"workbench train … --set pairs={self.study.home}/judgements/pairs.csv"
+        use = f"workbench train … --set pairs={self.inspection.home}/judgements/pairs.csv"
         self.judged.object = cards.framed(
             f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span></p>"
         )

@@ -13,7 +13,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.library import Entry, Library
+from workbench.app.library import Library, Served
 from workbench.app.session import caption, head
 from workbench.explorer import cards
 from workbench.report.finding import MARKS
@@ -65,7 +65,7 @@ class RunsScreen:
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
         hint = caption(
             f"Click a name to open it, tick two to compare them. Runs by their {self.library.split} items. R@1 both ways between the first two modalities, with its "
-            "95 % interval; where a diagnostic has several subjects, the smallest and the largest value. ↑ more is better, "
+            "95 % interval; where a diagnostic has several scopes, the smallest and the largest value. ↑ more is better, "
             "↓ less is. Point at the doctor's word for the sentence."
         )
         if pn.state.curdoc is not None:
@@ -94,10 +94,10 @@ class RunsScreen:
         return pd.DataFrame([_row(e) for e in self.library.entries().values()])
 
 
-def _row(e: Entry) -> dict[str, str]:
+def _row(e: Served) -> dict[str, str]:
     link = f'<a href="?run={quote(e.name)}" target="_self"><b>{escape(e.name)}</b></a>'
     if not e.is_run:
-        s = e.study()
+        s = e.inspection()
         assert s is not None
         return _cells(link, s.report, "", "", "set", f"{len(s.es):,} items", e.path.stat().st_mtime)
     run = e.run
@@ -111,7 +111,7 @@ def _row(e: Entry) -> dict[str, str]:
     spark = sparkline([m["probe_recall_at_1"] for m in looks], live)
     if live:
         return _cells(link, None, looks[-1], spark, run.config["recipe"], steps, written, run)
-    s = e.study()
+    s = e.inspection()
     report = s.report if s is not None else None
     return _cells(link, report, looks[-1], spark, run.config["recipe"], steps, written, run)
 

@@ -14,29 +14,31 @@ import panel_material_ui as pmui
 from workbench.app.map import Map
 from workbench.errors import InputError
 from workbench.explorer import cards
-from workbench.explorer.inspection import Study
-from workbench.explorer.map_state import VIEWS, Scene
+from workbench.explorer.inspection import Inspection
+from workbench.explorer.map_state import VIEWS, MapState
 
 WORST = 20  # items selected when a study opens
 
 
-class Visit:
+class Session:
     """The scene of a session, and widgets that steer it; every screen of the run shows the same scene."""
 
-    def __init__(self, study: Study) -> None:
-        self.study = study
-        self.scene = Scene(study)
-        self.scene.restore(_asked())
+    def __init__(self, inspection: Inspection) -> None:
+        self.inspection = inspection
+        self.map_state = MapState(inspection)
+        self.map_state.restore(_asked())
         self.item = -1  # whose card is open
         self.note = pn.pane.HTML("", height=20)
-        if not self.scene.selected.any() and study.directions:
-            self.scene.select(study.worst(WORST), remember=False)
-            self.say(f"selected: the {WORST} items whose match ranks worst, {' → '.join(study.directions[0])}")
-        self.scene.on_selection(self._chosen)
-        self.map = Map.of(self.scene)
-        self.view = pmui.Select(label="view", options=self.scene.views, value=self.scene.view, width=170, size="small")
+        if not self.map_state.selected.any() and inspection.directions:
+            self.map_state.select(inspection.worst(WORST), remember=False)
+            self.say(f"selected: the {WORST} items whose match ranks worst, {' → '.join(inspection.directions[0])}")
+        self.map_state.on_selection(self._chosen)
+        self.map = Map.of(self.map_state)
+        self.view = pmui.Select(
+            label="view", options=self.map_state.views, value=self.map_state.view, width=170, size="small"
+        )
         self.colour = pmui.Select(
-            label="colour", options=self.scene.colours, value=self.scene.colour, width=170, size="small"
+            label="colour", options=self.map_state.colours, value=self.map_state.colour, width=170, size="small"
         )
         self.search = pmui.TextInput(label="find", placeholder="text in any column, Enter", width=200, size="small")
         self.similar = pmui.Button(
@@ -49,9 +51,9 @@ class Visit:
 
     def picture(self) -> Any:
         """The map under its pickers, where no screen has moved it yet; there is one map, which the open screen shows."""
-        place = self.study.map(VIEWS[self.scene.view])
-        if self.scene.projection is not place:
-            self.scene.place(place)
+        place = self.inspection.map(VIEWS[self.map_state.view])
+        if self.map_state.projection is not place:
+            self.map_state.place(place)
         bar = pn.FlexBox(self.view, self.colour, self.search, self.similar, margin=(8, 0, 0, 0), align_items="center")
         return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=440)
 
@@ -65,15 +67,15 @@ class Visit:
         if colour in self.colour.options:
             self.colour.value = colour
         if items is not None:
-            self.scene.select(items)
+            self.map_state.select(items)
 
     # -- events ----------------------------------------------------------------------------------------------------
 
     def _show(self, event: Any) -> None:
         method, name = VIEWS[event.new], event.new
-        if self.study.has_map(method):
+        if self.inspection.has_map(method):
             self.say("")
-            self.scene.show(name)
+            self.map_state.show(name)
             self._remember()
             return
         self.say(f"{name} is being computed; the map changes when it is ready …")
@@ -81,7 +83,7 @@ class Visit:
 
         def work() -> None:
             try:
-                self.study.map(method)
+                self.inspection.map(method)
                 then = partial(self._ready, name)
             except InputError as e:
                 then = partial(self.say, str(e))
@@ -93,42 +95,42 @@ class Visit:
     def _ready(self, name: str) -> None:
         if self.view.value == name:
             self.say("")
-            self.scene.show(name)
+            self.map_state.show(name)
             self._remember()
 
     def _paint(self, event: Any) -> None:
-        self.scene.paint(event.new)
+        self.map_state.paint(event.new)
         self._remember()
 
     def _find(self, event: Any) -> None:
         if event.new:
-            found = self.study.find(event.new)
+            found = self.inspection.find(event.new)
             count = int(found.sum())
-            self.scene.select(found)
+            self.map_state.select(found)
             self.say(f"{count:,} items with {event.new!r}" if count else f"no item has {event.new!r} in any column")
 
     def _similar(self, _: Any) -> None:
         """The items nearest to the one whose card is open, in the first modality that it has."""
-        chosen = np.flatnonzero(self.scene.selected)
+        chosen = np.flatnonzero(self.map_state.selected)
         if not len(chosen):
             self.say("click a point first: its nearest items are selected then")
             return
         item = self.item if self.item in chosen else int(chosen[0])
-        for m in self.study.es.modalities:
-            if len(near := self.study.near(item, m)):
-                self.scene.select(near)
-                self.say(f"the {len(near)} items nearest to {self.study.items['name'].iloc[item]} in {m}")
+        for m in self.inspection.es.modalities:
+            if len(near := self.inspection.near(item, m)):
+                self.map_state.select(near)
+                self.say(f"the {len(near)} items nearest to {self.inspection.items['name'].iloc[item]} in {m}")
                 return
 
     def _chosen(self) -> None:
-        count = int(self.scene.selected.sum())
-        kept = not count or self.scene.state()["ids"]
+        count = int(self.map_state.selected.sum())
+        kept = not count or self.map_state.state()["ids"]
         self.say("" if kept else f"{count:,} items are too many for the page's address: save them on the table screen")
         self._remember()
 
     def _remember(self) -> None:
         if pn.state.location is not None:
-            state: dict[str, Any] = self.scene.state()
+            state: dict[str, Any] = self.map_state.state()
             pn.state.location.update_query(**state)
 
 

@@ -17,11 +17,11 @@ from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from workbench.app.checkpoints_page import CheckpointsScreen
 from workbench.app.clusters_page import ClustersScreen
 from workbench.app.compare_page import comparing
-from workbench.app.library import Entry, Library
+from workbench.app.library import Library, Served
 from workbench.app.plots import SCRIPT
 from workbench.app.run_page import RunScreen
 from workbench.app.runs_page import RunsScreen
-from workbench.app.session import Visit, caption
+from workbench.app.session import Session, caption
 from workbench.app.table_page import TableScreen
 from workbench.app.whatif_page import WhatIfScreen
 from workbench.errors import InputError
@@ -71,19 +71,19 @@ def _back() -> Any:
     return pn.pane.HTML(cards.framed('<a href="?" target="_self">← all runs</a>'), width=90, sizing_mode="fixed")
 
 
-def _compare(entries: dict[str, Entry], pair: str) -> Any:
+def _compare(entries: dict[str, Served], pair: str) -> Any:
     found = [entries.get(name) for name in pair.split(",")]
-    studies = [e.study() for e in found if e is not None]
-    if len(found) != 2 or len(studies) != 2 or any(s is None for s in studies):
+    inspections = [e.inspection() for e in found if e is not None]
+    if len(found) != 2 or len(inspections) != 2 or any(s is None for s in inspections):
         raise InputError(f"compare={pair}: give two runs or sets of this list that have a snapshot, comma between")
-    return pn.Column(_back(), comparing(*studies))  # type: ignore[arg-type]
+    return pn.Column(_back(), comparing(*inspections))  # type: ignore[arg-type]
 
 
-def _study(entry: Entry, *, alone: bool) -> Any:
-    s = entry.study()
+def _study(entry: Served, *, alone: bool) -> Any:
+    s = entry.inspection()
     if s is None:
         raise InputError(f"{entry.name} has no snapshot yet: reload when it has trained a little")
-    visit = Visit(s)
+    session = Session(s)
     about = s.report.about
     kind = f"recipe {escape(s.run.config['recipe'])} · step {s.run.steps:,}" if s.run else "set"
     split = f" of the {s.split} split" if s.split else ""
@@ -106,7 +106,7 @@ def _study(entry: Entry, *, alone: bool) -> Any:
             if other != name:
                 holder.objects = []
         if name not in made:
-            made[name] = makers[name](visit)
+            made[name] = makers[name](session)
         holders[name].objects = [made[name].view()]
         if pn.state.location is not None:
             state: dict[str, Any] = {"screen": name}

@@ -11,7 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.session import Visit, caption
+from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
 
@@ -19,8 +19,8 @@ PAGE = 12  # rows fetched at once, pictures and all
 
 
 class TableScreen:
-    def __init__(self, visit: Visit) -> None:
-        self.visit, self.study = visit, visit.study
+    def __init__(self, session: Session) -> None:
+        self.session, self.inspection = session, session.inspection
         self.said, self.count = pn.pane.HTML(""), pn.pane.HTML("")
         self.table = pn.widgets.Tabulator(
             self._frame(),
@@ -37,17 +37,19 @@ class TableScreen:
         self.keep = pmui.Button(
             label="save", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
-        self.kept = pmui.Select(label="saved selections", options=["", *self.study.selections], width=220, size="small")
+        self.kept = pmui.Select(
+            label="saved selections", options=["", *self.inspection.selections], width=220, size="small"
+        )
         outlined: dict[str, Any] = {"variant": "outlined", "size": "small", "height": 38, "sizing_mode": "fixed"}
         self.csv = pmui.FileDownload(
-            callback=self._csv, filename=f"{self.study.name}.csv", label="CSV", width=110, **outlined
+            callback=self._csv, filename=f"{self.inspection.name}.csv", label="CSV", width=110, **outlined
         )
         self.parquet = pmui.FileDownload(
-            callback=self._parquet, filename=f"{self.study.name}.parquet", label="Parquet", width=130, **outlined
+            callback=self._parquet, filename=f"{self.inspection.name}.parquet", label="Parquet", width=130, **outlined
         )
         self.keep.on_click(self._save)
         self.kept.param.watch(self._open, "value")
-        visit.scene.on_selection(self._chosen)
+        session.map_state.on_selection(self._chosen)
 
     def view(self) -> Any:
         self._chosen()
@@ -56,13 +58,13 @@ class TableScreen:
 
     def _plain(self) -> pd.DataFrame:
         """The selection without pictures and sounds."""
-        frame = self.visit.scene.frame
+        frame = self.session.map_state.frame
         return frame[[c for c in frame if not len(frame) or not isinstance(frame[c].iloc[0], bytes)]]
 
     def _frame(self) -> pd.DataFrame:
         frame = self._plain()
-        if len(frame) and any(str(c).endswith(cards.MEDIA) for c in self.study.items):
-            chosen = self.study.items.iloc[np.flatnonzero(self.visit.scene.selected)]
+        if len(frame) and any(str(c).endswith(cards.MEDIA) for c in self.inspection.items):
+            chosen = self.inspection.items.iloc[np.flatnonzero(self.session.map_state.selected)]
             pictures = [cards.media(row) for row in chosen.to_dict("records")]
             if any(pictures):
                 frame.insert(0, "picture", pictures)
@@ -73,7 +75,7 @@ class TableScreen:
 
     def _chosen(self) -> None:
         self.table.value = self._frame()
-        chosen, every = int(self.visit.scene.selected.sum()), len(self.study.es)
+        chosen, every = int(self.session.map_state.selected.sum()), len(self.inspection.es)
         text = (
             f"The selection: {chosen:,} of {every:,} items." if chosen else f"Nothing is selected: all {every:,} items."
         )
@@ -89,17 +91,19 @@ class TableScreen:
         return out
 
     def _save(self, _: Any) -> None:
-        scene = self.visit.scene
+        map_state = self.session.map_state
         try:
-            file = self.study.save_selection(self.name.value, scene.ids, view=scene.view, colour=scene.colour)
+            file = self.inspection.save_selection(
+                self.name.value, map_state.ids, view=map_state.view, colour=map_state.colour
+            )
         except (InputError, OSError) as e:
             self.said.object = caption(escape(str(e))).object
             return
-        self.kept.options = ["", *self.study.selections]
-        use = f"workbench report {self.study.home} --selection '{file.stem}'"
-        self.said.object = caption(f"saved {len(scene.ids):,} items; <span class='num'>{escape(use)}</span>").object
+        self.kept.options = ["", *self.inspection.selections]
+        use = f"workbench report {self.inspection.home} --selection '{file.stem}'"
+        self.said.object = caption(f"saved {len(map_state.ids):,} items; <span class='num'>{escape(use)}</span>").object
 
     def _open(self, event: Any) -> None:
         if event.new:
-            ids = set(self.study.selections.get(event.new, []))
-            self.visit.scene.select(self.study.es.items["id"].astype(str).isin(ids).to_numpy())
+            ids = set(self.inspection.selections.get(event.new, []))
+            self.session.map_state.select(self.inspection.es.items["id"].astype(str).isin(ids).to_numpy())

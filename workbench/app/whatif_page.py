@@ -8,17 +8,17 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
-from workbench.app.session import Visit, caption
+from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
 
 
-def labels(visit: Visit) -> list[str]:
+def labels(session: Session) -> list[str]:
     """Columns of a few values, each with several items: classes that a classifier could know."""
     out = []
-    for c in visit.study.items:
-        x = visit.study.items[c]
+    for c in session.inspection.items:
+        x = session.inspection.items[c]
         if not isinstance(x.iloc[0], bytes) and c not in ("id", "split"):
             count = x.astype(str).nunique()
             if 2 <= count <= min(50, len(x) // 4):
@@ -27,12 +27,12 @@ def labels(visit: Visit) -> list[str]:
 
 
 class WhatIfScreen:
-    def __init__(self, visit: Visit) -> None:
-        self.visit = visit
-        order = visit.study.es.modalities.index
-        pairs = {f"{a} · {b}": (a, b) for a, b in visit.study.directions if order(a) < order(b)}
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        order = session.inspection.es.modalities.index
+        pairs = {f"{a} · {b}": (a, b) for a, b in session.inspection.directions if order(a) < order(b)}
         self.pair = pmui.Select(label="pair", options=pairs, width=200, size="small")
-        self.label = pmui.Select(label="classes", options=["", *labels(visit)], width=170, size="small")
+        self.label = pmui.Select(label="classes", options=["", *labels(session)], width=170, size="small")
         if len(self.label.options) > 1:
             self.label.value = self.label.options[1]
         slider: dict[str, Any] = {"size": "small", "width": 300}
@@ -52,13 +52,15 @@ class WhatIfScreen:
         self._begin()
 
     def view(self) -> Any:
-        small = "" if len(self.visit.study.es) <= MORPHED else f"With more than {MORPHED:,} items the map stays. "
+        small = (
+            "" if len(self.session.inspection.es) <= MORPHED else f"With more than {MORPHED:,} items the map stays. "
+        )
         hint = caption(
             f"{small}Linear views move along with the sliders; a UMAP has no place for what it was not made of."
         )
         sliders = pn.Column(self.shift, self.temperature), pn.Column(self.whiten, self.noise)
         under = pn.Row(*sliders, margin=(12, 0, 0, 0))
-        left = pn.Column(self.visit.picture(), under, hint, sizing_mode="stretch_width")
+        left = pn.Column(self.session.picture(), under, hint, sizing_mode="stretch_width")
         self.update()
         return pn.Row(
             left, pn.Column(pn.Row(self.pair, self.label, margin=(8, 0, 0, 0)), self.reset, self.table, width=520)
@@ -78,7 +80,7 @@ class WhatIfScreen:
             self.table.object = cards.framed("There are no two modalities of one width here.")
             return
         try:
-            self.what = WhatIf(self.visit.study, *self.pair.value, label=self.label.value or "")
+            self.what = WhatIf(self.session.inspection, *self.pair.value, label=self.label.value or "")
         except InputError as e:
             self.what = None
             self.table.object = cards.framed(escape(str(e)))
@@ -89,7 +91,7 @@ class WhatIfScreen:
         frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)
         self.table.object = cards.framed(cards.changes(frame, self.what.says(self.knobs, frame.attrs["pairs"])))
         if not count:
-            self.what.carry(self.visit.scene, self.knobs)
+            self.what.carry(self.session.map_state, self.knobs)
 
     def _reset(self, _: Any) -> None:
         for s, value in zip(self.sliders, (0.0, 0.07, 0.0, 0.0), strict=True):

@@ -1,6 +1,9 @@
-"""Report notebooks in batch: a grid of parameters, each cell a process of its own, on slots or on a cluster.
+"""Notebooks in batch: a grid of parameters, each cell a process of its own, on slots or on a cluster.
 
 What is done is known by a hash of notebook, parameters, data and package, and is not done again.
+
+May import: errors, disk, version, sets, scan, report, views, training, papers.
+Open first: run.py (a whole grid), jobs.py (what is to be done), supervise.py (one job from begin to end).
 """
 
 from workbench.batch.job import Job

@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader
 
-from workbench.batch.manifest import Entry, Manifest
+from workbench.batch.manifest import JobRecord, Manifest
 from workbench.batch.results import read
 from workbench.disk import write_text
 
@@ -52,7 +52,7 @@ def _cards(out: Path) -> str:
     return cards(gathered(out))
 
 
-def _row(out: Path, e: Entry) -> dict[str, Any]:
+def _row(out: Path, e: JobRecord) -> dict[str, Any]:
     found = read(out / f"{e.label}.json") if e.state == "done" else {}
     links = {kind: f"{e.label}.{end}" for kind, end in LINKS.items() if (out / f"{e.label}.{end}").is_file()}
     return {
@@ -73,7 +73,7 @@ def _row(out: Path, e: Entry) -> dict[str, Any]:
 LINKS = {"report": "html", "PDF": "pdf", "notebook": "ipynb", "log": "log"}
 
 
-def _varied(entries: list[Entry]) -> list[str]:
+def _varied(entries: list[JobRecord]) -> list[str]:
     """Parameters that differ between jobs; all of them where there is one job."""
     names = list(dict.fromkeys(n for e in entries for n in e.parameters))
     if len(entries) < 2:
@@ -81,7 +81,7 @@ def _varied(entries: list[Entry]) -> list[str]:
     return [n for n in names if len({json.dumps(e.parameters.get(n), default=str) for e in entries}) > 1]
 
 
-def _shared(entries: list[Entry]) -> list[tuple[str, Any]]:
+def _shared(entries: list[JobRecord]) -> list[tuple[str, Any]]:
     """Parameters that all jobs have alike, where they are not empty."""
     if len(entries) < 2:
         return []
@@ -90,9 +90,9 @@ def _shared(entries: list[Entry]) -> list[tuple[str, Any]]:
 
 
 def _headlines(names: list[str], leading: Sequence[str]) -> list[str]:
-    """The first subject of each headline diagnostic, both directions of retrieval; else the first few numbers."""
+    """The first scope of each headline diagnostic, both directions of retrieval; else the first few numbers."""
     found = []
     for name in leading:
-        subjects = [n for n in names if n.split(" ")[0] == name and "+" not in n]
-        found += subjects[: 2 if name == "recall_at_1" else 1]
+        scopes = [n for n in names if n.split(" ")[0] == name and "+" not in n]
+        found += scopes[: 2 if name == "recall_at_1" else 1]
     return found or names[:6]

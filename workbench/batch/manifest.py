@@ -17,7 +17,7 @@ DONE, FAILED, RUNNING, STOPPED = "done", "failed", "running", "stopped"
 
 
 @dataclass
-class Entry:
+class JobRecord:
     """What is known of a job: `state` is running, done, failed or stopped; `error` is a sentence."""
 
     key: str
@@ -39,13 +39,13 @@ class Manifest:
     def __init__(self, out: str | Path) -> None:
         self.folder = Path(out) / "manifest"
 
-    def entry(self, label: str) -> Entry | None:
+    def entry(self, label: str) -> JobRecord | None:
         try:
-            return Entry(**json.loads((self.folder / f"{label}.json").read_text()))
+            return JobRecord(**json.loads((self.folder / f"{label}.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None  # not there, or cut short by a machine that went down
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[JobRecord]:
         found = (self.entry(f.stem) for f in sorted(self.folder.glob("[!.]*.json")))
         return [e for e in found if e is not None]
 
@@ -54,22 +54,22 @@ class Manifest:
         e = self.entry(job.label)
         return e is not None and e.state == DONE and e.key == job.key and all(f.is_file() for f in job.results)
 
-    def begin(self, job: Job) -> Entry:
+    def begin(self, job: Job) -> JobRecord:
         before = self.entry(job.label)
         attempts = before.attempts + 1 if before is not None and before.key == job.key else 1
-        e = Entry(job.key, job.label, job.notebook, job.parameters, RUNNING, attempts=attempts)
+        e = JobRecord(job.key, job.label, job.notebook, job.parameters, RUNNING, attempts=attempts)
         e.began, e.host, e.pid = datetime.now(UTC).isoformat(timespec="seconds"), socket.gethostname(), os.getpid()
         return self._write(e)
 
-    def end(self, e: Entry, *, seconds: float, error: str = "", state: str = "") -> Entry:
+    def end(self, e: JobRecord, *, seconds: float, error: str = "", state: str = "") -> JobRecord:
         e.state, e.seconds, e.error = state or (FAILED if error else DONE), round(seconds, 2), error
         return self._write(e)
 
-    def put_back(self, e: Entry) -> Entry:
+    def put_back(self, e: JobRecord) -> JobRecord:
         """The entry that stood before a job was begun and then stopped."""
         return self._write(e)
 
-    def _write(self, e: Entry) -> Entry:
+    def _write(self, e: JobRecord) -> JobRecord:
         write_text(
             self.folder / f"{e.label}.json", json.dumps(asdict(e), ensure_ascii=False, indent=1, default=str) + "\n"
         )

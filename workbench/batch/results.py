@@ -32,13 +32,13 @@ def record(
         return
     found: dict[str, Any] = {"about": about, "numbers": {}, "curves": {}, "findings": []}
     if report is not None:
-        from workbench.views.figures import subject
+        from workbench.views.figures import scope
 
         found["about"] = {k: report.about[k] for k in ("items", "fingerprint", "source") if k in report.about} | about
         found["findings"] = [{"severity": f.severity, "sentence": f.sentence} for f in report.findings]
         for row in report.to_dict()["results"]:
             if row["reason"] is None:
-                kept = {k: row[k] for k in ("value", "low", "high", "null_low", "null_high")} | {"of": subject(row)}
+                kept = {k: row[k] for k in ("value", "low", "high", "null_low", "null_high")} | {"of": scope(row)}
                 found["numbers"][" ".join([row["name"], *row["modalities"]])] = kept
     for name, value in (numbers or {}).items():
         found["numbers"][name] = dict(value) if isinstance(value, Mapping) else {"value": value}

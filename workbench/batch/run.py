@@ -15,7 +15,7 @@ from typing import Any
 from workbench.batch.index import write_index
 from workbench.batch.job import Job
 from workbench.batch.jobs import plan
-from workbench.batch.manifest import DONE, STOPPED, Entry, Manifest
+from workbench.batch.manifest import DONE, STOPPED, JobRecord, Manifest
 from workbench.batch.slots import locally, on_dask, slots
 from workbench.batch.supervise import end_orphans
 from workbench.errors import InputError, unknown
@@ -29,11 +29,11 @@ class Summary:
 
     out: Path
     skipped: list[Job] = field(default_factory=list)
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[JobRecord] = field(default_factory=list)
     missing: int = 0  # jobs not begun, because the batch was stopped
 
     @property
-    def failed(self) -> list[Entry]:
+    def failed(self) -> list[JobRecord]:
         return [e for e in self.entries if e.state not in (DONE, STOPPED)]
 
     @property
@@ -173,7 +173,7 @@ class _Bar:
             self.running += 1
             self._say()
 
-    def ended(self, entry: Entry) -> None:
+    def ended(self, entry: JobRecord) -> None:
         with self._lock:
             self.running -= 1
             self.failed += entry.state not in (DONE, STOPPED)

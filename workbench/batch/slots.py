@@ -10,7 +10,7 @@ from threading import Event
 from typing import Any
 
 from workbench.batch.job import Job
-from workbench.batch.manifest import Entry
+from workbench.batch.manifest import JobRecord
 from workbench.batch.supervise import supervise
 from workbench.errors import InputError
 
@@ -41,13 +41,13 @@ def _whole(text: str | None, otherwise: int) -> int:
 
 def locally(
     jobs: Sequence[Job], places: Sequence[Mapping[str, str]], *, timeout: float, stop: Event, began: Told, ended: Told
-) -> Iterator[Entry]:
+) -> Iterator[JobRecord]:
     """Jobs on the slots of this machine, one a slot at a time; entries as they end."""
     free: SimpleQueue[Mapping[str, str]] = SimpleQueue()
     for place in places:
         free.put(place)
 
-    def do(job: Job) -> Entry | None:
+    def do(job: Job) -> JobRecord | None:
         if stop.is_set():
             return None
         place = free.get()
@@ -73,7 +73,7 @@ def locally(
 
 def on_dask(
     jobs: Sequence[Job], scheduler: str, *, resources: Mapping[str, float], timeout: float, began: Told, ended: Told
-) -> Iterator[Entry]:
+) -> Iterator[JobRecord]:
     """The same jobs as tasks of a Dask cluster, whose workers see the output folder and need nothing else of here."""
     from workbench.scan.executors.dask import connected
 

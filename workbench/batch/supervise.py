@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from workbench.batch.job import Job
-from workbench.batch.manifest import FAILED, RUNNING, STOPPED, Entry, Manifest
+from workbench.batch.manifest import FAILED, RUNNING, STOPPED, JobRecord, Manifest
 from workbench.batch.results import PLACE
 
 MARK = "WORKBENCH_JOB"  # stands in the environment of a worker and of everything that it starts
@@ -29,7 +29,7 @@ UNDER_WAY = "running"  # folder inside the output folder of what is being made
 
 def supervise(
     job: Job, environment: Mapping[str, str] | None = None, *, timeout: float = 0, stop: Event | None = None
-) -> Entry:
+) -> JobRecord:
     """Do a job in a process of its own; whatever happens to that process, the others go on and the entry says it."""
     manifest = Manifest(job.out)
     before, entry = manifest.entry(job.label), manifest.begin(job)

@@ -1,4 +1,8 @@
-"""The command line: diagnose, compare, intervene, train, report, serve, … Bad input is one sentence and exit 2."""
+"""The command line. Bad input is one sentence and exit 2.
+
+May import: everything.
+Open first: sets.py (diagnose, compare, intervene), base.py (what the commands share).
+"""
 
 from __future__ import annotations
 

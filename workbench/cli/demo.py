@@ -55,7 +55,7 @@ def demo(out: Path, *, steps: int) -> None:
 def _table(reports: dict) -> None:
     """The results side by side, on the test split."""
     from workbench.views.document import number
-    from workbench.views.figures import subject
+    from workbench.views.figures import scope
 
     first = next(iter(reports.values()))
     width = max(len(n) for n in reports) + 16
@@ -66,4 +66,4 @@ def _table(reports: dict) -> None:
             r = report.row(row["name"], *row["modalities"])
             ends = f" [{number(r['low'])}, {number(r['high'])}]" if r["low"] == r["low"] else ""
             cells += f"{number(r['value']) + ends:<{width}}"
-        print(f"{row['name']:<20}{subject(row):<24}{cells}{number(row['null_low'])} … {number(row['null_high'])}")
+        print(f"{row['name']:<20}{scope(row):<24}{cells}{number(row['null_low'])} … {number(row['null_high'])}")

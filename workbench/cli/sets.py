@@ -97,7 +97,7 @@ def _print(report: Any) -> None:
     from workbench.diagnostics.registry import diagnostics
     from workbench.report.finding import MARKS
     from workbench.views.document import number
-    from workbench.views.figures import subject
+    from workbench.views.figures import scope
     from workbench.views.page import QUESTIONS
 
     a = report.about
@@ -124,7 +124,7 @@ def _print(report: Any) -> None:
             value += f" [{number(r['low'])}, {number(r['high'])}]"
         null = f"null {number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
         n = f"n {r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " sampled")
-        say(f"  {name:<28}{subject(r):<28}{value:<26}{null:<26}{n}")
+        say(f"  {name:<28}{scope(r):<28}{value:<26}{null:<26}{n}")
     if silent:
         say("\nNot computed")
     for why in dict.fromkeys(x[1] for x in silent):
@@ -144,11 +144,11 @@ def _whole(text: str, option: str) -> int | None:
 
 def _print_table(frame: Any, by: str) -> None:
     from workbench.views.document import number
-    from workbench.views.figures import subject
+    from workbench.views.figures import scope
 
     say(f"{by:<20}{'diagnostic':<28}{'of':<28}{'value':<26}{'null':<22}n")
     for r in frame.to_dict("records"):
-        start = f"{str(r[by])[:18]:<20}{r['name']:<28}{subject(r):<28}"
+        start = f"{str(r[by])[:18]:<20}{r['name']:<28}{scope(r):<28}"
         if not math.isfinite(r["value"]):
             say(f"{start}– {r['reason'] or ''}")
             continue
@@ -222,11 +222,9 @@ def intervene(
     table = change.compare(train, probe, *chosen)
     say(f"{change!r} on {', '.join(chosen)}: fitted on {len(train):,} items, judged on {len(probe):,}\n")
     say(f"  {'diagnostic':<28}{'of':<28}{'before':<12}{'after':<12}change")
-    for (diagnostic, subject), r in table.iterrows():
+    for (diagnostic, scope), r in table.iterrows():
         before, after = r["before", "value"], r["after", "value"]
         if math.isfinite(before) and math.isfinite(after) and abs(after - before) > 1e-9:
-            say(
-                f"  {diagnostic:<28}{' '.join(subject):<28}{number(before):<12}{number(after):<12}{after - before:+.3g}"
-            )
+            say(f"  {diagnostic:<28}{' '.join(scope):<28}{number(before):<12}{number(after):<12}{after - before:+.3g}")
     if out:
         say(f"\n  wrote {change.fit(train, *chosen).apply(es).save(out)}")

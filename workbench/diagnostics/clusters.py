@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.diagnostics.scope import ROLES
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State
 
@@ -38,7 +38,7 @@ def parts(moments: State, spread: State, diameter: State) -> State:
     has = moments["n"] > 0  # a class may have no row in this modality
     n = moments["n"][has]
     if len(n) < 2 or float(n.min()) < 2:
-        raise Reason(
+        raise NotApplicable(
             f"needs two classes of at least two items; there are {len(n)}"
             + (f", one of {int(n.min())}" if len(n) else "")
         )
@@ -57,7 +57,9 @@ def role_parts(moments: State, spread: State, diameter: State) -> State:
     missing = [r for r, k in zip(ROLES, moments["n"].tolist(), strict=False) if k < 2]
     missing += list(ROLES[len(moments["n"]) :])
     if missing:
-        raise Reason(f"needs at least two items of each role: {', '.join(missing)} has fewer (label=…, roles={{…}})")
+        raise NotApplicable(
+            f"needs at least two items of each role: {', '.join(missing)} has fewer (label=…, roles={{…}})"
+        )
     return parts(moments, spread, diameter)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
-from workbench.diagnostics.registry import Diagnostic, Reason, statistics_of
+from workbench.diagnostics.registry import Diagnostic, NotApplicable, statistics_of
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
 from workbench.sets.embeddings import EmbeddingSet
@@ -31,23 +31,23 @@ class Context:
     def label(self, by: str) -> Tensor | None:
         return self.labels.get(by)
 
-    def retrieval(self, states: Sequence[State], subject: tuple[str, ...]) -> tuple[int, int, np.ndarray]:
+    def retrieval(self, states: Sequence[State], scope: tuple[str, ...]) -> tuple[int, int, np.ndarray]:
         """Queries with a match, keys, and matches a query."""
         state = states[0]
         if "positives" in state:
-            positives, keys = state["positives"].numpy(), len(self.es[subject[1]])
+            positives, keys = state["positives"].numpy(), len(self.es[scope[1]])
         else:
             positives, keys = np.ones(len(state["row"])), len(state["row"])
         queries = len(positives)
-        if self.scan.sampled(Ranks(subject[0], subject[1])):
-            queries = min(queries, len(self.known[Sample(subject[0], SAMPLE_ROWS)]["row"]))
+        if self.scan.sampled(Ranks(scope[0], scope[1])):
+            queries = min(queries, len(self.known[Sample(scope[0], SAMPLE_ROWS)]["row"]))
         return queries, keys, positives
 
 
-def blank(d: Diagnostic, subject: tuple[str, ...], params: Mapping[str, Any]) -> dict[str, Any]:
+def blank(d: Diagnostic, scope: tuple[str, ...], params: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "name": d.name,
-        "modalities": subject,
+        "modalities": scope,
         "value": math.nan,
         "low": math.nan,
         "high": math.nan,
@@ -69,7 +69,7 @@ def blank(d: Diagnostic, subject: tuple[str, ...], params: Mapping[str, Any]) ->
 
 def evaluated(
     d: Diagnostic,
-    subject: tuple[str, ...],
+    scope: tuple[str, ...],
     params: Mapping[str, Any],
     reads: tuple,
     null_reads: tuple,
@@ -78,20 +78,20 @@ def evaluated(
 ) -> dict[str, Any]:
     """The fields of a report's row that can be known; per-item values go to `columns`."""
     known = context.known
-    tallies = [r.tally(known, context.es) if hasattr(r, "tally") else None for r in reads]
-    states = [known[r] if t is None else t.full for r, t in zip(reads, tallies, strict=True)]
+    replicated = [r.replicates(known, context.es) if hasattr(r, "replicates") else None for r in reads]
+    states = [known[r] if t is None else t.full for r, t in zip(reads, replicated, strict=True)]
     got = d.function(*states, **params)
     if d.each:
-        value, (low, high), many = _over_each(d, subject, params, got, states[0], context.es, columns)
+        value, (low, high), many = _over_each(d, scope, params, got, states[0], context.es, columns)
     else:
         value, (low, high), many = float(got), intervals.NO_INTERVAL, 0
-        exact = [t.without for t in tallies if t is not None]
+        exact = [t.without for t in replicated if t is not None]
         if d.interval.startswith("jackknife") and exact:
             without = d.function(*exact, **params)
             interval = intervals.jackknife if d.interval == "jackknife" else intervals.jackknife_of_the_square
             low, high = interval(value, without)
     if not math.isfinite(value):
-        raise Reason("not a finite number: all vectors coincide, so there is nothing to divide by")
+        raise NotApplicable("not a finite number: all vectors coincide, so there is nothing to divide by")
     kind = d.interval
     if d.interval.startswith(("jackknife", "bootstrap")):
         kind += " over families"
@@ -99,13 +99,11 @@ def evaluated(
             kind = f"none: fewer than {intervals.FEW} families"
         else:
             low, high = (min(max(x, d.bound[0]), d.bound[1]) if d.bound else x for x in (low, high))
-    band = d.null.band(context, [known[x] for x in null_reads], subject, **params)
+    band = d.null.band(context, [known[x] for x in null_reads], scope, **params)
     sized = sizes(reads, context)
     if many:  # as many values as the mean was taken over
         sized["n_query"] = many
-        sized["n_gallery"] = (
-            sized["n_gallery"] if d.on == "direction" else max(many, sized["n_gallery"] // len(subject))
-        )
+        sized["n_gallery"] = sized["n_gallery"] if d.on == "direction" else max(many, sized["n_gallery"] // len(scope))
     return sized | {
         "value": value,
         "low": low,
@@ -122,7 +120,7 @@ def _clipped(band: tuple[float, float, float], bound: tuple[float, float] | None
 
 def _over_each(
     d: Diagnostic,
-    subject: tuple[str, ...],
+    scope: tuple[str, ...],
     params: Mapping[str, Any],
     got: Any,
     state: State,
@@ -133,16 +131,16 @@ def _over_each(
     if d.each == "row":
         got, item = got
     else:
-        item = state["row"] if d.each == "item" else es.rows(params.get("anchor") or subject[0])[state["row"]]
+        item = state["row"] if d.each == "item" else es.item_of_row(params.get("anchor") or scope[0])[state["row"]]
     if len(got) < 2:
-        raise Reason("fewer than two matched items" if d.each != "row" else "fewer than two rows to judge")
+        raise NotApplicable("fewer than two matched items" if d.each != "row" else "fewer than two rows to judge")
     got = got.double()
     family = torch.as_tensor(es.families)[item]
     weight = state["count"] if d.each == "item" else torch.ones_like(got)
     column = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, got)
     count = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, weight)
     joint = "→" if d.on == "direction" else "·"
-    columns[f"{d.name} {joint.join(subject)}"] = (column / count).numpy()  # 0/0: the item has no value
+    columns[f"{d.name} {joint.join(scope)}"] = (column / count).numpy()  # 0/0: the item has no value
     if d.each == "item":
         value = float(got.sum() / weight.sum())
         return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())

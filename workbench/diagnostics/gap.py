@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import pairing, sphere, swap
-from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
 
 DELTAS = tuple(d / 4 for d in range(-8, 9))  # steps along the gap; 0 is the space as it is
@@ -210,7 +210,7 @@ def frechet_distance(a: State, b: State) -> Tensor:
     d = len(a["mean"])
     n = int(min(float(a["n"]), float(b["n"])))
     if n < ROWS_PER_DIMENSION * d:
-        raise Reason(f"needs at least {ROWS_PER_DIMENSION} rows a dimension: {n:,} rows for {d} dimensions")
+        raise NotApplicable(f"needs at least {ROWS_PER_DIMENSION} rows a dimension: {n:,} rows for {d} dimensions")
     return frechet(a["mean"], a["scatter"] / a["n"], b["mean"], b["scatter"] / b["n"])
 
 
@@ -252,7 +252,7 @@ def _varying(m: State) -> Tensor:
     variance = m["second"] / m["n"]
     varies = variance > 1e-20
     if float(m["n"]) < 4 or not bool(varies.any()):
-        raise Reason("the differences of matched rows do not vary")
+        raise NotApplicable("the differences of matched rows do not vary")
     return varies
 
 

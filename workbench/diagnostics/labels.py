@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import Reason, diagnostic
+from workbench.diagnostics.registry import NotApplicable, diagnostic
 from workbench.scan.statistics import (
     ClassMoments,
     ClassSpread,
@@ -31,9 +31,9 @@ def present(moments: State, *, least: int = 1) -> Tensor:
     n = moments["n"]
     has = n > 0
     if int(has.sum()) < 2:
-        raise Reason("needs at least two classes with rows")
+        raise NotApplicable("needs at least two classes with rows")
     if float(n[has].min()) < least:
-        raise Reason(f"needs at least {least} items of each class; the smallest has {int(n[has].min())}")
+        raise NotApplicable(f"needs at least {least} items of each class; the smallest has {int(n[has].min())}")
     return has
 
 
@@ -104,7 +104,7 @@ def davies_bouldin(moments: State, spread: State) -> Tensor:
     distance = (mu[:, None] - mu[None]).norm(dim=-1)
     off = ~torch.eye(len(mu), dtype=torch.bool)
     if float(distance[off].min()) ** 2 < DEGENERATE:
-        raise Reason("two classes have the same centroid")
+        raise NotApplicable("two classes have the same centroid")
     ratio = (s[:, None] + s[None]) / distance.masked_fill(~off, torch.inf)
     return ratio.max(1).values.mean()
 
@@ -138,7 +138,7 @@ def calinski_harabasz(moments: State, spread: State) -> Tensor:
     between = (moments["n"] * (centroids(moments) - mean).square().sum(1)).sum()
     within = spread["within"].trace()
     if float(n) <= c or float(within) <= 1e-24 * float(n):
-        raise Reason("no row differs from the centroid of its class")
+        raise NotApplicable("no row differs from the centroid of its class")
     return (between / (c - 1)) / (within / (n - c))
 
 
@@ -173,7 +173,7 @@ def neural_collapse_within(moments: State, spread: State) -> Tensor:
     _, sigma, v = torch.linalg.svd(r / len(r) ** 0.5, full_matrices=False)
     keep = sigma > 1e-9 * sigma[0].clamp_min(1e-12)
     if not bool(keep.any()) or float(sigma[0]) < 1e-12:
-        raise Reason("all classes have the same centroid")
+        raise NotApplicable("all classes have the same centroid")
     within = spread["within"] / moments["n"].sum()
     along = ((v[keep] @ within) * v[keep]).sum(1)
     return (along / sigma[keep].square()).sum() / len(r)
@@ -202,7 +202,7 @@ def neural_collapse_angles(moments: State, spread: State) -> Tensor:
     """
     r = _collapse(moments)
     if float(r.norm(dim=1).min()) < 1e-12:
-        raise Reason("a class has its centroid at the mean of all")
+        raise NotApplicable("a class has its centroid at the mean of all")
     r = torch.nn.functional.normalize(r, dim=1)
     off = ~torch.eye(len(r), dtype=torch.bool)
     return (r @ r.T + 1 / (len(r) - 1))[off].abs().mean()
@@ -264,7 +264,7 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     counted = (mine >= 0) & (theirs >= 0).any(1)
     mine, theirs = mine[counted], theirs[counted]
     if not len(mine) or len(torch.unique(mine)) < 2:
-        raise Reason("needs at least two classes with rows")
+        raise NotApplicable("needs at least two classes with rows")
     votes = torch.zeros(len(mine), int(labels["label"].max()) + 2, dtype=torch.float64)
     votes.scatter_add_(1, theirs + 1, torch.ones_like(theirs, dtype=torch.float64))
     votes = votes[:, 1:]

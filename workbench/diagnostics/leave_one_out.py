@@ -1,4 +1,4 @@
-"""Tallies: what a diagnostic reads where leaving out a family must be exact.
+"""Replicates: what a diagnostic reads where leaving out a family must be exact.
 
 A tally names the statistics it is made of, and gives their sums over the whole set and, in one go, the sums without
 each family (leading axis F). A diagnostic is then one formula, evaluated on both: the value and its jackknife.
@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from workbench.scan.statistics import CentroidGram, Earlier, Kernel, Kin, State, Statistic
+from workbench.scan.statistics import CentroidGram, Earlier, Kernel, State, Statistic, WithinFamilyKernel
 from workbench.sets.embeddings import EmbeddingSet
 
 
 @dataclass(frozen=True)
-class Tally:
+class Replicates:
     full: State
     without: State | None  # leading axis: the family left out
 
@@ -50,16 +50,16 @@ class Potential:
         back = [(k, q) for q, k in ways] if self.across else []
         return (
             *(Kernel(q, k, self.t) for q, k in ways + back),
-            *(Kin(q, k, self.t) for q, k in ways + back),
+            *(WithinFamilyKernel(q, k, self.t) for q, k in ways + back),
         )
 
-    def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
+    def replicates(self, known: Earlier, es: EmbeddingSet) -> Replicates:
         families = int(es.families.max()) + 1
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
         lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
         whole = True
         for q, k in self._ways:
-            kernel, kin = known[Kernel(q, k, self.t)], known[Kin(q, k, self.t)]
+            kernel, kin = known[Kernel(q, k, self.t)], known[WithinFamilyKernel(q, k, self.t)]
             rows = len(es[q])
             at = torch.searchsorted(kin["row"], kernel["row"])
             each = torch.full_like(kernel["sum"], float(len(es[k]) - (q == k)))
@@ -71,24 +71,24 @@ class Potential:
             scale = rows / len(sums)  # sampled queries stand for all rows of their modality
             full["sum"] += sums.sum() * scale
             full["count"] += each.sum() * scale
-            item = es.rows(q)[kernel["row"]]
+            item = es.item_of_row(q)[kernel["row"]]
             lost["sum"] += by_family(sums, item, es) * scale
             lost["count"] += by_family(each, item, es) * scale
             if sampled:  # the gallery stays; a family left out takes only its queries along
                 continue
             kind = ("sum", "count")
-            back_kernel, back_kin = known[Kernel(k, q, self.t)], known[Kin(k, q, self.t)]
+            back_kernel, back_kin = known[Kernel(k, q, self.t)], known[WithinFamilyKernel(k, q, self.t)]
             back = {"sum": back_kernel["sum"], "count": torch.full_like(back_kernel["sum"], float(rows - (q == k)))}
             for name, own in zip(kind, ("own", "own_count"), strict=True):
                 column = back[name] - (back_kin[own] if self.across else 0.0)
                 inside = kin[name] - (kin[own] if self.across else 0.0)
-                lost[name] += by_family(column, es.rows(k)[back_kernel["row"]], es)
-                lost[name] -= by_family(inside, es.rows(q)[kin["row"]], es)
+                lost[name] += by_family(column, es.item_of_row(k)[back_kernel["row"]], es)
+                lost[name] -= by_family(inside, es.item_of_row(q)[kin["row"]], es)
         without = {k: full[k] - lost[k] for k in full}
         if not whole:  # families without a sampled query change nothing, and are no replicates
             seen = lost["count"] > 0
             without = {k: x[seen] for k, x in without.items()}
-        return Tally(full, without)
+        return Replicates(full, without)
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Centroids:
         own = CentroidGram(self.modalities, self.raw)
         return (own, *own.after)
 
-    def tally(self, known: Earlier, es: EmbeddingSet) -> Tally:
+    def replicates(self, known: Earlier, es: EmbeddingSet) -> Replicates:
         state = known[CentroidGram(self.modalities, self.raw)]
         cross = state["cross"].sum(0)
         state = state | {"pairs": state["count"][:, 0] * state["count"][:, -1]}
@@ -117,4 +117,4 @@ class Centroids:
             "n": full["n"] - gone["count"],
         } | {f: full[f] - gone[f] for f in plain}
         left = (without["n"] > 0).all(1)
-        return Tally(full, {k: x[left] for k, x in without.items()})
+        return Replicates(full, {k: x[left] for k, x in without.items()})

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import chance, pairing
-from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
 
 
@@ -50,7 +50,7 @@ def matched_cosine(matched: State) -> Tensor:
     r"""Mean signed cosine of matched rows, $\mathbb{E}\,\langle a, b\rangle$ over all pairs of rows of one item.
 
     Stands beside the Gramian volume, which cannot see sign: opposite vectors have volume 0 and cosine −1. Read it
-    against its null: in a narrow cone strangers score high too. Cost: one pass over rows. Equals
+    against its null: in a narrow cone non-matches score high too. Cost: one pass over rows. Equals
     1 − alignment/2 for alpha = 2.
 
     >>> import torch, workbench as wb
@@ -74,7 +74,7 @@ def cosine_margin(centroids: State) -> Tensor:
 
     $$\mathbb{E}_i\langle a_i,b_i\rangle - \mathbb{E}_{i\ne j}\langle a_i,b_j\rangle$$
 
-    0: a match is no nearer than a stranger. What is left of `matched_cosine` once the cone is taken off; both
+    0: a match is no nearer than a non-match. What is left of `matched_cosine` once the cone is taken off; both
     histograms are the curve `similarity_histogram`. Small values can still rank well in a narrow cone, so no direction
     is better. Invariant to rotation. Cost: two passes over rows. Source: positive and negative similarity, as usual.
 
@@ -196,7 +196,7 @@ def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Te
     1.0
     """
     if len(pairs) < 2:
-        raise Reason("needs three modalities: of two, the pair is the tuple")
+        raise NotApplicable("needs three modalities: of two, the pair is the tuple")
     first, every, row = verdicts(joint, *pairs)
     return (first != every).double(), row
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import chance, sphere
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Labels, Neighbours, State
 
 
@@ -22,7 +22,7 @@ def skewness(x: Tensor) -> Tensor:
     r = x - x.mean()
     deviation = r.square().mean().sqrt()
     if float(deviation) == 0:
-        raise Reason("every key is a neighbour equally often")
+        raise NotApplicable("every key is a neighbour equally often")
     return r.pow(3).mean() / deviation**3
 
 
@@ -133,7 +133,7 @@ def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
     mine = a["key_item"][both]
     theirs = b["key_item"][torch.isin(b["item"], a["item"])]
     if len(mine) < 2:
-        raise Reason("fewer than two items have both")
+        raise NotApplicable("fewer than two items have both")
     # a neighbour that lacks the other modality can never be shared, and is not asked for
     mine = torch.where(torch.isin(mine, b["item"]), mine, -1)
     theirs = torch.where(torch.isin(theirs, a["item"]), theirs, -1)
@@ -152,7 +152,7 @@ def apart(*neighbours: State) -> None:
     for state in neighbours:
         share = float(state["tied"].double().mean()) if len(state["tied"]) else 0.0
         if share > MOST_TIED:
-            raise Reason(f"the nearest keys are tied for {share:.0%} of the rows: many rows coincide")
+            raise NotApplicable(f"the nearest keys are tied for {share:.0%} of the rows: many rows coincide")
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:

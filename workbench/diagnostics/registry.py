@@ -17,7 +17,7 @@ FAMILIES = ("retrieval", "neighbours", "gap", "matched", "spread", "spectrum", "
 LENGTHS = {"modality": 1, "pair": 2, "direction": 2, "subset": 3, "triple": 3, "tuple": 3}
 
 
-class Reason(Exception):  # noqa: N818 - no error: the sentence that stands where a number cannot
+class NotApplicable(Exception):  # noqa: N818 - no error: the sentence that stands where a number cannot
     """Raised by a diagnostic that does not apply here; its row becomes NaN with this reason."""
 
 
@@ -25,19 +25,19 @@ class Reason(Exception):  # noqa: N818 - no error: the sentence that stands wher
 class Null:
     """The distribution a value would have if there were nothing to see: its kind, and how its band is made.
 
-    `band(context, states, subject, **params)` gives the 2.5, 50 and 97.5 % points; `reads` names what it needs.
+    `band(context, states, scope, **params)` gives the 2.5, 50 and 97.5 % points; `reads` names what it needs.
     """
 
     kind: str
     band: Callable[..., tuple[float, float, float]]
-    reads: Callable[..., tuple] = lambda *subject, **params: ()
+    reads: Callable[..., tuple] = lambda *scope, **params: ()
 
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One definition: `function` of what `reads` asks for, on each subject of kind `on`.
+    """One definition: `function` of what `reads` asks for, on each scope of kind `on`.
 
-    `reads(*subject, **params)` gives tallies or statistics; the function sees their states in that order. `each` says
+    `reads(*scope, **params)` gives tallies or statistics; the function sees their states in that order. `each` says
     that it returns one value an item, or a query, whose mean (or median) is the value; with `row` it returns the values
     and the item of each. `interval` is `jackknife`, `jackknife of the square`, `bootstrap`, or the reason why there is
     none. `fused`: also asked of fused queries. `axes`: depends on the coordinate axes. `any_width`: looks at each
@@ -118,9 +118,9 @@ def diagnostic(
 
 @dataclass(frozen=True)
 class Curve:
-    """Arrays to look at, one set of them a subject: spectra, histograms, vectors, the parts of an index.
+    """Arrays to look at, one set of them a scope: spectra, histograms, vectors, the parts of an index.
 
-    With `sees_set` the function is also given the set and the subject.
+    With `sees_set` the function is also given the set and the scope.
     """
 
     name: str

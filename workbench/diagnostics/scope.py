@@ -1,4 +1,4 @@
-"""What a diagnostic can be asked of: subjects, labellings, and the reasons why something does not apply."""
+"""What a diagnostic can be asked of: scopes, labellings, and the reasons why something does not apply."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROLES = ("safe", "unsafe", "jailbreak")
 MOST_CLASSES = 0.5  # classes a labelled item: more is a name, not a label
 
 
-def subjects(es: EmbeddingSet, on: str, *, fused: bool = False) -> list[tuple[str, ...]]:
+def scopes(es: EmbeddingSet, on: str, *, fused: bool = False) -> list[tuple[str, ...]]:
     m = es.modalities
     if on == "modality":
         return [(x,) for x in m]
@@ -68,12 +68,12 @@ def _roles(values: np.ndarray, label: str, roles: Mapping[str, Iterable[Any]]) -
 
 
 def inapplicable(
-    es: EmbeddingSet, d: Diagnostic | Curve, reads: tuple, subject: tuple[str, ...], labels: Mapping[str, Tensor]
+    es: EmbeddingSet, d: Diagnostic | Curve, reads: tuple, scope: tuple[str, ...], labels: Mapping[str, Tensor]
 ) -> str:
     """The reason why nothing can be said of these modalities, or nothing."""
     if len(es) < 2:
         return "needs at least two items"
-    parts = tuple(dict.fromkeys(p for m in subject for p in m.split(PLUS)))
+    parts = tuple(dict.fromkeys(p for m in scope for p in m.split(PLUS)))
     widths = {m: es[m].shape[-1] for m in parts}
     if len(set(widths.values())) > 1 and not d.any_width:
         said = ", ".join(f"{m} {w}-d" for m, w in widths.items())
@@ -90,7 +90,7 @@ def inapplicable(
     has = torch.ones(len(es), dtype=torch.bool)
     for m in parts:
         if not es.aligned(m):
-            has &= torch.bincount(es.rows(m), minlength=len(es)) > 0
+            has &= torch.bincount(es.item_of_row(m), minlength=len(es)) > 0
     if int(has.sum()) < 2:
         return f"only {int(has.sum())} items have {' and '.join(parts)}"
     return ""

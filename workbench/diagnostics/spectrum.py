@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import sphere
-from workbench.diagnostics.registry import Reason, curve, diagnostic
+from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Moments, Neighbours, State
 
 SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside its null of the same size"
@@ -176,11 +176,11 @@ def isoscore(moments: State) -> Tensor:
     0.25641
     """
     if len(moments["mean"]) < 2:
-        raise Reason("needs at least two dimensions")
+        raise NotApplicable("needs at least two dimensions")
     eigen = torch.linalg.eigvalsh(moments["scatter"]).clamp_min(0)
     # what rounding leaves of a constant is nothing: far below the square of what the rows measure
     if float(eigen[-1]) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
-        raise Reason("all rows coincide")
+        raise NotApplicable("all rows coincide")
     return iso(eigen.sqrt())
 
 
@@ -230,7 +230,7 @@ def twonn_dimension(neighbours: State) -> Tensor:
     """
     score, index = neighbours["score"], neighbours["index"]
     if score.shape[1] < 2:
-        raise Reason("needs at least three items")
+        raise NotApplicable("needs at least three items")
     r = (2 - 2 * score[:, :2]).clamp_min(0).sqrt()
     return two_nn(r[(index[:, 1] >= 0) & (r[:, 0] > DUPLICATE)])
 
@@ -241,11 +241,11 @@ def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:
     n = len(mu)
     keep = int(n * (1 - tail))
     if keep < 3:
-        raise Reason("needs at least three distinct rows with two neighbours each")
+        raise NotApplicable("needs at least three distinct rows with two neighbours each")
     x = mu[:keep].log()
     y = -torch.log1p(-torch.arange(1, keep + 1, dtype=torch.float64) / n)
     if float(x.square().sum()) == 0:
-        raise Reason("every row is as far from its second neighbour as from its first")
+        raise NotApplicable("every row is as far from its second neighbour as from its first")
     return (x * y).sum() / x.square().sum()
 
 

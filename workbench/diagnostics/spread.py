@@ -41,7 +41,7 @@ def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
 
     $$U_{AB} = \log \mathbb{E}_{i \ne j}\, e^{-t\|a_i - b_j\|^2}$$
 
-    How near strangers of the other modality are. A gap lowers it; compare with both modalities' `uniformity`. Neither
+    How near non-matches of the other modality are. A gap lowers it; compare with both modalities' `uniformity`. Neither
     end is better. Cost: all pairs across. Source: the cross-modal uniformity of Fahim et al. 2024 ("It's not a modality
     gap"), which leaves out matched pairs too.
 

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from workbench.explorer.encoding import data_url
-from workbench.explorer.inspection import Meeting, Study
+from workbench.explorer.inspection import Inspection, QueryResult
 from workbench.report.finding import MARKS, Finding
 from workbench.views.document import number
 from workbench.views.theme import MONO
@@ -76,24 +76,24 @@ def few(items: Iterable[Mapping[str, Any]], modality: str, own: int) -> str:
     return f'<div class="five">{"".join(cells)}</div>'
 
 
-def card(study: Study, item: int, meetings: Mapping[tuple[str, str], Meeting | None]) -> str:
+def card(inspection: Inspection, item: int, meetings: Mapping[tuple[str, str], QueryResult | None]) -> str:
     """The pair card: what the item is, its ranks both ways, who is nearer, whom its match beats."""
-    row = study.items.iloc[item].to_dict()
+    row = inspection.items.iloc[item].to_dict()
     texts = "".join(
         f'<div class="text"><span class="null">{escape(str(c))}</span> {escape(str(v)[:300])}</div>'
         for c, v in row.items()
-        if c in ("id", "text", "caption", "tags", *(f"{m}_text" for m in study.es.modalities)) and v == v
+        if c in ("id", "text", "caption", "tags", *(f"{m}_text" for m in inspection.es.modalities)) and v == v
     )
     parts = [f"<h4>Pair card</h4>{media(row)} <b>{escape(str(row['name']))}</b>{texts}"]
     for (a, b), m in meetings.items():
         if m is None:
             parts.append(f"<p class='caption'>{escape(a)} or {escape(b)} is missing for this item.</p>")
         else:
-            parts.append(met(m, len(study.es[b])))
+            parts.append(met(m, len(inspection.es[b])))
     return "".join(parts)
 
 
-def met(m: Meeting, gallery: int) -> str:
+def met(m: QueryResult, gallery: int) -> str:
     margin = "" if math.isnan(m.margin) else f" · margin <span class='num'>{m.margin:+.2f}</span>"
     # a match that ranks behind the five is not among them
     framed_ = "; match framed" if (m.nearest["item"] == m.item).any() else "; the match is not among them"

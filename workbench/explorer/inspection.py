@@ -28,7 +28,7 @@ HUB = 10  # a hub is among the ten nearest of many queries
 
 
 @dataclass(frozen=True)
-class Meeting:
+class QueryResult:
     """One query and its match in another modality: who ranks before it, and whom the match beats elsewhere."""
 
     item: int
@@ -36,13 +36,13 @@ class Meeting:
     key: str
     rank: float
     back: float  # the rank of the query's item when the match asks
-    margin: float  # cosine of the match minus that of the best stranger
+    margin: float  # cosine of the match minus that of the best non-match
     hub: int  # queries that have the match among their ten nearest
     nearest: pd.DataFrame  # id, name, cosine, item: the five keys nearest to the query
     beats: pd.DataFrame  # the queries of other items that the match is nearest to
 
 
-class Study:
+class Inspection:
     """A set with everything that views ask of it. Slow parts are made once, when first asked for."""
 
     def __init__(
@@ -153,24 +153,24 @@ class Study:
 
     def near(self, item: int, modality: str, count: int = 50) -> np.ndarray:
         """The items nearest to one, by its vector in a modality."""
-        rows = (self.es.rows(modality) == item).nonzero()[:, 0]
+        rows = (self.es.item_of_row(modality) == item).nonzero()[:, 0]
         if not len(rows):
             return np.arange(0)
         cosine = (self.unit(modality) @ self.unit(modality)[rows].mean(0)).topk(min(count, len(self.unit(modality))))
-        return np.unique(self.es.rows(modality)[cosine.indices].numpy())
+        return np.unique(self.es.item_of_row(modality)[cosine.indices].numpy())
 
     # -- one pair --------------------------------------------------------------------------------------------------
 
-    def meeting(self, item: int, query: str, key: str) -> Meeting | None:
+    def query_result(self, item: int, query: str, key: str) -> QueryResult | None:
         """An item's query in one modality among the keys of another; nothing where the item lacks either."""
         q, k = self.unit(query), self.unit(key)
-        of_q, of_k = self.es.rows(query), self.es.rows(key)
+        of_q, of_k = self.es.item_of_row(query), self.es.item_of_row(key)
         asked, match = (of_q == item).nonzero()[:, 0], (of_k == item).nonzero()[:, 0]
         if not len(asked) or not len(match):
             return None
         cosine, back = k @ q[asked[0]], q @ k[match[0]]
         own = cosine[match].max()
-        strangers = of_k != item
+        non_matches = of_k != item
         top = torch.topk(cosine, min(SHOWN, len(cosine)))
         # queries whose nearest key is this match, among a bounded number of rows
         look = torch.arange(len(q)) if len(q) * len(k) <= 4e8 else torch.topk(back, min(500, len(back))).indices
@@ -181,23 +181,23 @@ class Study:
             hub += int(hit.any(1).sum())
             best = torch.cat([best, part[hit[:, 0] & (of_q[part] != item)]])
         best = best[back[best].argsort(descending=True)][:SHOWN]
-        return Meeting(
+        return QueryResult(
             item,
             query,
             key,
-            _rank(cosine, own, strangers),
+            _rank(cosine, own, non_matches),
             _rank(back, back[asked].max(), of_q != item),
-            float(own - cosine[strangers].max()) if bool(strangers.any()) else float("nan"),
+            float(own - cosine[non_matches].max()) if bool(non_matches.any()) else float("nan"),
             hub,
             self._named(of_k[top.indices], top.values),
             self._named(of_q[best], back[best]),
         )
 
-    def meetings(self, item: int) -> dict[tuple[str, str], Meeting | None]:
+    def meetings(self, item: int) -> dict[tuple[str, str], QueryResult | None]:
         """An item's meetings in each unordered pair of modalities of one width."""
         names = self.es.modalities
         pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :] if (a, b) in self.directions]
-        return {(a, b): self.meeting(item, a, b) for a, b in pairs}
+        return {(a, b): self.query_result(item, a, b) for a, b in pairs}
 
     def _named(self, at: Tensor, cosine: Tensor) -> pd.DataFrame:
         rows = self.items.iloc[at.numpy()]
@@ -261,8 +261,8 @@ class Study:
         return pd.read_csv(file, dtype=str, keep_default_na=False)
 
 
-def _rank(cosine: Tensor, own: Tensor, strangers: Tensor) -> float:
-    others = cosine[strangers]
+def _rank(cosine: Tensor, own: Tensor, non_matches: Tensor) -> float:
+    others = cosine[non_matches]
     return 1 + float((others > own).sum()) + float((others == own).sum()) / 2
 
 
@@ -273,7 +273,7 @@ def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
     return np.where(there, at, -1)
 
 
-def study(source: Any, split: str = "validation") -> Study:
+def inspection(source: Any, split: str = "validation") -> Inspection:
     """A study of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
     from workbench.sets.shipped import load_data
 
@@ -287,16 +287,16 @@ def study(source: Any, split: str = "validation") -> Study:
         everything = run.items.set_index("id", drop=False)
         known = es.items["id"].isin(everything.index).all()
         items = everything.loc[es.items["id"]] if known else es.items
-        return Study(es, name=run.name, items=items, run=run, split=split, home=run.path)
+        return Inspection(es, name=run.name, items=items, run=run, split=split, home=run.path)
     es = load_data(source)
     path = Path(source) if isinstance(source, str | Path) else None
     home = path if path is not None and (path / "manifest.json").exists() else None
-    return Study(es, name=path.name if path is not None else "set", home=home)
+    return Inspection(es, name=path.name if path is not None else "set", home=home)
 
 
 def selected(source: Any, name: str) -> EmbeddingSet:
     """The items of a selection that was saved by name in a run or beside a set."""
-    s = study(source)
+    s = inspection(source)
     if name not in s.selections:
         raise unknown("selection", name, s.selections)
     return s.es.take(s.places(s.selections[name]))

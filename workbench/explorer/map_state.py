@@ -10,7 +10,7 @@ import pandas as pd
 
 from workbench.errors import InputError, unknown
 from workbench.explorer import encoding as wire
-from workbench.explorer.inspection import Study, first_rows
+from workbench.explorer.inspection import Inspection, first_rows
 from workbench.sets.projection import Projection
 from workbench.views.theme import HUES, SHAPES
 
@@ -27,28 +27,28 @@ CATEGORIES = 5_000  # values of a column that is still a legend
 LINES = 2_000  # pairs of the selection that are joined
 NO_COLOUR = 65_535
 REST = "#8a949e"
-SAID = ("gesture", "asked", "clicked", "command")  # what a map says
+MESSAGES = ("gesture", "asked", "clicked", "command")  # what a map says
 
 
-class Scene:
+class MapState:
     """State and its translation. Listeners are called with the map's changed columns, whatever face the map has."""
 
-    def __init__(self, study: Study, *, view: str = "", colour: str = MODALITY) -> None:
-        self.study = study
-        self.view = view or ("gap axis" if len(study.es.modalities) > 1 else "PCA")
+    def __init__(self, inspection: Inspection, *, view: str = "", colour: str = MODALITY) -> None:
+        self.inspection = inspection
+        self.view = view or ("gap axis" if len(inspection.es.modalities) > 1 else "PCA")
         self.colour = colour
         self.height = 520
         self.pictured = False  # whether the map can draw nothing itself and takes a picture
-        self.selected = np.zeros(len(study.es), dtype=bool)
+        self.selected = np.zeros(len(inspection.es), dtype=bool)
         self._past: list[np.ndarray] = []
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._chosen: list[Callable[[], None]] = []
         if self.view not in VIEWS:
             raise unknown("view", self.view, VIEWS)
-        self.projection: Projection = study.map(VIEWS[self.view])
+        self.projection: Projection = inspection.map(VIEWS[self.view])
         self.order = wire.fair_order(len(self.projection.xy))
-        self.names = list(study.es.modalities)
-        rows = [len(study.es[m]) for m in self.names]
+        self.names = list(inspection.es.modalities)
+        rows = [len(inspection.es[m]) for m in self.names]
         self.modality = np.repeat(np.arange(len(rows), dtype=np.uint8), rows)[self.order]
         self.item = self.projection.item[self.order]
         self.xy = self.projection.xy[self.order]
@@ -66,7 +66,7 @@ class Scene:
     def on_selection(self, f: Callable[[], None]) -> None:
         self._chosen.append(f)
 
-    def _tell(self, **traits: Any) -> None:
+    def _send(self, **traits: Any) -> None:
         if self.pictured and not traits.keys() & {"tip", "png"}:
             traits["png"] = self.png()
         for f in self._listeners:
@@ -99,7 +99,7 @@ class Scene:
             + (" · low: read no neighbourhoods off it" if p.low else ""),
             "faith_title": "Share of the ten nearest rows kept on this map, and trustworthiness (0.5: as by chance).",
             "low": bool(p.low),
-            "items": len(self.study.es),
+            "items": len(self.inspection.es),
             "points": len(p.xy),
             "selected": f"{int(self.selected.sum()):,} selected" if self.selected.any() else "",
             "labels": self._labels,
@@ -160,7 +160,7 @@ class Scene:
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Points to join, (k, 2), and how alike each pair is, as a byte: 255 for a cosine of one."""
-        es = self.study.es
+        es = self.inspection.es
         items = np.flatnonzero(self.selected)[:LINES]
         if not len(items) or len(self.names) < 2:
             return np.zeros((0, 2), np.uint32), np.zeros(0, np.uint8)
@@ -168,14 +168,14 @@ class Scene:
         place[self.order] = np.arange(len(self.order))
         start = np.cumsum([0, *(len(es[m]) for m in self.names)])
         joined, alike = [], []
-        first = {m: first_rows(es.rows(m).numpy(), items) for m in self.names}
+        first = {m: first_rows(es.item_of_row(m).numpy(), items) for m in self.names}
         for k, a in enumerate(self.names):
             for j, b in enumerate(self.names[k + 1 :], k + 1):
                 both = (first[a] >= 0) & (first[b] >= 0)
                 ra, rb = first[a][both], first[b][both]
                 joined.append(np.stack([place[start[k] + ra], place[start[j] + rb]], 1))
                 if es[a].shape[-1] == es[b].shape[-1]:
-                    cosine = (self.study.unit(a)[ra] * self.study.unit(b)[rb]).sum(1).numpy()
+                    cosine = (self.inspection.unit(a)[ra] * self.inspection.unit(b)[rb]).sum(1).numpy()
                 else:
                     cosine = np.zeros(len(ra))
                 alike.append(np.clip((cosine + 1) * 127.5, 0, 255).astype(np.uint8))
@@ -186,23 +186,23 @@ class Scene:
     @property
     def colours(self) -> list[str]:
         """What points can be coloured by: the modality, columns of the items, ranks."""
-        items, out = self.study.items, [MODALITY]
+        items, out = self.inspection.items, [MODALITY]
         for c in items:
             x = items[c]
             if c == "id" or isinstance(x.iloc[0], bytes):
                 continue
             if x.dtype.kind in "fiu" or x.astype(str).nunique() <= CATEGORIES and x.astype(str).nunique() < len(x):
                 out.append(c)
-        return out + [f"rank {a} → {b}" for a, b in self.study.directions]
+        return out + [f"rank {a} → {b}" for a, b in self.inspection.directions]
 
     def column(self, name: str) -> np.ndarray:
         """The value of each item (N,) under one of `colours`."""
-        if name.startswith("rank ") and name not in self.study.items:
+        if name.startswith("rank ") and name not in self.inspection.items:
             a, b = name.removeprefix("rank ").split(" → ")
-            return np.log10(self.study.ranks(a, b))
-        if name not in self.study.items:
+            return np.log10(self.inspection.ranks(a, b))
+        if name not in self.inspection.items:
             raise unknown("colour", name, self.colours)
-        return self.study.items[name].to_numpy()
+        return self.inspection.items[name].to_numpy()
 
     # -- what changes it -------------------------------------------------------------------------------------------
 
@@ -211,32 +211,32 @@ class Scene:
         if view not in VIEWS:
             raise unknown("view", view, VIEWS)
         self.view = view
-        self.place(self.study.map(VIEWS[view]))
+        self.place(self.inspection.map(VIEWS[view]))
 
     def place(self, projection: Projection) -> None:
         """The same points somewhere else: another layout, a snapshot, an intervention."""
         self.projection = projection
         self.xy = projection.xy[self.order]
         self._labels = self._names_of_groups()
-        self._tell(points=self.xy.astype("<f4").tobytes(), spec=self._spec())
+        self._send(points=self.xy.astype("<f4").tobytes(), spec=self._spec())
 
     def paint(self, colour: str) -> None:
         self.colour = colour
         self._codes, self._legend = self._colours()
         self._labels = self._names_of_groups()
-        self._tell(codes=self._codes.astype("<u2").tobytes(), spec=self._spec())
+        self._send(codes=self._codes.astype("<u2").tobytes(), spec=self._spec())
 
     def select(self, items: Any, *, remember: bool = True) -> None:
         """Select items, by a mask (N,) or by positions."""
         items = np.asarray(items)
-        mask = np.zeros(len(self.study.es), dtype=bool)
+        mask = np.zeros(len(self.inspection.es), dtype=bool)
         mask[items if items.dtype != bool or len(items) == len(mask) else []] = True
         if np.array_equal(mask, self.selected):
             return
         if remember:
             self._past = [*self._past[-49:], self.selected]
         self.selected = mask
-        self._tell(**self._selection_traits(), spec=self._spec())
+        self._send(**self._selection_traits(), spec=self._spec())
         for f in self._chosen:
             f()
 
@@ -246,22 +246,22 @@ class Scene:
 
     @property
     def ids(self) -> list[str]:
-        return [str(i) for i in self.study.es.items["id"].to_numpy()[self.selected]]
+        return [str(i) for i in self.inspection.es.items["id"].to_numpy()[self.selected]]
 
     @property
     def frame(self) -> pd.DataFrame:
         """The selected items with their columns, and the rank of their match in each direction."""
-        out = self.study.items[self.selected].copy()
-        for a, b in self.study.directions:
-            out[f"rank {a} → {b}"] = self.study.ranks(a, b)[self.selected]
+        out = self.inspection.items[self.selected].copy()
+        for a, b in self.inspection.directions:
+            out[f"rank {a} → {b}"] = self.inspection.ranks(a, b)[self.selected]
         return out
 
     # -- what the map says -----------------------------------------------------------------------------------------
 
-    def hear(self, name: str, value: Any) -> None:
+    def on_message(self, name: str, value: Any) -> None:
         """A message of the map: a gesture, a click, a hover, a command. What makes no sense is passed over."""
         if name == "asked":
-            self._tell(tip=self.tip(int(value)) if isinstance(value, int) else {})
+            self._send(tip=self.tip(int(value)) if isinstance(value, int) else {})
         elif not isinstance(value, Mapping):
             return
         elif name == "gesture":
@@ -277,8 +277,8 @@ class Scene:
                 self.select(np.zeros(len(self.selected), dtype=bool))
             elif value.get("name") == "picture":
                 self.pictured = True
-                self._tell(png=b"")  # asked again, the last one did not arrive; an equal value is not sent twice
-                self._tell()
+                self._send(png=b"")  # asked again, the last one did not arrive; an equal value is not sent twice
+                self._send()
 
     def _gesture(self, value: Mapping[str, Any]) -> None:
         try:
@@ -301,12 +301,12 @@ class Scene:
         if not 0 <= point < len(self.item):
             return {}
         item, m = int(self.item[point]), self.names[self.modality[point]]
-        row = self.study.items.iloc[item]
+        row = self.inspection.items.iloc[item]
         lines = [m]
         if self.colour not in (MODALITY, "name"):
             lines.append(f"{self.colour}: {row[self.colour]}" if self.colour in row else "")
-        for a, b in self.study.directions:
-            if a == m and np.isfinite(rank := self.study.ranks(a, b)[item]):
+        for a, b in self.inspection.directions:
+            if a == m and np.isfinite(rank := self.inspection.ranks(a, b)[item]):
                 lines.append(f"→ {b}: rank {rank:,.0f}")
         image = row.get(f"{m}_png", next((row[c] for c in row.index if c.endswith("_png")), None))
         return {
@@ -346,6 +346,6 @@ class Scene:
             self.paint(state["colour"])
         if state.get("ids"):
             try:
-                self.select(self.study.places(state["ids"].split(",")))
+                self.select(self.inspection.places(state["ids"].split(",")))
             except InputError:
                 return

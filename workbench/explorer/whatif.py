@@ -16,10 +16,10 @@ from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.errors import InputError, unknown
-from workbench.explorer.inspection import Study, first_rows
-from workbench.explorer.map_state import VIEWS, Scene
+from workbench.explorer.inspection import Inspection, first_rows
+from workbench.explorer.map_state import VIEWS, MapState
 from workbench.interventions import shift, whiten
-from workbench.sets.projection import Frame, Projection
+from workbench.sets.projection import LinearView, Projection
 
 PREVIEW = 2_000  # pairs in a preview
 EXACT = 10_000  # pairs at most once the slider rests
@@ -57,21 +57,21 @@ class _Judged:
 class WhatIf:
     """The pairs of two modalities under changes."""
 
-    def __init__(self, study: Study, a: str, b: str, *, label: str = "", temperature: float = 0.07) -> None:
-        es = study.es
+    def __init__(self, inspection: Inspection, a: str, b: str, *, label: str = "", temperature: float = 0.07) -> None:
+        es = inspection.es
         for m in (a, b):
             if m not in es:
                 raise unknown("modality", m, es.modalities)
         if es[a].shape[-1] != es[b].shape[-1]:
             raise InputError(f"{a} and {b} have different widths: there is no gap between them to shift along")
-        self.study, self.a, self.b, self.label = study, a, b, label
+        self.inspection, self.a, self.b, self.label = inspection, a, b, label
         self.base = Knobs(temperature=temperature)
         half = es.halves
         self.learn = np.flatnonzero(half == 0)
         judged = np.flatnonzero(half == 1)
         if min(len(self.learn), len(judged)) < 4:
-            raise InputError(f"{study.name}: too few families to fit on one half and judge on the other")
-        first = {m: first_rows(es.rows(m).numpy(), judged) for m in (a, b)}
+            raise InputError(f"{inspection.name}: too few families to fit on one half and judge on the other")
+        first = {m: first_rows(es.item_of_row(m).numpy(), judged) for m in (a, b)}
         there = np.flatnonzero((first[a] >= 0) & (first[b] >= 0))
         drawn = there[np.random.default_rng(7).permutation(len(there))[:EXACT]]
         self.judged = judged[drawn]
@@ -82,7 +82,7 @@ class WhatIf:
         self.families = torch.from_numpy(codes)
         self.classes = None
         if label:
-            self.classes = torch.from_numpy(pd.factorize(study.items[label].astype(str), sort=True)[0])
+            self.classes = torch.from_numpy(pd.factorize(inspection.items[label].astype(str), sort=True)[0])
         self._before: dict[int, _Judged] = {}
 
     def change(self, m: str, x: Tensor, knobs: Knobs, rows: Tensor) -> Tensor:
@@ -94,13 +94,13 @@ class WhatIf:
             y = (1 - knobs.whiten) * y + knobs.whiten * self._whiten[m](x) / x.shape[1] ** 0.5
         if knobs.noise:
             seed = torch.Generator().manual_seed(11 + (m == self.b))
-            draw = torch.randn(len(self.study.es[m]), x.shape[1], generator=seed, dtype=torch.float32)[rows]
+            draw = torch.randn(len(self.inspection.es[m]), x.shape[1], generator=seed, dtype=torch.float32)[rows]
             y = y + knobs.noise * draw.to(y) / x.shape[1] ** 0.5
         return y
 
     def _unit(self, m: str, knobs: Knobs, count: int) -> Tensor:
         rows = self.rows[m][:count]
-        x = self.study.es.unit(m, rows)
+        x = self.inspection.es.unit(m, rows)
         return torch.nn.functional.normalize(self.change(m, x, knobs, rows), dim=1).float()
 
     # -- the numbers -----------------------------------------------------------------------------------------------
@@ -194,22 +194,22 @@ class WhatIf:
         still = "" if knobs.moves else " A temperature divides all logits alike: it changes no rank and no gap."
         return (
             f"{self.a} · {self.b}, {kind}: {pairs:,} pairs of the half that nothing was fitted on, so a gallery of "
-            f"{pairs:,}, not the {len(self.study.es):,} of the run's own numbers: compare before with now, not with "
-            f"the run's page. The gap and the whitening are fitted on the other half.{still}"
+            f"{pairs:,}, not the {len(self.inspection.es):,} of the run's own numbers: compare before with now, not "
+            f"with the run's page. The gap and the whitening are fitted on the other half.{still}"
         )
 
     # -- the map ---------------------------------------------------------------------------------------------------
 
-    def carry(self, scene: Scene, knobs: Knobs) -> None:
+    def carry(self, map_state: MapState, knobs: Knobs) -> None:
         """Move a scene's map to where the changes take its points, where its view is linear; back where none does."""
-        place = self.study.map(VIEWS[scene.view])
+        place = self.inspection.map(VIEWS[map_state.view])
         moved = place if place.frame is None or not knobs.moves else self.moved(knobs, place.frame, place)
-        if moved is not None and moved is not scene.projection:
-            scene.place(moved)
+        if moved is not None and moved is not map_state.projection:
+            map_state.place(moved)
 
-    def moved(self, knobs: Knobs, frame: Frame, like: Projection) -> Projection | None:
+    def moved(self, knobs: Knobs, frame: LinearView, like: Projection) -> Projection | None:
         """The map of the changed space in a linear view's frame; nothing where there are too many items to move."""
-        es = self.study.es
+        es = self.inspection.es
         if len(es) > MORPHED:
             return None
         parts = []
@@ -231,7 +231,7 @@ class WhatIf:
 
 
 def _hit(own: Tensor, best: Tensor) -> Tensor:
-    """1 where the match beats every stranger, one half on a tie with the best of them."""
+    """1 where the match beats every non-match, one half on a tie with the best of them."""
     return (own > best).double() + 0.5 * (own == best).double()
 
 

@@ -24,8 +24,8 @@ import pandas as pd
 import traitlets as t
 
 from workbench.explorer import cards
-from workbench.explorer.inspection import Study, study
-from workbench.explorer.map_state import SAID, VIEWS, Scene
+from workbench.explorer.inspection import Inspection, inspection
+from workbench.explorer.map_state import MESSAGES, VIEWS, MapState
 from workbench.explorer.static_map import still
 from workbench.explorer.whatif import EXACT, Knobs, WhatIf
 
@@ -50,11 +50,11 @@ class MapWidget(anywidget.AnyWidget):
     command = t.Dict().tag(sync=True)
     figures = t.Dict().tag(sync=True)
 
-    def __init__(self, scene: Scene, **traits: Any) -> None:
-        super().__init__(**scene.traits(), **traits)
-        self.scene = scene
-        scene.listen(self._told)
-        self.observe(self._said, names=list(SAID))
+    def __init__(self, map_state: MapState, **traits: Any) -> None:
+        super().__init__(**map_state.traits(), **traits)
+        self.map_state = map_state
+        map_state.listen(self._told)
+        self.observe(self._said, names=list(MESSAGES))
 
     def _told(self, traits: dict[str, Any]) -> None:
         with self.hold_sync():
@@ -62,16 +62,16 @@ class MapWidget(anywidget.AnyWidget):
                 self.set_trait(name, value)
 
     def _said(self, change: Any) -> None:
-        self.scene.hear(change["name"], change["new"])
+        self.map_state.on_message(change["name"], change["new"])
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        return _kept(super()._repr_mimebundle_(**kwargs), still(self.scene), self.scene)
+        return _kept(super()._repr_mimebundle_(**kwargs), still(self.map_state), self.map_state)
 
 
-def _kept(bundle: Any, text: str, scene: Scene | None = None) -> Any:
+def _kept(bundle: Any, text: str, map_state: MapState | None = None) -> Any:
     """The live widget, and beside it what stays where no widget runs: an exported notebook is never blank."""
     data, about = bundle if isinstance(bundle, tuple) else (bundle, {})
-    picture = {"image/png": base64.b64encode(scene.png()).decode()} if scene is not None else {}
+    picture = {"image/png": base64.b64encode(map_state.png()).decode()} if map_state is not None else {}
     return {**(data or {}), **picture, "text/html": text}, about
 
 
@@ -80,8 +80,8 @@ class PairBrowser(w.VBox):
 
     item = t.Int(-1)
 
-    def __init__(self, scene: Scene) -> None:
-        self.scene = scene
+    def __init__(self, map_state: MapState) -> None:
+        self.map_state = map_state
         self.items: list[int] = []
         self.html = w.HTML()
         self.back, self.on = w.Button(description="‹ previous"), w.Button(description="next ›")
@@ -91,7 +91,7 @@ class PairBrowser(w.VBox):
             button.on_click(lambda _, step=step: self.step(step))
         super().__init__([w.HBox([self.back, self.on, self.place]), self.html])
         self.observe(self._draw, names=["item"])
-        scene.on_selection(self.refresh)
+        map_state.on_selection(self.refresh)
         self.refresh()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
@@ -99,7 +99,7 @@ class PairBrowser(w.VBox):
 
     def refresh(self) -> None:
         """Take up the selection of the scene."""
-        self.items = self.scene.study.worst_first(np.flatnonzero(self.scene.selected)).tolist()
+        self.items = self.map_state.inspection.worst_first(np.flatnonzero(self.map_state.selected)).tolist()
         self.set_trait("item", self.items[0] if self.items else -1)
         self._draw()
 
@@ -117,17 +117,17 @@ class PairBrowser(w.VBox):
             return
         at = self.items.index(self.item) + 1 if self.item in self.items else 1
         self.place.value = f"{at:,} of {max(1, len(self.items)):,}, worst match first"
-        study = self.scene.study
-        self.html.value = cards.framed(cards.card(study, self.item, study.meetings(self.item)))
+        inspection = self.map_state.inspection
+        self.html.value = cards.framed(cards.card(inspection, self.item, inspection.meetings(self.item)))
 
 
 class WhatIfSliders(w.VBox):
     """Shift, temperature, whitening and noise on two modalities; the map moves along, the table says what changes."""
 
-    def __init__(self, scene: Scene, a: str = "", b: str = "", *, label: str = "") -> None:
-        names = [m for pair in scene.study.directions[:1] for m in pair]
-        self.scene = scene
-        self.what = WhatIf(scene.study, a or names[0], b or names[1], label=label)
+    def __init__(self, map_state: MapState, a: str = "", b: str = "", *, label: str = "") -> None:
+        names = [m for pair in map_state.inspection.directions[:1] for m in pair]
+        self.map_state = map_state
+        self.what = WhatIf(map_state.inspection, a or names[0], b or names[1], label=label)
         slide = {"continuous_update": True, "style": {"description_width": "90px"}, "layout": {"width": "340px"}}
         self.shift = w.FloatSlider(0, min=0, max=1.5, step=0.05, description="shift", **slide)
         self.temperature = w.FloatLogSlider(0.07, base=10, min=-2, max=0, step=0.05, description="temperature", **slide)
@@ -155,21 +155,21 @@ class WhatIfSliders(w.VBox):
         frame = self.what.table(knobs, count) if count else self.what.table(knobs)
         self.table.value = cards.framed(cards.changes(frame, self.what.says(knobs, frame.attrs["pairs"])))
         if not count:
-            self.what.carry(self.scene, knobs)
+            self.what.carry(self.map_state, knobs)
 
 
 class Explorer(w.VBox):
     """The map with its pickers, the doctor's sentences and the pair browser; `selection` is a frame, both ways."""
 
-    def __init__(self, s: Study, *, view: str = "", colour: str = "modality") -> None:
-        self.scene = Scene(s, view=view, colour=colour)
-        self.scene.select(s.worst(20), remember=False)
-        self.map = MapWidget(self.scene)
-        self.view = w.Dropdown(options=self.scene.views, value=self.scene.view, description="view")
-        self.colour = w.Dropdown(options=self.scene.colours, value=colour, description="colour")
+    def __init__(self, s: Inspection, *, view: str = "", colour: str = "modality") -> None:
+        self.map_state = MapState(s, view=view, colour=colour)
+        self.map_state.select(s.worst(20), remember=False)
+        self.map = MapWidget(self.map_state)
+        self.view = w.Dropdown(options=self.map_state.views, value=self.map_state.view, description="view")
+        self.colour = w.Dropdown(options=self.map_state.colours, value=colour, description="colour")
         self.search = w.Text(placeholder="search all columns, then Enter", description="find", continuous_update=False)
         self.note, self.findings = w.HTML(), w.HTML()
-        self.pairs = PairBrowser(self.scene)
+        self.pairs = PairBrowser(self.map_state)
         for part, act in ((self.view, self._show), (self.colour, self._paint), (self.search, self._find)):
             part.observe(act, names=["value"])
         bar = w.HBox([self.view, self.colour, self.search, self.note])
@@ -182,61 +182,63 @@ class Explorer(w.VBox):
             self._diagnosing()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
-        known = self.findings.value if self.scene.study.diagnosed else ""
-        text = known + still(self.scene) + self.pairs.html.value
-        return _kept(super()._repr_mimebundle_(**kwargs), text, self.scene)
+        known = self.findings.value if self.map_state.inspection.diagnosed else ""
+        text = known + still(self.map_state) + self.pairs.html.value
+        return _kept(super()._repr_mimebundle_(**kwargs), text, self.map_state)
 
     # -- the selection ---------------------------------------------------------------------------------------------
 
     @property
     def selection(self) -> pd.DataFrame:
         """The selected items: their columns, and the rank of their match in each direction."""
-        return self.scene.frame
+        return self.map_state.frame
 
     def select(self, ids: Any) -> Explorer:
         """Select items by id, or the ids of a frame; the map and the pair browser follow."""
         ids = ids["id"] if isinstance(ids, pd.DataFrame) else ids
-        self.scene.select(self.scene.study.places(ids))
+        self.map_state.select(self.map_state.inspection.places(ids))
         return self
 
     def save(self, name: str) -> Path:
         """Keep the selection by name in the run or beside the set, for the dashboard and for reports."""
-        return self.scene.study.save_selection(name, self.scene.ids, view=self.scene.view, colour=self.scene.colour)
+        return self.map_state.inspection.save_selection(
+            name, self.map_state.ids, view=self.map_state.view, colour=self.map_state.colour
+        )
 
     def what_if(self, a: str = "", b: str = "", *, label: str = "") -> WhatIfSliders:
         """Sliders that change the space on this map."""
-        return WhatIfSliders(self.scene, a, b, label=label)
+        return WhatIfSliders(self.map_state, a, b, label=label)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
     def _show(self, change: Any) -> None:
         view = change["new"]
-        if self.scene.study.has_map(VIEWS[view]):
-            self.scene.show(view)
+        if self.map_state.inspection.has_map(VIEWS[view]):
+            self.map_state.show(view)
             return
         self.note.value = f"{view} is being computed; the map changes when it is ready …"
 
         def work() -> None:
-            self.scene.study.map(VIEWS[view])
+            self.map_state.inspection.map(VIEWS[view])
             if self.view.value == view:
-                self.scene.show(view)
+                self.map_state.show(view)
             self.note.value = ""
 
         _aside(work, self.note)
 
     def _paint(self, change: Any) -> None:
-        self.scene.paint(change["new"])
+        self.map_state.paint(change["new"])
 
     def _find(self, change: Any) -> None:
         if change["new"]:
-            self.scene.select(self.scene.study.find(change["new"]))
+            self.map_state.select(self.map_state.inspection.find(change["new"]))
 
     def _diagnosing(self) -> None:
         self.findings.value = cards.framed('<p class="caption">The doctor is reading the set …</p>')
         _aside(self._diagnosed, self.findings)
 
     def _diagnosed(self) -> None:
-        self.findings.value = cards.framed(cards.sentences(self.scene.study.report.findings))
+        self.findings.value = cards.framed(cards.sentences(self.map_state.inspection.report.findings))
 
 
 def _aside(work: Callable[[], None], told: w.HTML) -> None:
@@ -265,4 +267,4 @@ def explore(data: Any, *, view: str = "", colour: str = "modality", split: str =
     >>> explore(wb.testing.planted(items=60)).view.value
     'gap axis'
     """
-    return Explorer(study(data, split), view=view, colour=colour)
+    return Explorer(inspection(data, split), view=view, colour=colour)

@@ -1,6 +1,9 @@
 """Faces for other libraries: evaluators of sentence-transformers and open_clip, torchmetrics, scikit-learn.
 
 Each name loads its library when it is first asked for.
+
+May import: errors, sets, diagnostics, report, interventions.
+Open first: the file of the library.
 """
 
 from importlib import import_module

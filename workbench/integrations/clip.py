@@ -55,7 +55,7 @@ def evaluate_clip(
 def _flat(report: Report) -> dict[str, float]:
     out = {}
     for r in report.frame[report.frame["reason"].isna()].to_dict("records"):
-        name, subject = NAMES.get(r["name"], r["name"]), r["modalities"]
-        key = f"{'_to_'.join(subject)}_{name}" if r["name"] in NAMES else " ".join([name, *subject])
+        name, scope = NAMES.get(r["name"], r["name"]), r["modalities"]
+        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else " ".join([name, *scope])
         out[key] = float(r["value"])
     return out

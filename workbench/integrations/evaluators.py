@@ -16,7 +16,7 @@ from workbench.report.report import HEADLINES
 class PairEvaluator(SentenceEvaluator):
     """Pairs of texts (or of whatever the model encodes), diagnosed at every evaluation.
 
-    `first[i]` and `second[i]` belong together. Returns the headline diagnostics (or `only`) by name and subject;
+    `first[i]` and `second[i]` belong together. Returns the headline diagnostics (or `only`) by name and scope;
     `primary_metric` is recall at 1 from first to second. Where the trainer gives a folder, the whole report is saved
     there, a folder a step, for `workbench` to read.
     """

@@ -41,7 +41,7 @@ class DiagnosticMetric(Metric):
             raise InputError(f"{name} is of a {on}: it needs at least {least} modalities, not {len(modalities)}")
         # after torchmetrics' own start, which sets what it tells about itself
         self.name, self.modalities, self.params = name, tuple(modalities), params
-        self.subject = self.modalities[: least if on in ("modality", "pair", "direction", "triple") else None]
+        self.scope = self.modalities[: least if on in ("modality", "pair", "direction", "triple") else None]
         for m in self.modalities:
             self.add_state(f"rows_{m}", default=[], dist_reduce_fx="cat")
 
@@ -66,11 +66,11 @@ class DiagnosticMetric(Metric):
             if isinstance(state, list) and not state:
                 raise InputError(f"{self.name}: nothing to compute; call update with at least one batch first")
             whole[m] = torch.cat(state) if isinstance(state, list) else state
-        used = {m: x.cpu() for m, x in whole.items() if m in self.subject}
+        used = {m: x.cpu() for m, x in whole.items() if m in self.scope}
         return diagnose(used, only=[self.name], params={self.name: self.params})
 
     def compute(self) -> Tensor:
         frame = self.report().frame
-        rows = frame[frame["modalities"].map(lambda s: tuple(s) == self.subject)]
+        rows = frame[frame["modalities"].map(lambda s: tuple(s) == self.scope)]
         value = float(rows["value"].iloc[0]) if len(rows) else math.nan
         return torch.tensor(value, dtype=torch.float64 if self.device.type != "mps" else torch.float32)

@@ -1,5 +1,8 @@
 """Interventions: changes of an embedding space, fitted on some items and applied to others.
 
+May import: errors, sets, report.
+Open first: base.py (what an intervention is), then one_modality.py and two_modalities.py.
+
 >>> import workbench as wb
 >>> from workbench.sets.planted import planted
 >>> es = planted(gap=0.6)

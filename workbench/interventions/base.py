@@ -83,7 +83,7 @@ class Intervention:
             vectors[m] = changed(
                 self.maps[m], es.unit(m), noise=self.noise, seed=self.seed + k, renormalise=self.renormalise
             )
-        rows = {m: es.rows(m) for m in es.modalities if not es.aligned(m)}
+        rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
         return EmbeddingSet(vectors, es.items, rows=rows, source=f"{es.source}, {self!r}")
 
     def compare(self, train: EmbeddingSet, probe: EmbeddingSet, *modalities: str, **settings: Any) -> pd.DataFrame:

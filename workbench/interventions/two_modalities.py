@@ -34,12 +34,12 @@ def matched(es: EmbeddingSet, a: str, b: str) -> tuple[Tensor, Tensor]:
     item = _shared(es, a, b)
     if len(item) < 2:
         raise InputError(f"{es.source}: fewer than two items have both {a} and {b}")
-    first, second = (es.unit(m, torch.searchsorted(es.rows(m), item)) for m in (a, b))
+    first, second = (es.unit(m, torch.searchsorted(es.item_of_row(m), item)) for m in (a, b))
     return first, second
 
 
 def _shared(es: EmbeddingSet, a: str, b: str) -> Tensor:
-    has = [torch.bincount(es.rows(m), minlength=len(es)) > 0 for m in (a, b)]
+    has = [torch.bincount(es.item_of_row(m), minlength=len(es)) > 0 for m in (a, b)]
     return (has[0] & has[1]).nonzero()[:, 0]
 
 

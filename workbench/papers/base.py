@@ -107,7 +107,7 @@ class Own:
     def check(self, es: EmbeddingSet, label: str, key: str) -> None:
         """One row an item in what is taken (or none), enough items, and a class for each where there are classes."""
         for m in self.taken(es):
-            several = len(es.rows(m).unique()) < len(es.rows(m))
+            several = len(es.item_of_row(m).unique()) < len(es.item_of_row(m))
             if several or not (self.gaps or es.aligned(m)):
                 had, needs = ("several", "one row or none") if self.gaps else ("missing or several", "one row")
                 raise InputError(f"{es.source}: modality {m!r} has {had} rows an item; paper {key} needs {needs} each")
@@ -139,7 +139,7 @@ class Own:
 
 def having(es: EmbeddingSet, modalities: Sequence[str]) -> np.ndarray:
     """Which items have a row in each of the modalities, (N,) of booleans."""
-    return np.logical_and.reduce([np.isin(np.arange(len(es)), es.rows(m).numpy()) for m in modalities])
+    return np.logical_and.reduce([np.isin(np.arange(len(es)), es.item_of_row(m).numpy()) for m in modalities])
 
 
 Experiment = Callable[[Trial], Measured]

@@ -240,13 +240,13 @@ def cards(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def diagnosed(reports: Mapping[str, Any]) -> str:
     """The same diagnostics of both arms' test vectors of the first run, side by side."""
-    from workbench.views.figures import subject
+    from workbench.views.figures import scope
 
     arms = [a for a in ("baseline", "mechanism") if a in reports]
     values: dict[str, dict[str, str]] = {}
     for arm in arms:
         for row in reports[arm].to_dict()["results"]:
-            name = f"{row['name']} {subject(row)}"
+            name = f"{row['name']} {scope(row)}"
             values.setdefault(name, {})[arm] = number(row["value"]) if row["reason"] is None else "–"
     head = "".join(f'<th class="n">{a}</th>' for a in arms)
     body = "".join(

@@ -113,21 +113,21 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     family = one.families
     rows, slices, items = [], [], pd.DataFrame({"id": one.items["id"]})
     for r in reports[0].frame.to_dict("records"):
-        name, subject = r["name"], r["modalities"]
-        joint = "→".join(subject)
+        name, scope = r["name"], r["modalities"]
+        joint = "→".join(scope)
         column = f"{name} {joint}"
-        if r["reason"] is not None or column not in reports[1].items or any("+" in m for m in subject):
+        if r["reason"] is not None or column not in reports[1].items or any("+" in m for m in scope):
             continue
         x, y = (rep.items[column].to_numpy() for rep in reports)
         if name == "median_rank":
             items[f"rank A {joint}"], items[f"rank B {joint}"] = x, y
             continue
-        floor = _floor(r["value"], [o.value(name, *subject) for o in others])
-        rows.append({"name": name, "modalities": subject, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
+        floor = _floor(r["value"], [o.value(name, *scope) for o in others])
+        rows.append({"name": name, "modalities": scope, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
         if by is not None and name == "recall_at_1":
             for value, at in one.items.groupby(by, sort=True).indices.items():
                 part = _paired(x[at], y[at], family[at], floor)
-                slices.append({"modalities": subject, by: value, **part})
+                slices.append({"modalities": scope, by: value, **part})
     shared = [s for m in both for s in _shared(m, one, two, items, device)]
     about = {
         "a": one.source,
@@ -183,7 +183,7 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     joined = EmbeddingSet(
         dict(zip(names, (one[m], two[m]), strict=True)),
         one.items,
-        rows={n: x.rows(m) for n, x in zip(names, (one, two), strict=True) if not x.aligned(m)},
+        rows={n: x.item_of_row(m) for n, x in zip(names, (one, two), strict=True) if not x.aligned(m)},
     )
     report = diagnose(joined, only=["mutual_knn"], device=device, exact=True)
     r = report.row("mutual_knn", *names)
@@ -192,7 +192,7 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     column = f"mutual_knn {'·'.join(names)}"
     items[f"changed {m}"] = 1 - report.items[column].to_numpy() if column in report.items else math.nan
     at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
-    x, y = (s.unit(m, torch.searchsorted(s.rows(m), at)) for s in (one, two))
+    x, y = (s.unit(m, torch.searchsorted(s.item_of_row(m), at)) for s in (one, two))
     half = torch.from_numpy(one.halves)[at]
     draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
     for name, measure in MEASURES.items():
@@ -207,11 +207,11 @@ def _dealt(measure: Measure, x: Tensor, y: Tensor, half: Tensor, order: Tensor) 
 
 
 def _first(es: EmbeddingSet, m: str) -> np.ndarray:
-    return np.unique(es.rows(m).numpy())
+    return np.unique(es.item_of_row(m).numpy())
 
 
 def side_by_side(data: Mapping[str, Report | Any], **settings: Any) -> pd.DataFrame:
-    """The values of several reports, sets or runs: a row a diagnostic and subject, the columns of each side by side.
+    """The values of several reports, sets or runs: a row a diagnostic and scope, the columns of each side by side.
 
     `settings` go to `diagnose` for what is no report yet. Values that depend on the size of the gallery are compared
     only where the galleries are equal.

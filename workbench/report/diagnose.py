@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from workbench.diagnostics.evaluate import Context, blank, evaluated
-from workbench.diagnostics.registry import CURVES, Curve, Diagnostic, Reason, choose, statistics_of
-from workbench.diagnostics.scope import inapplicable, labellings, subjects
+from workbench.diagnostics.registry import CURVES, Curve, Diagnostic, NotApplicable, choose, statistics_of
+from workbench.diagnostics.scope import inapplicable, labellings, scopes
 from workbench.errors import InputError, unknown
 from workbench.report.doctor import examine
 from workbench.report.report import Report, provenance
@@ -61,9 +61,9 @@ def diagnose(
         if name not in settings:
             raise unknown("diagnostic", name, settings)
     labels, names = labellings(es, label, roles)
-    jobs: list[Job] = [(d, s) for d in chosen for s in subjects(es, d.on, fused=d.fused)]
+    jobs: list[Job] = [(d, s) for d in chosen for s in scopes(es, d.on, fused=d.fused)]
     if only is None:
-        jobs += [(c, s) for c in CURVES.values() for s in subjects(es, c.on)]
+        jobs += [(c, s) for c in CURVES.values() for s in scopes(es, c.on)]
     reads = {(d.name, s): d.reads(*s, **settings.get(d.name, {})) for d, s in jobs}
     reasons = {(d.name, s): inapplicable(es, d, reads[d.name, s], s, labels) for d, s in jobs}
     jobs = [job for job in jobs if isinstance(job[0], Diagnostic) or not reasons[job[0].name, job[1]]]
@@ -93,9 +93,9 @@ def diagnose(
         row = blank(d, s, settings[d.name])
         try:
             if reasons[key]:
-                raise Reason(reasons[key])
+                raise NotApplicable(reasons[key])
             row |= evaluated(d, s, settings[d.name], reads[key], nulls[key], context, columns)
-        except Reason as why:
+        except NotApplicable as why:
             row["reason"] = str(why)
         rows.append(row)
     items = pd.DataFrame({"id": es.items["id"]} | columns)
@@ -105,13 +105,13 @@ def diagnose(
     return report
 
 
-def _drawn(c: Curve, subject: tuple[str, ...], reads: tuple, context: Context) -> dict:
-    more = (context.es, *subject) if c.sees_set else ()
+def _drawn(c: Curve, scope: tuple[str, ...], reads: tuple, context: Context) -> dict:
+    more = (context.es, *scope) if c.sees_set else ()
     try:
         made = c.function(*(context.known[x] for x in reads), *more)
-    except Reason:
+    except NotApplicable:
         return {}
-    return {(c.name, subject): {k: np.asarray(x) for k, x in made.items()}}
+    return {(c.name, scope): {k: np.asarray(x) for k, x in made.items()}}
 
 
 def _settings(d: Diagnostic, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -153,8 +153,8 @@ class Report:
             (staging / "report.json").write_text(self.to_json())
             self.items.to_parquet(staging / "items.parquet", index=False)
             flat = {
-                json.dumps([name, *subject, field]): np.ascontiguousarray(x)
-                for (name, subject), fields in self.arrays.items()
+                json.dumps([name, *scope, field]): np.ascontiguousarray(x)
+                for (name, scope), fields in self.arrays.items()
                 for field, x in fields.items()
             }
             save_file(flat, staging / "arrays.safetensors")
@@ -178,8 +178,8 @@ class Report:
             raise InputError(f"{path}: not a saved report ({type(e).__name__}); diagnose the set again") from None
         arrays: dict[tuple[str, tuple[str, ...]], dict[str, np.ndarray]] = {}
         for key, x in read_safetensors(path / "arrays.safetensors").items():
-            name, *subject, field = json.loads(key)
-            arrays.setdefault((name, tuple(subject)), {})[field] = x.numpy()
+            name, *scope, field = json.loads(key)
+            arrays.setdefault((name, tuple(scope)), {})[field] = x.numpy()
         return cls(pd.DataFrame(rows), items, arrays, data["about"], findings)
 
 

@@ -24,7 +24,7 @@ MOST = 200  # slices of one column: more is a name
 def slices(
     data: Any, by: str, *, only: Sequence[str] = HEADLINES, within: bool = False, **settings: Any
 ) -> pd.DataFrame:
-    """Diagnostics by the values of a column: a row a slice, diagnostic and subject, with n and interval.
+    """Diagnostics by the values of a column: a row a slice, diagnostic and scope, with n and interval.
 
     Retrieval keeps the whole gallery, and only its queries are sliced, so that slices can be compared; `within=True`
     cuts the gallery too. Everything else is computed on the items of the slice alone.
@@ -81,7 +81,7 @@ def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
 
 
 def layers(data: Any, *, only: Sequence[str] | None = None, **settings: Any) -> pd.DataFrame:
-    """Diagnostics of every layer of a set whose rows have layers: a row a layer, diagnostic and subject.
+    """Diagnostics of every layer of a set whose rows have layers: a row a layer, diagnostic and scope.
 
     By default rank and cone, and the cluster indices where roles are given.
 
@@ -109,7 +109,7 @@ def templates(data: Any, query: str, key: str, *, names: Sequence[str] = (), **s
     smallest: how much the choice of a template decides.
     """
     es = as_set(data)
-    count = torch.bincount(es.rows(query), minlength=len(es))
+    count = torch.bincount(es.item_of_row(query), minlength=len(es))
     least = int(count[count > 0].min()) if bool((count > 0).any()) else 0
     if least < 2:
         raise InputError(f"{es.source}: prompt sensitivity needs at least two rows of {query!r} for every item")
@@ -120,7 +120,7 @@ def templates(data: Any, query: str, key: str, *, names: Sequence[str] = (), **s
         one = EmbeddingSet(
             {query: es[query][first[items] + k], key: es[key]},
             es.items,
-            rows={query: items} | ({} if es.aligned(key) else {key: es.rows(key)}),
+            rows={query: items} | ({} if es.aligned(key) else {key: es.item_of_row(key)}),
         )
         report = diagnose(one, only=["recall_at_1", "mrr"], **settings)
         label = names[k] if k < len(names) else str(k)

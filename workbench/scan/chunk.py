@@ -34,7 +34,7 @@ class Chunk:
         return self.view.es.span(m, self.start, self.stop)
 
     def _owner(self, m: str) -> Tensor:
-        return self.view.es.rows(m)[self._span(m)].contiguous()
+        return self.view.es.item_of_row(m)[self._span(m)].contiguous()
 
     def vectors(self, m: str, raw: bool = False) -> Tensor:
         """Rows in float64, of length one or as stored, made once a chunk."""
@@ -95,7 +95,7 @@ class Chunk:
             sums.append(segment_sum(x, at, len(family)))
         return torch.stack(sums, 1)
 
-    def kin(self, query: str, key: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def within_family_pairs(self, query: str, key: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pairs of a query row here and a key row of its family anywhere, without the row itself.
 
         The position of the query row in the chunk, whether the key row belongs to its very item, and their unit rows.
@@ -106,7 +106,7 @@ class Chunk:
         if query == key:
             apart = self.row_index(query)[at] != other
             at, other = at[apart], other[apart]
-        return at, owner[at] == es.rows(key)[other], self.unit(query)[at], es.unit(key, other)
+        return at, owner[at] == es.item_of_row(key)[other], self.unit(query)[at], es.unit(key, other)
 
     def labelled_rows(self, m: str, by: str) -> tuple[Tensor, Tensor]:
         """Positions in the set of the rows that carry a label, and their items."""

@@ -44,7 +44,7 @@ class Statistic:
         return self
 
     def prepare(self, view: SetView, earlier: Earlier) -> State:
-        """Made once before the wave of this statistic, found by `look` under `Prepared(self)`: a fitted direction."""
+        """Made once before the wave of this statistic, found by `map` under `Prepared(self)`: a fitted direction."""
         return {}
 
     def merge(self, a: State, b: State) -> State:
@@ -59,10 +59,10 @@ class Statistic:
             states = [s for s in states if len(s["row"])] or states[:1]
             states = sorted(states, key=lambda s: int(s["row"][0])) if len(states) > 1 else states
             if all(int(a["row"][-1]) < int(b["row"][0]) for a, b in itertools.pairwise(states)):
-                return self.beside(states)
+                return self.concatenate(states)
         return reduce(self.merge, states)
 
-    def beside(self, states: list[State]) -> State:
+    def concatenate(self, states: list[State]) -> State:
         out = {f: torch.cat([s[f] for s in states]) for f in ("row", *self.per_row)}
         for f, how in self.totals.items():
             out[f] = reduce(MERGE[how], (s[f] for s in states))
@@ -75,13 +75,13 @@ class Statistic:
 
 @dataclass(frozen=True)
 class Prepared(Statistic):
-    """Where `look` finds what its statistic prepared."""
+    """Where `map` finds what its statistic prepared."""
 
     statistic: Statistic
 
 
 class RowStatistic(Statistic):
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         """The state of the rows that belong to a span of items."""
         raise NotImplementedError
 
@@ -98,7 +98,7 @@ class PairStatistic(Statistic):
     sampled: ClassVar[bool] = False
     screens: ClassVar[bool] = False
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         """The state of the tile's query rows against its keys."""
         raise NotImplementedError
 

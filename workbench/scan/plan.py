@@ -148,7 +148,7 @@ class Scan:
     def _do(self, task: Task, wave: list[Statistic], earlier: Earlier) -> list[tuple[Statistic, State]]:
         if not task.query:
             chunk = Chunk(self.view, *task.rows)
-            return [(s, s.look(chunk, earlier)) for s in wave if isinstance(s, RowStatistic)]
+            return [(s, s.map(chunk, earlier)) for s in wave if isinstance(s, RowStatistic)]
         pairs = [s for s in wave if isinstance(s, PairStatistic) and self.sampled(s) == task.sample]
         front = [s for s in pairs if (s.query, s.key) == (task.query, task.key)]
         back = [s for s in pairs if (s.query, s.key) == (task.key, task.query)] if task.both else []
@@ -156,7 +156,7 @@ class Scan:
         screen = self.screening.worthwhile and all(s.screens for s in front + back)
         tile = Tile(q, self._side(task.key, task.keys), screen, self.screening)
         seen_back = tile.back()
-        return [(s, s.look(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]
+        return [(s, s.map(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]
 
     def _sampled(self, task: Task, earlier: Earlier) -> Rows:
         index = earlier[Sample(task.query, SAMPLE_ROWS)]["row"][slice(*task.rows)]

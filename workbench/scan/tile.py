@@ -51,14 +51,14 @@ class Rows:
     @cached_property
     def item(self) -> Tensor:
         es = self.view.es
-        return self.index if es.aligned(self.modality) else es.rows(self.modality)[self.index]
+        return self.index if es.aligned(self.modality) else es.item_of_row(self.modality)[self.index]
 
     @cached_property
     def coarse(self) -> Tensor:
         return self.x.bfloat16()
 
     @cached_property
-    def lost(self) -> Tensor:
+    def bf16_error(self) -> Tensor:
         """How much of each row bfloat16 loses, as a length: (n,)."""
         return (self.x - self.coarse.float()).norm(dim=1).double().cpu() * (1 + 1e-5)
 
@@ -80,13 +80,13 @@ class Rows:
     def of(self, modality: str, at: Tensor) -> Tensor:
         """Float64 unit rows of another modality: the first of the items of these rows."""
         es = self.view.es
-        return es.unit(modality, torch.searchsorted(es.rows(modality), self.item[at])).to(self.x.device)
+        return es.unit(modality, torch.searchsorted(es.item_of_row(modality), self.item[at])).to(self.x.device)
 
     def frame(self, others: tuple[str, ...], items: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Of the first rows of those items here: their positions, the float32 directions that the other modalities of
         their tuples add to them (M−2 times (n, d)), and the squared volume that the tuples span."""
         if others not in self._frames:
-            before = self.view.es.rows(self.modality)[(self.index - 1).clamp_min(0)]
+            before = self.view.es.item_of_row(self.modality)[(self.index - 1).clamp_min(0)]
             leads = (self.index == 0) | (before != self.item)
             theirs = (torch.isin(self.item, items) & leads).nonzero()[:, 0]
             more, det = [], torch.ones(len(theirs), device=self.x.device)
@@ -123,7 +123,7 @@ class Tile:
         """The same tile seen from its keys."""
         return Tile(self.k, self.q, self.screen, self.screening, self)
 
-    def once(self, key: object, make: Callable[[Tile], Tensor]) -> Tensor:
+    def cached(self, key: object, make: Callable[[Tile], Tensor]) -> Tensor:
         """A (Q, K) tensor for both sides: `make` sees the front, the back sees its transpose."""
         front = self.front or self
         if key not in front._made:
@@ -133,17 +133,17 @@ class Tile:
     @property
     def scores(self) -> Tensor:
         """Cosines in float32."""
-        return self.once("scores", lambda t: t.q.x @ t.k.x.T)
+        return self.cached("scores", lambda t: t.q.x @ t.k.x.T)
 
     @property
     def coarse(self) -> Tensor:
         """Cosines from bfloat16 products."""
-        return self.once("coarse", lambda t: t.q.coarse @ t.k.coarse.T)
+        return self.cached("coarse", lambda t: t.q.coarse @ t.k.coarse.T)
 
     @property
     def exact(self) -> Tensor:
         """Cosines in float64: for tiles in which float32 cannot tell most pairs apart."""
-        return self.once("exact", lambda t: t.q.exact @ t.k.exact.T)
+        return self.cached("exact", lambda t: t.q.exact @ t.k.exact.T)
 
     @cached_property
     def overlaps(self) -> bool:
@@ -151,13 +151,13 @@ class Tile:
 
     @property
     def same_item(self) -> Tensor:
-        return self.once("same item", lambda t: (t.q.item[:, None] == t.k.item[None]).to(t.q.x.device))
+        return self.cached("same item", lambda t: (t.q.item[:, None] == t.k.item[None]).to(t.q.x.device))
 
     @property
     def same_row(self) -> Tensor:
-        return self.once("same row", lambda t: (t.q.index[:, None] == t.k.index[None]).to(t.q.x.device))
+        return self.cached("same row", lambda t: (t.q.index[:, None] == t.k.index[None]).to(t.q.x.device))
 
-    def strangers(self, scores: Tensor) -> Tensor:
+    def non_matches(self, scores: Tensor) -> Tensor:
         """Scores with those of a row's own item out of reach."""
         return scores.masked_fill(self.same_item, -3.0) if self.overlaps else scores
 
@@ -172,13 +172,13 @@ class Tile:
                 e.masked_fill_(tile.same_row, 0.0)
             return e
 
-        return self.once(("potential", t), make)
+        return self.cached(("potential", t), make)
 
     def screened(self) -> tuple[Tensor, Tensor | float]:
         """The cheapest cosines that will do, and how far the product of each query may be from the true one."""
         if self.screen:
             # Cauchy-Schwarz: ⟨x, y⟩ − ⟨x̃, ỹ⟩ = ⟨x − x̃, y⟩ + ⟨x̃, y − ỹ⟩
-            return self.coarse, self.q.lost + (1 + self.q.lost) * self.k.lost.max() + self.q.rounding
+            return self.coarse, self.q.bf16_error + (1 + self.q.bf16_error) * self.k.bf16_error.max() + self.q.rounding
         return self.scores, self.q.rounding
 
 

@@ -34,7 +34,7 @@ class SetView:
 
     def most(self, m: str) -> int:
         """The most rows that an item has in a modality."""
-        return 1 if self.es.aligned(m) else int(torch.bincount(self.es.rows(m)).max())
+        return 1 if self.es.aligned(m) else int(torch.bincount(self.es.item_of_row(m)).max())
 
     @cached_property
     def half(self) -> Tensor:
@@ -48,7 +48,7 @@ class SetView:
     def by_family(self, m: str) -> tuple[Tensor, Tensor]:
         """The families of a modality's rows, ascending, and which rows those are."""
         if m not in self._by_family:
-            family = torch.as_tensor(self.family)[self.es.rows(m)]
+            family = torch.as_tensor(self.family)[self.es.item_of_row(m)]
             order = torch.argsort(family, stable=True)
             self._by_family[m] = (family[order], order)
         return self._by_family[m]

@@ -126,7 +126,7 @@ class EmbeddingSet:
         """How many layers the rows carry; 0 where they carry none."""
         return max((x.shape[1] for x in self._vectors.values() if x.ndim == 3), default=0)
 
-    def rows(self, name: str) -> Tensor:
+    def item_of_row(self, name: str) -> Tensor:
         """The item of each row of a modality, (n,), ascending."""
         x = self[name]
         return self._rows[name] if name in self._rows else torch.arange(len(x))

@@ -23,7 +23,7 @@ class Fused:
         self.es, self.parts = es, parts
         has = torch.ones(len(es), dtype=torch.bool)
         for m in parts:
-            has &= torch.bincount(es.rows(m), minlength=len(es)) > 0
+            has &= torch.bincount(es.item_of_row(m), minlength=len(es)) > 0
         self.item = has.nonzero()[:, 0]
         self.shape = (len(self.item), es[parts[0]].shape[-1])
         self.dtype = torch.float64
@@ -33,7 +33,7 @@ class Fused:
 
     def __getitem__(self, at: slice | Tensor) -> Tensor:
         item = self.item[at]
-        rows = [self.es.unit(m, torch.searchsorted(self.es.rows(m), item)) for m in self.parts]
+        rows = [self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), item)) for m in self.parts]
         total = torch.stack(rows).sum(0)
         # opposite parts cancel: what is left to ask with is the first
         return torch.where(total.norm(dim=1, keepdim=True) > 1e-12, total, rows[0])

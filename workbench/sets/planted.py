@@ -68,7 +68,7 @@ def planted(
 
 
 def _with(es: EmbeddingSet, changed: dict[str, Tensor], rows: dict | None = None) -> EmbeddingSet:
-    own = {m: es.rows(m) for m in es.modalities if not es.aligned(m)} | (rows or {})
+    own = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)} | (rows or {})
     return EmbeddingSet({m: changed.get(m, es[m]) for m in es.modalities}, es.items, rows=own, source=es.source)
 
 

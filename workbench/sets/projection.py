@@ -28,7 +28,7 @@ LOW = (0.05, 0.65)  # overlap and trustworthiness below which a map says little 
 
 
 @dataclass(frozen=True)
-class Frame:
+class LinearView:
     """A linear view: what is taken from each modality's rows, and the two directions that are kept."""
 
     offset: Mapping[str, Tensor]
@@ -50,8 +50,8 @@ class Projection:
     item: np.ndarray
     axes: tuple[str, str]
     faithfulness: float  # share of the ten nearest rows that are also among the ten nearest on the map
-    trustworthiness: float = float("nan")  # 1: no stranger among the map's neighbours; 0.5: as by chance
-    frame: Frame | None = field(default=None, repr=False)
+    trustworthiness: float = float("nan")  # 1: no non-match among the map's neighbours; 0.5: as by chance
+    frame: LinearView | None = field(default=None, repr=False)
 
     @property
     def low(self) -> bool:
@@ -59,12 +59,12 @@ class Projection:
         return self.faithfulness < LOW[0] or self.trustworthiness < LOW[1]
 
 
-Fit = Callable[[EmbeddingSet], Frame]
-FRAMES: dict[str, Fit] = {}
+Fit = Callable[[EmbeddingSet], LinearView]
+LINEAR_VIEWS: dict[str, Fit] = {}
 
 
 def frame(f: Fit) -> Fit:
-    FRAMES[f.__name__] = f
+    LINEAR_VIEWS[f.__name__] = f
     return f
 
 
@@ -114,7 +114,7 @@ def _leading(scatter: Tensor) -> tuple[Tensor, list[float]]:
 
 
 @frame
-def gap_axis(es: EmbeddingSet) -> Frame:
+def gap_axis(es: EmbeddingSet) -> LinearView:
     """Along the gap between the first two modalities, against the first direction that all share."""
     if len(es.modalities) < 2:
         raise InputError(f"{es.source}: one modality has no gap; choose pca")
@@ -124,34 +124,34 @@ def gap_axis(es: EmbeddingSet) -> Frame:
     keep = torch.eye(len(axis), dtype=axis.dtype) - torch.outer(axis, axis)
     shared = _leading(keep @ moments.scatter(means) @ keep)[0][:, :1]
     offset = {m: torch.zeros_like(axis) for m in es.modalities}
-    return Frame(offset, torch.cat([axis[:, None], shared], 1), (f"gap: {b} → {a}", "first shared direction"))
+    return LinearView(offset, torch.cat([axis[:, None], shared], 1), (f"gap: {b} → {a}", "first shared direction"))
 
 
 @frame
-def svd(es: EmbeddingSet) -> Frame:
+def svd(es: EmbeddingSet) -> LinearView:
     """The two leading right singular vectors, uncentred: the cone is not taken away (Liang et al.'s figure)."""
     moments = _Moments.of(es)
     offset = {m: torch.zeros_like(x) for m, x in moments.means.items()}
     basis, share = _leading(moments.scatter(offset))
-    return Frame(offset, basis, tuple(f"singular vector {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
+    return LinearView(offset, basis, tuple(f"singular vector {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
 
 
 @frame
-def centred_pca(es: EmbeddingSet) -> Frame:
+def centred_pca(es: EmbeddingSet) -> LinearView:
     """As pca, after each modality's mean is taken away: what the modalities share once the gap is gone."""
     moments = _Moments.of(es)
     basis, share = _leading(moments.scatter(moments.means))
-    return Frame(moments.means, basis, tuple(f"component {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
+    return LinearView(moments.means, basis, tuple(f"component {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
 
 
 @frame
-def pca(es: EmbeddingSet) -> Frame:
+def pca(es: EmbeddingSet) -> LinearView:
     """The two directions of largest variance of all rows together, in units of length."""
     moments = _Moments.of(es)
     mean = torch.stack(list(moments.total.values())).sum(0) / sum(moments.count.values())
     offset = dict.fromkeys(es.modalities, mean)
     basis, share = _leading(moments.scatter(offset))
-    return Frame(offset, basis, tuple(f"component {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
+    return LinearView(offset, basis, tuple(f"component {k + 1} ({s:.0%})" for k, s in enumerate(share)))  # type: ignore[arg-type]
 
 
 def umap(x: Tensor) -> Tensor:
@@ -184,7 +184,7 @@ def torchdr(x: Tensor) -> Tensor:
 
 
 NONLINEAR: dict[str, Callable[[Tensor], Tensor]] = {"umap": umap, "torchdr": torchdr}
-METHODS = (*FRAMES, *NONLINEAR)
+METHODS = (*LINEAR_VIEWS, *NONLINEAR)
 
 
 def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
@@ -197,9 +197,9 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
     if es.layers:
         raise InputError(f"{es.source}: its rows have layers; look at one of them, es.layer(k)")
     modality = np.repeat(np.array(es.modalities), [len(es[m]) for m in es.modalities])
-    item = torch.cat([es.rows(m) for m in es.modalities]).numpy()
-    if method in FRAMES:
-        seen = FRAMES[method](es)
+    item = torch.cat([es.item_of_row(m) for m in es.modalities]).numpy()
+    if method in LINEAR_VIEWS:
+        seen = LINEAR_VIEWS[method](es)
         xy = seen.show(es)
         return Projection(method, xy, modality, item, seen.axes, *faithfulness(es, xy), seen)
     file = cache() / f"{es.fingerprint}-{method}-1.npz"
@@ -219,7 +219,7 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
 
 def cached(es: EmbeddingSet, method: str) -> bool:
     """Whether a projection is there at once: a linear view, or one that was made before."""
-    return method in FRAMES or (cache() / f"{es.fingerprint}-{method}-1.npz").exists()
+    return method in LINEAR_VIEWS or (cache() / f"{es.fingerprint}-{method}-1.npz").exists()
 
 
 def cache() -> Path:
@@ -276,7 +276,7 @@ def faithfulness(es: EmbeddingSet, xy: np.ndarray) -> tuple[float, float]:
     return kept / (count * k), 1 - 2 * strange / (count * k * (2 * n - 3 * k - 1))
 
 
-def turned(frame: Frame, reference: EmbeddingSet, other: EmbeddingSet) -> np.ndarray:
+def turned(frame: LinearView, reference: EmbeddingSet, other: EmbeddingSet) -> np.ndarray:
     """Rows of another snapshot in a reference's frame, after the rotation that brings them nearest to it.
 
     One orthogonal Procrustes in the full space for all modalities together: a rotation that training made by chance

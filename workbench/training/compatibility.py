@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workbench.objectives.recipes import RECIPES, Entry
+from workbench.objectives.recipes import RECIPES, RecipeSpec
 from workbench.sets.embeddings import EmbeddingSet
 
 # what a batch field means for somebody who has data
@@ -19,7 +19,7 @@ NEEDED = {
 SPECIAL = {"grace": "roles", "sepclr": "target", "distil": "teacher of the same width"}
 
 
-def lacking(entry: Entry, modalities: Sequence[str], label: str = "") -> str:
+def lacking(entry: RecipeSpec, modalities: Sequence[str], label: str = "") -> str:
     """What these data lack for a recipe, or nothing: plain rows of each modality, and perhaps a label."""
     if entry.name in SPECIAL:
         return NEEDED[SPECIAL[entry.name]]

@@ -229,6 +229,6 @@ def settings(run: Run) -> dict[str, Any]:
 
 def tag(name: str) -> str:
     """`recall_at_1 text color+sketch` as a tag that every tracker takes: `recall_at_1/text-color.sketch`."""
-    name, _, subject = name.partition(" ")
-    tags = "/".join(x for x in (name, subject.replace(" ", "-").replace("+", ".")) if x)
+    name, _, scope = name.partition(" ")
+    tags = "/".join(x for x in (name, scope.replace(" ", "-").replace("+", ".")) if x)
     return re.sub(r"/+", "/", re.sub(r"[^\w\-./]", "_", tags)).strip("/") or "_"

@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.encoders.weights import weights_file
-from workbench.training.tower_kind import Kind, Shape, drawings, texts
+from workbench.training.tower_kind import Shape, TowerKind, drawings, texts
 
 EXTRAS = {"timm": "clip", "open_clip": "clip", "sentence_transformers": "transformers"}
 
@@ -60,7 +60,7 @@ def headed(body: nn.Module, width: int, dim: int) -> nn.Module:
 
 
 @cache
-def library_kind(name: str) -> Kind:
+def library_kind(name: str) -> TowerKind:
     """The kind for LIBRARY/MODEL or LIBRARY/MODEL@WEIGHTS."""
     library, _, rest = name.partition("/")
     if not rest:
@@ -70,7 +70,7 @@ def library_kind(name: str) -> Kind:
     return LIBRARIES[library](rest)
 
 
-def _timm(rest: str) -> Kind:
+def _timm(rest: str) -> TowerKind:
     timm = _imported("timm")
     name, _, weights = rest.partition("@")
     if not timm.is_model(name):
@@ -88,10 +88,10 @@ def _timm(rest: str) -> Kind:
         c = timm.data.resolve_model_data_config(body)
         return headed(Pictures(body, c["input_size"][1:], c["mean"], c["std"]), body.num_features, dim)
 
-    return Kind(drawings, make)
+    return TowerKind(drawings, make)
 
 
-def _open_clip(rest: str) -> Kind:
+def _open_clip(rest: str) -> TowerKind:
     """The image tower for a modality with drawings, the text tower for one without."""
     clip = _imported("open_clip")
     name, _, weights = rest.partition("@")
@@ -121,7 +121,7 @@ def _open_clip(rest: str) -> Kind:
             return headed(Pictures(model.visual, c["size"], c["mean"], c["std"]), width, dim)
         return headed(Tokens(model), width, dim)
 
-    return Kind(reads, make)
+    return TowerKind(reads, make)
 
 
 class Tokens(nn.Module):
@@ -136,7 +136,7 @@ class Tokens(nn.Module):
         return self.model.encode_text(x)
 
 
-def _sentence_transformers(rest: str) -> Kind:
+def _sentence_transformers(rest: str) -> TowerKind:
     """A folder, or the name of a model in the cache; this library has no architecture without its files."""
     sentence_transformers = _imported("sentence_transformers")
     try:
@@ -155,10 +155,10 @@ def _sentence_transformers(rest: str) -> Kind:
     def make(shape: Shape, dim: int, hidden: int, dropout: float) -> nn.Module:
         return headed(Words(copy.deepcopy(model), padding), model.get_embedding_dimension(), dim)
 
-    return Kind(reads, make)
+    return TowerKind(reads, make)
 
 
-LIBRARIES: dict[str, Callable[[str], Kind]] = {
+LIBRARIES: dict[str, Callable[[str], TowerKind]] = {
     "timm": _timm,
     "open_clip": _open_clip,
     "sentence_transformers": _sentence_transformers,

@@ -45,7 +45,7 @@ def hard(features: Callable[[], Tensor], count: int, batch: int, seed: int) -> S
     """Batches of neighbours: a random item, its nearest, the next random item, its nearest …
 
     `features()` (N, d) are the anchor's rows as frozen features; they are looked at once. Neighbours in a batch are the
-    hardest strangers that a contrast can meet - and, where they are the same thing, false negatives.
+    hardest non-matches that a contrast can meet - and, where they are the same thing, false negatives.
     """
     unit = torch.nn.functional.normalize(features().double(), dim=1)
     group = 8
@@ -73,7 +73,7 @@ def hard(features: Callable[[], Tensor], count: int, batch: int, seed: int) -> S
 def judged(inner: Sampler, pairs: pd.DataFrame, ids: pd.Series) -> Sampler:
     """A sampler that heeds what people said of pairs of items.
 
-    A `false negative` or `duplicate` is no stranger: of two such items the second leaves the batch.
+    A `false negative` or `duplicate` is no non-match: of two such items the second leaves the batch.
     A `wrong` match is a hard negative: the item that was taken for the match is put into the batch of its query, in the
     place of an item that nothing was said of.
     """

@@ -35,8 +35,8 @@ class Settings:
     queue: int = 0  # rows of earlier batches that queries meet too, for infonce and gram
     teacher: str = "auto"  # inputs, start, ema, or what the recipe needs
     ema: float = 0.996  # momentum of the averaged teacher
-    sampler: str = "shuffle"  # shuffle, balanced (by label), hard (nearest strangers together)
-    pairs: str = ""  # judged pairs (CSV: id, other, verdict): strangers to part, or to set against each other
+    sampler: str = "shuffle"  # shuffle, balanced (by label), hard (nearest non-matches together)
+    pairs: str = ""  # judged pairs (CSV: id, other, verdict): non-matches to part, or to set against each other
     label: str = ""  # column of the items for recipes and samplers that need one
     drop: float = 0.0  # chance that a modality of an item is left out of a batch; the anchor stays
     patience: int = 0  # looks without a better `watch` before stopping; 0: never

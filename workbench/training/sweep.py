@@ -85,7 +85,7 @@ def sweep(
 def moved(runs: Sequence[Run]) -> pd.DataFrame:
     """How each recipe (and cell) moved the space, from the first look to the last: mean and t-interval over seeds.
 
-    Where a diagnostic has several subjects, their mean. `final` and `change` of each; `low`, `high` of the change.
+    Where a diagnostic has several scopes, their mean. `final` and `change` of each; `low`, `high` of the change.
     """
     from scipy.stats import t as student
 

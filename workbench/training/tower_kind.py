@@ -17,7 +17,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Kind:
+class TowerKind:
     """A kind of tower: what it reads of a modality, and the module for inputs of that shape."""
 
     reads: Callable[[EmbeddingSet, str], Tensor]

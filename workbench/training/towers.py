@@ -10,23 +10,23 @@ from torch import Tensor, nn
 
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.training.tower_kind import Kind, Shape, drawings, texts
+from workbench.training.tower_kind import Shape, TowerKind, drawings, texts
 
 LENGTH = 64  # bytes of a text that are read
 
 
-TOWERS: dict[str, Kind] = {}
+TOWERS: dict[str, TowerKind] = {}
 
 
 def tower(reads: Callable[[EmbeddingSet, str], Tensor]) -> Callable[..., Any]:
     def register(make: Callable[[Shape, int, int, float], nn.Module]) -> Callable[..., nn.Module]:
-        TOWERS[make.__name__] = Kind(reads, make)
+        TOWERS[make.__name__] = TowerKind(reads, make)
         return make
 
     return register
 
 
-def kind(name: str) -> Kind:
+def kind(name: str) -> TowerKind:
     """A tower by name: one of ours, or a library's model, such as timm/resnet18."""
     if "/" in name:
         from workbench.training.libraries import library_kind

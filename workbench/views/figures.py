@@ -19,7 +19,7 @@ from workbench.views.theme import BAND, FAINT, HUES, dressed, style
 SVG_POINTS = 5_000  # above this the map is drawn by WebGL
 
 
-def subject(row: Mapping[str, Any]) -> str:
+def scope(row: Mapping[str, Any]) -> str:
     """`text → color` for a direction, `text · color` else."""
     from workbench.diagnostics.registry import diagnostics
 
@@ -28,11 +28,11 @@ def subject(row: Mapping[str, Any]) -> str:
 
 
 def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go.Figure:
-    """A diagnostic on each subject: dot and interval per report, the null as a grey band behind it."""
+    """A diagnostic on each scope: dot and interval per report, the null as a grey band behind it."""
     fig = go.Figure()
     first = next(iter(reports.values()))
     shown = first.frame[(first.frame["name"] == name) & first.frame["reason"].isna()]
-    labels = [subject(r) for r in shown.to_dict("records")]
+    labels = [scope(r) for r in shown.to_dict("records")]
     for i, row in enumerate(reversed(shown.to_dict("records"))):
         if math.isfinite(row["null_low"]):
             fig.add_shape(
@@ -214,7 +214,7 @@ def label_gaps(report: Report) -> go.Figure:
     """The gap within each class, largest first: at most thirty classes."""
     found = {s: a for (n, s), a in report.arrays.items() if n == "label_gap"}
     names, fig = np.array(report.about.get("classes") or []), go.Figure()
-    subject_, a = next(iter(found.items()))
+    scope_, a = next(iter(found.items()))
     order = np.argsort(-np.nan_to_num(a["gap"], nan=-1.0))[:30]
     fig.add_trace(
         go.Bar(
@@ -225,7 +225,7 @@ def label_gaps(report: Report) -> go.Figure:
             hovertemplate="%{x}: %{y:.3f} (%{customdata[0]:.0f} and %{customdata[1]:.0f} rows)<extra></extra>",
         )
     )
-    fig = dressed(fig, height=300, x=report.about.get("label") or "class", y=f"gap of {' · '.join(subject_)}")
+    fig = dressed(fig, height=300, x=report.about.get("label") or "class", y=f"gap of {' · '.join(scope_)}")
     return fig.update_layout(showlegend=False)
 
 
@@ -309,7 +309,7 @@ PANELS = (
 
 
 def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 420) -> go.Figure:
-    """What training did: six panels over steps; where a diagnostic has several subjects, their mean."""
+    """What training did: six panels over steps; where a diagnostic has several scopes, their mean."""
     fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.1, vertical_spacing=0.2)
     for k, (label, lines) in enumerate(runs.items()):
         for i, (name, _) in enumerate(PANELS):

@@ -82,7 +82,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 f'<td class="n">{number(r["value"])}</td><td class="n">{interval(r)}</td><td class="n">{null(r)}</td>'
                 f'<td class="n">{n}</td>'
             )
-        body.append(f"<tr><td><code>{escape(r['name'])}</code></td><td>{escape(figures.subject(r))}</td>{cells}</tr>")
+        body.append(f"<tr><td><code>{escape(r['name'])}</code></td><td>{escape(figures.scope(r))}</td>{cells}</tr>")
     head = "<tr><th>diagnostic</th><th>of</th><th class=n>value</th><th class=n>95 % interval</th><th class=n>null</th><th class=n>n</th></tr>"
     return f'<div class="wide"><table>{head}{"".join(body)}</table></div>'
 
@@ -128,7 +128,7 @@ def question(report: Report, family: str) -> str:
     if family == "matched" and any(n == "similarity_histogram" for n, _ in report.arrays):
         parts += [drawn(figures.similarities(report))]
         parts += [
-            '<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from strangers.</p>'
+            '<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from non-matches.</p>'
         ]
     if family == "gap" and any(n == "shift_curve" for n, _ in report.arrays):
         parts += [drawn(figures.shift(report))]
@@ -228,7 +228,7 @@ def heading(report: Report, title: str = "") -> str:
 
 def training(run: Any) -> str:
     """What changed in training, where there was one."""
-    said = '<p class="caption">On the validation split at each look; where a diagnostic has several subjects, their mean.</p>'
+    said = '<p class="caption">On the validation split at each look; where a diagnostic has several scopes, their mean.</p>'
     figure = drawn(figures.metrics({run.name: run.metrics}))
     return f"<h2>What changed in training?</h2>{sentences(run.findings)}{figure}{said}"
 
@@ -300,7 +300,7 @@ def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[M
         parts += [f"<h3>{escape(name)}</h3>", findings(report)]
     parts += ["<h2>During training</h2>", drawn(figures.metrics(metrics))]
     parts += [
-        '<p class="caption">On the validation split; where a diagnostic has several subjects, their mean. The losses are of different kinds: compare their course, not their height.</p>'
+        '<p class="caption">On the validation split; where a diagnostic has several scopes, their mean. The losses are of different kinds: compare their course, not their height.</p>'
     ]
     for family, said in QUESTIONS.items():
         for name in LEADING[family]:

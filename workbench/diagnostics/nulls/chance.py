@@ -22,23 +22,23 @@ def _hit_chance(n: float, k: int, positives: np.ndarray) -> float:
     return float(1 - miss.mean())
 
 
-def chance_recall(context, states, subject, *, k: int) -> Band:
-    queries, gallery, positives = context.retrieval(states, subject)
+def chance_recall(context, states, scope, *, k: int) -> Band:
+    queries, gallery, positives = context.retrieval(states, scope)
     return binomial(queries, _hit_chance(gallery, min(k, gallery), positives)) if queries else NAN_BAND
 
 
-def chance_mixed(context, states, subject) -> Band:
+def chance_mixed(context, states, scope) -> Band:
     """Recall at 1 among the rows of both modalities, without the query itself."""
-    queries, gallery, positives = context.retrieval(states, subject)
-    gallery += len(context.es[subject[0]]) - 1
+    queries, gallery, positives = context.retrieval(states, scope)
+    gallery += len(context.es[scope[0]]) - 1
     return binomial(queries, _hit_chance(gallery, 1, positives)) if queries else NAN_BAND
 
 
-def chance_median_rank(context, states, subject) -> Band:
+def chance_median_rank(context, states, scope) -> Band:
     """The middle of that many ranks drawn evenly: a Beta order statistic."""
     from scipy.stats import beta
 
-    queries, gallery, positives = context.retrieval(states, subject)
+    queries, gallery, positives = context.retrieval(states, scope)
     if not queries:
         return NAN_BAND
     half = (queries + 1) / 2
@@ -50,8 +50,8 @@ def chance_median_rank(context, states, subject) -> Band:
 def _ranked(gain: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Band]:
     """The mean of a gain over the rank of the best of P matches in a random order."""
 
-    def band(context, states, subject) -> Band:
-        queries, gallery, positives = context.retrieval(states, subject)
+    def band(context, states, scope) -> Band:
+        queries, gallery, positives = context.retrieval(states, scope)
         if not queries:
             return NAN_BAND
         p = float(positives.mean())
@@ -66,7 +66,7 @@ def _ranked(gain: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Band]:
     return band
 
 
-def chance_overlap(context, states, subject) -> Band:
+def chance_overlap(context, states, scope) -> Band:
     """Lists of neighbours that know nothing of each other: the chance that an item stands in one at all."""
     chances, items_of = [], []
     for state in states:
@@ -88,7 +88,7 @@ def chance_overlap(context, states, subject) -> Band:
 def independent_verdicts(verdicts: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Null:
     """Two verdicts with these shares of yes that know nothing of each other: how often they differ."""
 
-    def band(context, states, subject) -> Band:
+    def band(context, states, scope) -> Band:
         first, every, row = verdicts(*states)
         p, q = float(first.double().mean()), float(every.double().mean())
         return binomial(len(row), p * (1 - q) + q * (1 - p))
@@ -110,7 +110,7 @@ def _own_neighbours(a: str, b: str) -> tuple:
 
 def recall(k: int) -> Null:
     """Random pairing for recall among the first k of a fixed gallery."""
-    return Null("pairing shuffle", lambda c, s, subject: chance_recall(c, s, subject, k=k), _positives)
+    return Null("pairing shuffle", lambda c, s, scope: chance_recall(c, s, scope, k=k), _positives)
 
 
 MIXED = Null("pairing shuffle", chance_mixed, _positives)
@@ -120,6 +120,6 @@ GAIN = Null("pairing shuffle", _ranked(lambda r: np.where(r <= 10, 1 / np.log2(1
 OVERLAP = Null("pairing shuffle", chance_overlap, _own_neighbours)
 VOLUME = Null(
     "pairing shuffle",
-    lambda c, s, subject, **params: chance_recall(c, s, subject, k=1),
-    lambda *subject, **params: (Matched(subject),),
+    lambda c, s, scope, **params: chance_recall(c, s, scope, k=1),
+    lambda *scope, **params: (Matched(scope),),
 )

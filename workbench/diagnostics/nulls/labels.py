@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls.bands import Band, binomial, normal
-from workbench.diagnostics.registry import NAN_BAND, Null, Reason
+from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.geometry import segment_sum
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State, Statistic, centroids
 from workbench.scan.statistics.classes import FINE
@@ -35,13 +35,13 @@ def labels(measure: Measure, reads: Callable[..., tuple]) -> Null:
 
 
 def _band(measure: Measure, reads: Callable[..., tuple], by: str):
-    def band(context, states, subject, **params) -> Band:
-        wanted = reads(*subject, **params)
+    def band(context, states, scope, **params) -> Band:
+        wanted = reads(*scope, **params)
         out = []
-        for known in _shuffled(context, subject[0], by, wanted):
+        for known in _shuffled(context, scope[0], by, wanted):
             try:
                 out.append(float(measure(*(known[type(s)] for s in wanted))))
-            except Reason:
+            except NotApplicable:
                 continue
         return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist()) if out else NAN_BAND
 
@@ -62,7 +62,7 @@ def _states(context, m: str, by: str, raw: bool, far: bool):
     label = context.label(by)
     if label is None:
         return
-    label = label[context.es.rows(m)]
+    label = label[context.es.item_of_row(m)]
     at = (label >= 0).nonzero()[:, 0]
     if len(at) > (MOST_DISTANCES if far else MOST_ROWS):
         return
@@ -111,16 +111,16 @@ def _diameters(d: Tensor, label: Tensor, radius: Tensor) -> State:
 def silhouette(measure: Measure) -> Null:
     """The silhouette of some hundred rows under shuffled labels."""
 
-    def band(context, states, subject) -> Band:
+    def band(context, states, scope) -> Band:
         label = context.label("label")
         if label is None:
             return NAN_BAND
-        label = label[context.es.rows(subject[0])]
+        label = label[context.es.item_of_row(scope[0])]
         draw = np.random.default_rng(SEED)
         at = np.sort(draw.permutation((label >= 0).nonzero()[:, 0].numpy())[:SILHOUETTE_ROWS])
         if len(at) < 4:
             return NAN_BAND
-        x, label = context.es.unit(subject[0], torch.from_numpy(at)), label[at]
+        x, label = context.es.unit(scope[0], torch.from_numpy(at)), label[at]
         d, row = _distances(x).fill_diagonal_(0), torch.arange(len(at))
         out = []
         for _ in range(SHUFFLES):
@@ -130,7 +130,7 @@ def silhouette(measure: Measure) -> Null:
                 value, _ = measure(
                     {"row": row, "sum": d @ one}, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0)}
                 )
-            except Reason:
+            except NotApplicable:
                 return NAN_BAND
             out.append(float(value.mean()))
         return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist())
@@ -138,7 +138,7 @@ def silhouette(measure: Measure) -> Null:
     return Null("label shuffle", band)
 
 
-def same_label(context, states, subject) -> Band:
+def same_label(context, states, scope) -> Band:
     """Share of equal labels among random pairs of different items."""
     label = context.label("label")
     if label is None:
@@ -151,12 +151,12 @@ def same_label(context, states, subject) -> Band:
     return normal(p, math.sqrt(p * (1 - p) / (total * 10)))
 
 
-def label_guess(context, states, subject) -> Band:
+def label_guess(context, states, scope) -> Band:
     """From guessing by the frequencies of the classes to always naming the largest."""
     label = context.label("label")
     if label is None:
         return NAN_BAND
-    label = label[context.es.rows(subject[0])]
+    label = label[context.es.item_of_row(scope[0])]
     n = torch.bincount(label[label >= 0]).double()
     total = int(n.sum())
     if not total:

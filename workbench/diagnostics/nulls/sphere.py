@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
-from workbench.diagnostics.registry import NAN_BAND, Null, Reason
+from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.scan.statistics import Differences
 
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
@@ -30,10 +30,10 @@ def gaussian_potential(t: float, d: int) -> float:
     return math.exp(-2 * t) * total
 
 
-def sphere(context, states, subject, *, t: float) -> Band:
+def sphere(context, states, scope, *, t: float) -> Band:
     """n points drawn evenly on the sphere: the potential's mean and, as it is degenerate, its exact variance."""
-    n = sum(len(context.es[m]) for m in subject)
-    d = context.es[subject[0]].shape[-1]
+    n = sum(len(context.es[m]) for m in scope)
+    d = context.es[scope[0]].shape[-1]
     if n < 2:
         return NAN_BAND
     mean = gaussian_potential(t, d)
@@ -62,8 +62,8 @@ def _noise_spectra(n: int, d: int) -> tuple[Tensor, ...]:
 def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> Null:
     """A measure of the spectrum of as many vectors without any preferred direction."""
 
-    def band(context, states, subject, **params) -> Band:
-        n, d = len(context.es[subject[0]]) - centred, context.es[subject[0]].shape[-1]
+    def band(context, states, scope, **params) -> Band:
+        n, d = len(context.es[scope[0]]) - centred, context.es[scope[0]].shape[-1]
         if n < 2 or d < 2:
             return NAN_BAND
         pad = torch.zeros(d - min(n, d), dtype=torch.float64)
@@ -73,23 +73,23 @@ def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> N
     return Null("isotropic Gaussian", band)
 
 
-def sphere_resultant(context, states, subject) -> Band:
+def sphere_resultant(context, states, scope) -> Band:
     from scipy.stats import chi2
 
-    n, d = len(context.es[subject[0]]), context.es[subject[0]].shape[-1]
+    n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     low, mid, high = np.sqrt(chi2.ppf([0.025, 0.5, 0.975], d) / (n * d))
     return float(low), float(mid), float(high)
 
 
-def sphere_cosine(context, states, subject) -> Band:
-    n, d = len(context.es[subject[0]]), context.es[subject[0]].shape[-1]
+def sphere_cosine(context, states, scope) -> Band:
+    n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     return normal(0.0, math.sqrt(2 / (n * (n - 1) * d))) if n > 1 else NAN_BAND
 
 
-def sphere_across(context, states, subject, *, t: float) -> Band:
+def sphere_across(context, states, scope, *, t: float) -> Band:
     """Two sets of points drawn evenly on the sphere: the variance of a two-sample mean of a degenerate kernel."""
-    na, nb = (len(context.es[m]) for m in subject)
-    d = context.es[subject[0]].shape[-1]
+    na, nb = (len(context.es[m]) for m in scope)
+    d = context.es[scope[0]].shape[-1]
     mean = gaussian_potential(t, d)
     variance = max(gaussian_potential(2 * t, d) - mean**2, 0.0) / (na * nb)
     low, mid, high = (math.log(max(x, 1e-300)) for x in normal(mean, math.sqrt(variance)))
@@ -115,15 +115,15 @@ def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tupl
 
 
 def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, int], float]) -> Null:
-    def band(context, states, subject, **params) -> Band:
-        asked, keys = len(context.es[subject[0]]), len(context.es[subject[-1]])
+    def band(context, states, scope, **params) -> Band:
+        asked, keys = len(context.es[scope[0]]), len(context.es[scope[-1]])
         share = min(POINTS / max(asked, keys), 1.0)  # fewer points, as many queries a key
-        queries, n, d = round(asked * share), round(keys * share), context.es[subject[0]].shape[-1]
+        queries, n, d = round(asked * share), round(keys * share), context.es[scope[0]].shape[-1]
         if min(n, queries) < 4:
             return NAN_BAND
         try:
             out = [measure(s, i, n) for s, i in _sphere_neighbours(queries, n, d, within)]
-        except Reason:
+        except NotApplicable:
             return NAN_BAND
         if len(out) >= 40:
             return percentiles(np.array(out))
@@ -149,11 +149,11 @@ def two_nn(fit: Callable[[Tensor], Tensor]) -> Null:
     return _of_neighbours("uniform on the sphere", True, measure)
 
 
-def sphere_duplicates(context, states, subject, *, cosine: float) -> Band:
+def sphere_duplicates(context, states, scope, *, cosine: float) -> Band:
     """Chance that the nearest of n even points lies within the angle, from the share of the sphere's cap."""
     from scipy.special import betainc
 
-    n, d = len(context.es[subject[0]]), context.es[subject[0]].shape[-1]
+    n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     if d < 2:
         return NAN_BAND
     cap = betainc((d - 1) / 2, 0.5, min(max(1 - cosine**2, 0.0), 1.0)) / 2
@@ -163,16 +163,16 @@ def sphere_duplicates(context, states, subject, *, cosine: float) -> Band:
 def gaussian_moment(mean: float, deviation: float) -> Callable[..., Band]:
     """The mean over d dimensions of a sample moment with this mean and deviation, both to be divided by √n."""
 
-    def band(context, states, subject) -> Band:
+    def band(context, states, scope) -> Band:
         n, d = float(states[0]["n"]), len(states[0]["second"])
         return normal(mean / math.sqrt(n), deviation / math.sqrt(n * d))
 
     return band
 
 
-def gaussian_dimensions(context, states, subject, *, share: float) -> Band:
+def gaussian_dimensions(context, states, scope, *, share: float) -> Band:
     """As many dimensions that share a gap by chance: squares of independent normal numbers."""
-    d = context.es[subject[0]].shape[-1]
+    d = context.es[scope[0]].shape[-1]
     z = np.sort(np.random.default_rng(0).standard_normal((200, d)) ** 2, axis=1)[:, ::-1].cumsum(1)
     return percentiles((z < share * z[:, -1:]).sum(1) + 1.0)
 

@@ -40,18 +40,18 @@ def _swapped(joint) -> np.ndarray:
     return np.sqrt(z**2 @ eigen) / n
 
 
-def swapped_gap(context, states, subject) -> Band:
+def swapped_gap(context, states, scope) -> Band:
     return percentiles(_swapped(states[0]))
 
 
-def swapped_relative_gap(context, states, subject) -> Band:
+def swapped_relative_gap(context, states, scope) -> Band:
     (joint,) = states
     spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
-    low, mid, high = swapped_gap(context, states, subject)
+    low, mid, high = swapped_gap(context, states, scope)
     return (low / spread, mid / spread, high / spread) if spread else NAN_BAND
 
 
-def swapped_cosine(context, states, subject) -> Band:
+def swapped_cosine(context, states, scope) -> Band:
     """Cosine of the centroids (s ± δ)/2, with s their sum and δ the swapped difference."""
     found = _swap(states[0])
     if found is None:
@@ -64,16 +64,16 @@ def swapped_cosine(context, states, subject) -> Band:
     return percentiles(cosine) if np.isfinite(cosine).all() else NAN_BAND
 
 
-def swapped_mmd(context, states, subject, *, t: float) -> Band:
+def swapped_mmd(context, states, scope, *, t: float) -> Band:
     """Swaps within some hundred items; the law's scale goes as 1/n."""
     es = context.es
-    a, b = subject
-    items = np.intersect1d(es.rows(a).numpy(), es.rows(b).numpy())
+    a, b = scope
+    items = np.intersect1d(es.item_of_row(a).numpy(), es.item_of_row(b).numpy())
     if len(items) < 4:
         return NAN_BAND
     rng = np.random.default_rng(0)
     some = torch.from_numpy(np.sort(rng.permutation(items)[:ITEMS]))
-    x, y = (es.unit(m, torch.searchsorted(es.rows(m), some)) for m in subject)
+    x, y = (es.unit(m, torch.searchsorted(es.item_of_row(m), some)) for m in scope)
     within = [(2 * t * (p @ q.T - 1)).exp().fill_diagonal_(0) for p, q in ((x, x), (y, y), (x, y))]
     xx, yy, xy = within
     m = len(some)
@@ -83,16 +83,16 @@ def swapped_mmd(context, states, subject, *, t: float) -> Band:
     return percentiles(((s @ h) * s).sum(1).numpy() * m / len(items))
 
 
-def coin(context, states, subject) -> Band:
+def coin(context, states, scope) -> Band:
     """One toss a family: its rows, and the two rows of a pair, do not toss for themselves."""
-    families = np.unique(context.es.families[context.es.rows(subject[0]).numpy()])
+    families = np.unique(context.es.families[context.es.item_of_row(scope[0]).numpy()])
     return normal(0.5, 0.5 / math.sqrt(len(families)))
 
 
 def same_gaussian(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null:
     """A distance between two samples of one Gaussian with the pooled covariance, of the sizes at hand."""
 
-    def band(context, states, subject) -> Band:
+    def band(context, states, scope) -> Band:
         a, b = states
         d = len(a["mean"])
         if min(float(a["n"]), float(b["n"])) < rows_per_dimension * d:

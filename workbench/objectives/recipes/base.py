@@ -27,7 +27,7 @@ class Term(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Entry:
+class RecipeSpec:
     """What a recipe is: its builder, its source, what data it fits, and where its minimum lies.
 
     `needs` names fields of a `Batch` that it cannot do without; `guess(B)` is its loss where every key looks alike,
@@ -60,7 +60,7 @@ class Entry:
         return first.split(". ")[0].rstrip(".") + "."
 
 
-RECIPES: dict[str, Entry] = {}
+RECIPES: dict[str, RecipeSpec] = {}
 
 
 def entry(
@@ -82,7 +82,7 @@ def entry(
     def register(f: Callable[..., list[Term]]) -> Callable[..., list[Term]]:
         settings = {k: p.default for k, p in inspect.signature(f).parameters.items() if k != "dims"}
         base = {"temperature": temperature, "learn_temperature": learn_temperature}
-        RECIPES[f.__name__] = Entry(
+        RECIPES[f.__name__] = RecipeSpec(
             f.__name__, f, paper, family, modalities, cost, minimum, base | settings, needs, guess, aligned, teacher
         )
         return f
@@ -93,7 +93,7 @@ def entry(
 class Objective(nn.Module):
     """A recipe made ready: call it with a `Batch`, get `loss` and its parts by name. Owns its temperature."""
 
-    def __init__(self, entry: Entry, settings: dict[str, Any], dims: Mapping[str, int] | None = None) -> None:
+    def __init__(self, entry: RecipeSpec, settings: dict[str, Any], dims: Mapping[str, int] | None = None) -> None:
         super().__init__()
         self.entry, self.settings = entry, settings
         temperature = settings["temperature"]

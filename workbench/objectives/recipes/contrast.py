@@ -70,14 +70,14 @@ class SigmoidPairs(nn.Module):
     family="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
-    minimum="matches above, strangers below the bias",
+    minimum="matches above, non-matches below the bias",
     temperature=0.1,
 )
 def siglip(bias: float = -10.0) -> list[Term]:
     """Every pair judged alone by a sigmoid: no softmax over the batch, so batches may be small or split.
 
     Pulls matches above a learned threshold, pushes every other pair below it. The bias starts at −10, as nearly all
-    pairs are strangers; one released follow-up starts it at 0 by a slip, which makes the first loss huge.
+    pairs are non-matches; one released follow-up starts it at 0 by a slip, which makes the first loss huge.
     """
     return [Term("sigmoid", 1.0, SigmoidPairs(bias))]
 
@@ -87,7 +87,7 @@ def siglip(bias: float = -10.0) -> list[Term]:
     family="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
-    minimum="unbounded: matches near, strangers far",
+    minimum="unbounded: matches near, non-matches far",
     guess=lambda b: math.log(max(b - 1, 1)),
 )
 def decoupled() -> list[Term]:
@@ -108,7 +108,7 @@ def decoupled() -> list[Term]:
     family="contrast",
     modalities="2 or more",
     cost="5 B² d for each pair",
-    minimum="unbounded: retrieved matches near, strangers far",
+    minimum="unbounded: retrieved matches near, non-matches far",
     temperature=1 / 30,
     learn_temperature=False,
 )
@@ -157,12 +157,12 @@ def cyclip(cross: float = 0.25, within: float = 0.25) -> list[Term]:
     family="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
-    minimum="every match above every stranger by the margin",
+    minimum="every match above every non-match by the margin",
     learn_temperature=False,
     temperature=1.0,
 )
 def triplet(margin: float = 0.2, hardest: bool = False) -> list[Term]:
-    """Margin ranking both ways: a match must beat every stranger, or only the hardest, by a margin of cosine."""
+    """Margin ranking both ways: a match must beat every non-match, or only the hardest, by a margin of cosine."""
 
     def ranking(batch: Batch, temperature: Tensor) -> Tensor:
         return over_pairs(batch, lambda x, y: heads.hinge(x @ y.T, margin, hardest=hardest))
@@ -179,12 +179,12 @@ def triplet(margin: float = 0.2, hardest: bool = False) -> list[Term]:
     guess=math.log,
 )
 def hard_negative(alpha: float = 1.0, beta: float = 0.25) -> list[Term]:
-    """InfoNCE in which a stranger weighs the more, the nearer it is: w ∝ exp(β s), with mean 1 over the strangers."""
+    """InfoNCE in which a non-match weighs the more, the nearer it is: w ∝ exp(β s), with mean 1 over them."""
 
     def one_way(s: Tensor) -> Tensor:
         own = torch.eye(len(s), dtype=torch.bool, device=s.device)
         tilted = (beta * s).masked_fill(own, -torch.inf)
-        # log of w·exp(s): the weights average to one over the B − 1 strangers
+        # log of w·exp(s): the weights average to one over the B − 1 non-matches
         others = s + tilted - tilted.logsumexp(1, keepdim=True) + math.log(len(s) - 1)
         denominator = torch.where(own, s + math.log(alpha), others).logsumexp(1)
         return (denominator - s.diagonal()).mean()

@@ -188,7 +188,7 @@ def clsr(dims: dict[str, int], gamma: float = 1.0, intra: float = 0.5, rebuild: 
     """Contrast with a softer temperature for rows with many near-duplicates, rows of the same modality among the
     negatives, and small decoders from one latent to the other.
 
-    Per query $\\tau_i = \\tau_0(1 + \\gamma h_i)$ with h the mean positive cosine to strangers in the anchor's space.
+    Per query $\\tau_i = \\tau_0(1 + \\gamma h_i)$ with h the mean positive cosine to non-matches in the anchor's space.
     """
 
     def adaptive(part: Batch, temperature: Tensor) -> Tensor:

@@ -210,7 +210,7 @@ def noise_injection(variance: float = 0.016) -> list[Term]:
 
 
 class GapGuard(nn.Module):
-    """Remembers how similar strangers were at the start, and charges for moving away from that."""
+    """Remembers how similar non-matches were at the start, and charges for moving away from that."""
 
     start: Tensor
 
@@ -220,11 +220,11 @@ class GapGuard(nn.Module):
         self.register_buffer("start", torch.tensor(math.nan))
 
     def forward(self, batch: Batch, temperature: Tensor) -> Tensor:
-        def strangers(x: Tensor, y: Tensor) -> Tensor:
+        def non_matches(x: Tensor, y: Tensor) -> Tensor:
             s = x @ y.T
             return (s.sum() - s.diagonal().sum()) / (len(x) * (len(x) - 1))
 
-        now = over_pairs(batch, strangers)
+        now = over_pairs(batch, non_matches)
         if bool(self.start.isnan()):
             self.start.copy_(now.detach())
         return ((now - self.start.to(now)).abs() - self.tolerance).clamp_min(0).square()
@@ -235,10 +235,10 @@ class GapGuard(nn.Module):
     family="geometry",
     modalities="2 or more",
     cost="2 B² d for each pair",
-    minimum="perfect alignment with strangers as similar as at the start",
+    minimum="perfect alignment with non-matches as similar as at the start",
 )
 def gap_guard(weight: float = 10.0, tolerance: float = 0.05) -> list[Term]:
-    """InfoNCE that keeps the gap: a charge once the mean cosine of strangers has moved by more than a tolerance.
+    """InfoNCE that keeps the gap: a charge once the mean cosine of non-matches has moved by more than a tolerance.
 
     The published rule stops training at 10 % change of a logit; cosines may start near 0, so this one is absolute.
     """

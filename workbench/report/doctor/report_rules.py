@@ -66,7 +66,7 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
             "fault",
             f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} and {hits[1]['value']:.3f} "
             f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}"
-            + (", and matches rank worse than strangers: they point away from each other." if away else "."),
+            + (", and matches rank worse than non-matches: they point away from each other." if away else "."),
             [_evidence(h, h["null_high"]) for h in hits],
             "use an objective that sees the sign of this pair (a volume does not)"
             if away
@@ -152,10 +152,10 @@ def shifted_pairs(report: Report) -> Iterable[Finding]:
 
     items = report.about["items"]
     done = set()
-    for name, subject in report.arrays:
-        if name != "taken_by" or subject[::-1] in done or (name, subject[::-1]) not in report.arrays:
+    for name, scope in report.arrays:
+        if name != "taken_by" or scope[::-1] in done or (name, scope[::-1]) not in report.arrays:
             continue
-        a, b = subject
+        a, b = scope
         done.add((a, b))
         there, back = report.arrays[name, (a, b)], report.arrays[name, (b, a)]
         to = dict(zip(back["item"].tolist(), back["nearest"].tolist(), strict=True))

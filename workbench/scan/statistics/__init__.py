@@ -21,13 +21,13 @@ from workbench.scan.statistics.pairs import Histogram, Kernel, Neighbours, Ranks
 from workbench.scan.statistics.rows import (
     CentroidGram,
     Differences,
-    Kin,
     Matched,
     Moments,
     OwnVolume,
     PerTuple,
     Positive,
     Sample,
+    WithinFamilyKernel,
     sample_hash,
 )
 
@@ -44,7 +44,6 @@ __all__ = [
     "FoldMoments",
     "Histogram",
     "Kernel",
-    "Kin",
     "Labels",
     "Matched",
     "Moments",
@@ -64,6 +63,7 @@ __all__ = [
     "State",
     "Statistic",
     "VolumeRanks",
+    "WithinFamilyKernel",
     "centroids",
     "sample_hash",
 ]

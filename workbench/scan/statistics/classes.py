@@ -27,9 +27,9 @@ class Labels(RowStatistic):
     by: str
     per_row: ClassVar = {"label": "max", "item": "max"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         row = chunk.row_index(self.modality)
-        item = chunk.view.es.rows(self.modality)[row]
+        item = chunk.view.es.item_of_row(self.modality)[row]
         return {"row": row, "label": chunk.view.label_of(self.by, item), "item": item}
 
 
@@ -42,7 +42,7 @@ class ClassMoments(RowStatistic):
     raw: bool = False
     totals: ClassVar = {"n": "sum", "sum": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label = chunk.labelled(self.modality, self.by, self.raw)
         classes = chunk.view.classes(self.by)
         return {
@@ -69,7 +69,7 @@ class ClassSpread(RowStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (ClassMoments(self.modality, self.by, self.raw),)
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label = chunk.labelled(self.modality, self.by, self.raw)
         moments = earlier[self.after[0]]
         mu = centroids(moments)
@@ -102,7 +102,7 @@ class Diameter(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return ClassMoments(self.query, self.by, True), ClassSpread(self.query, self.by, True)
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         mu, radius = centroids(earlier[self.after[0]]), earlier[self.after[1]]["widest"]
         classes = len(mu)
         squared = torch.zeros(classes, dtype=torch.float64)
@@ -146,7 +146,7 @@ class Silhouette(PairStatistic):
     per_row: ClassVar = {"sum": "sum"}
     sampled: ClassVar = True
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         d = (2 - 2 * tile.exact).clamp_min(0).sqrt().cpu()
         if tile.overlaps:
             d = d.masked_fill(tile.same_row.cpu(), 0.0)

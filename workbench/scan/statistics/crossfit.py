@@ -31,7 +31,7 @@ class FoldMoments(RowStatistic):
     by: str = ""
     totals: ClassVar = {"n": "sum", "sum": "sum", "second": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label, half = chunk.halves(self.modality, self.by)
         classes = chunk.view.classes(self.by) if self.by else 1
         place = half * classes + label
@@ -69,7 +69,7 @@ class Probed(RowStatistic):
             offsets.append(share - mean @ w)
         return {"weight": torch.stack(weights), "offset": torch.stack(offsets)}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label, half = chunk.halves(self.modality, self.by)
         fitted = earlier[Prepared(self)]
         said = torch.stack([x @ fitted["weight"][f] + fitted["offset"][f] for f in (0, 1)])  # (2, n, C)
@@ -103,11 +103,11 @@ class Separated(RowStatistic):
             offsets.append((means[0] + means[1]) @ w / 2)
         return {"direction": torch.stack(directions, 1), "offset": torch.stack(offsets)}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, _, half = chunk.halves(self.own, "")
         fitted = earlier[Prepared(self)]
         side = (x @ fitted["direction"] - fitted["offset"])[torch.arange(len(x)), half]
         # on the line itself neither is right: half a point
         correct = (side > 0).double() + 0.5 * (side == 0).double()
         row = chunk.row_index(self.own)
-        return {"row": row, "correct": correct, "item": chunk.view.es.rows(self.own)[row]}
+        return {"row": row, "correct": correct, "item": chunk.view.es.item_of_row(self.own)[row]}

@@ -32,7 +32,7 @@ class Kernel(PairStatistic):
     t: float = 2.0
     per_row: ClassVar = {"sum": "sum"}
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         e = tile.potential(self.t)
         # a row of at most TILE positive numbers: float32 sums them to 1e-6 of their total, float64 adds the tiles
         return {"row": tile.q.index, "sum": e.sum(1).double().cpu()}
@@ -47,7 +47,7 @@ class Histogram(PairStatistic):
     totals: ClassVar = {"count": "sum"}
     sampled: ClassVar = True
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         s = tile.scores.clamp(-1, 1)
         if tile.overlaps:
             s = s[~tile.same_item]
@@ -72,7 +72,7 @@ class Ranks(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (Positive(self.query, self.match or self.key),)
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         positive = earlier[self.after[0]]
         at = torch.searchsorted(positive["row"], tile.q.index).clamp_max(len(positive["row"]) - 1)
         has = positive["row"][at] == tile.q.index
@@ -84,19 +84,19 @@ class Ranks(PairStatistic):
 
     def _count(self, tile: Tile, best: Tensor) -> tuple[Tensor, Tensor]:
         scores, band = tile.screened()
-        scores = tile.strangers(scores)
-        near, sure = self._near(scores, best, band)
+        scores = tile.non_matches(scores)
+        near, sure = self._band_counts(scores, best, band)
         if tile.screen and float(near.sum()) * DEARER > scores.numel():
             tile.screening.missed()
-            scores, band = tile.strangers(tile.scores), tile.q.rounding
-            near, sure = self._near(scores, best, band)
+            scores, band = tile.non_matches(tile.scores), tile.q.rounding
+            near, sure = self._band_counts(scores, best, band)
         more, tied = sure.double().cpu(), torch.zeros(len(best), dtype=torch.float64)
         rows = near.nonzero()[:, 0]
         if len(rows) == 0:
             return more, tied
         if float(near.sum()) * DENSE > scores.numel():
             rows = rows.cpu()
-            gap = tile.strangers(tile.exact)[rows.to(scores.device)] - best[rows, None].to(scores.device)
+            gap = tile.non_matches(tile.exact)[rows.to(scores.device)] - best[rows, None].to(scores.device)
             more[rows] = (gap > TIE).sum(1).double().cpu()
             tied[rows] = (gap.abs() <= TIE).sum(1).double().cpu()
             return more, tied
@@ -110,7 +110,7 @@ class Ranks(PairStatistic):
         return more, tied
 
     @staticmethod
-    def _near(scores: Tensor, best: Tensor, band: Tensor | float) -> tuple[Tensor, Tensor]:
+    def _band_counts(scores: Tensor, best: Tensor, band: Tensor | float) -> tuple[Tensor, Tensor]:
         low, high = _band(best, band, scores)
         sure = above(scores, high)
         return above(scores, low) - sure, sure
@@ -145,8 +145,8 @@ class Neighbours(PairStatistic):
     def width(self) -> int:
         return self.k + SLACK
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
-        s = tile.strangers(tile.scores) if self.query == self.key else tile.scores
+    def map(self, tile: Tile, earlier: Earlier) -> State:
+        s = tile.non_matches(tile.scores) if self.query == self.key else tile.scores
         if tile.front is not None:
             s = s.contiguous()
         score, at = torch.topk(s, min(self.width, s.shape[1]), dim=1)
@@ -160,7 +160,7 @@ class Neighbours(PairStatistic):
             a, b = self._on(row, a), self._on(row, b)
         return self._best(a["row"], *(torch.cat([a[f], b[f]], 1) for f in ("score", "index")))
 
-    def beside(self, states: list[State]) -> State:
+    def concatenate(self, states: list[State]) -> State:
         row = torch.cat([s["row"] for s in states])
         width = max(s["score"].shape[1] for s in states)
         wide = [self._on(s["row"], s, width) for s in states]
@@ -197,32 +197,32 @@ class Neighbours(PairStatistic):
         edge = score[:, min(self.k, score.shape[1]) - 1]
         doubt = (full & (edge <= state["score"][:, -1].double() + band)).nonzero()[:, 0]
         for part in doubt.split(256) if len(doubt) else ():
-            score[part], index[part] = self._again(view, row[part], score.shape[1])
+            score[part], index[part] = self._rescore(view, row[part], score.shape[1])
         tied = torch.zeros(len(row), dtype=torch.bool)
         if score.shape[1] > self.k:
             tied = (index[:, self.k] != NONE) & (score[:, self.k - 1] - score[:, self.k] <= TIE)
         score, index = score[:, : self.k], index[:, : self.k]
         index = index.masked_fill((index == NONE) | (score <= -2.5), -1)
-        key_item = torch.where(index < 0, -1, es.rows(self.key)[index.clamp_min(0)])
+        key_item = torch.where(index < 0, -1, es.item_of_row(self.key)[index.clamp_min(0)])
         return {
             "row": row,
             "score": score,
             "index": index,
-            "item": es.rows(self.query)[row],
+            "item": es.item_of_row(self.query)[row],
             "key_item": key_item,
             "tied": tied,
             "keys": torch.tensor(len(es[self.key])),
         }
 
-    def _again(self, view: SetView, row: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    def _rescore(self, view: SetView, row: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """The nearest keys of a few rows, all in float64: ties by position, wherever they fall."""
         es, score, index = view.es, torch.zeros(len(row), 0, dtype=torch.float64), torch.zeros(len(row), 0).long()
-        x, own = es.unit(self.query, row), es.rows(self.query)[row]
+        x, own = es.unit(self.query, row), es.item_of_row(self.query)[row]
         for start in range(0, len(es[self.key]), BLOCK):
             at = slice(start, start + BLOCK)
             exact = x @ es.unit(self.key, at).T
             if self.query == self.key:
-                exact.masked_fill_(own[:, None] == es.rows(self.key)[at][None], FAR)
+                exact.masked_fill_(own[:, None] == es.item_of_row(self.key)[at][None], FAR)
             keys = torch.arange(start, start + exact.shape[1]).expand_as(exact)
             # all that tie with the last place must stay until the positions are compared
             last = torch.topk(exact, min(width, exact.shape[1]), dim=1).values[:, -1:]
@@ -263,7 +263,7 @@ class VolumeRanks(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (OwnVolume(self.query, self.others),)
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         own, q, k = earlier[self.after[0]], tile.q, tile.k
         mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
         theirs, more, det = k.frame(self.others, own["item"])
@@ -300,7 +300,7 @@ class VolumeRanks(PairStatistic):
         es, out = tile.q.view.es, []
         for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True):
             item = tile.k.item[b]
-            others = [es.unit(m, torch.searchsorted(es.rows(m), item)) for m in self.others]
+            others = [es.unit(m, torch.searchsorted(es.item_of_row(m), item)) for m in self.others]
             out.append(volume(torch.stack([*others, es.unit(self.query, tile.q.index[a])], 1)))
         return torch.cat(out)
 
@@ -330,7 +330,7 @@ class Shifted(PairStatistic):
         length = gap.norm()
         return {"u": gap / length if float(length) > 0 else gap}
 
-    def look(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier) -> State:
         u, q, k = earlier[Prepared(self)]["u"].to(tile.q.x.device), tile.q, tile.k
         has = torch.isin(q.index, earlier[self.after[2]]["row"]).nonzero()[:, 0]
         x, match = q.exact[has.to(u.device)], q.of(self.key, has)

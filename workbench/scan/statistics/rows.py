@@ -32,7 +32,7 @@ class Moments(RowStatistic):
         same = self.by_item and all(es.aligned(m) for m in self.modalities)
         return Moments(self.modalities, self.raw) if same else self
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         if self.by_item:
             sums, count = chunk.item_sums(self.modalities, self.raw)
             there = (count > 0).all(1)
@@ -76,14 +76,14 @@ class CentroidGram(RowStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return tuple(Moments((m,), self.raw) for m in self.modalities)
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         sums = torch.stack([earlier[s]["mean"] * earlier[s]["n"] for s in self.after])  # (M, d)
         mine, count = chunk.item_sums(self.modalities, self.raw)  # (N, M, d), (N, M)
-        kin = chunk.family_sums(self.modalities, self.raw)
+        within_family_pairs = chunk.family_sums(self.modalities, self.raw)
         return {
             "row": chunk.items,
             "cross": mine @ sums.T,
-            "own": mine @ kin.mT,
+            "own": mine @ within_family_pairs.mT,
             "count": count,
             "squares": chunk.item_squares(self.modalities, self.raw),
             "matched": (mine[:, 0] * mine[:, -1]).sum(1),
@@ -98,7 +98,7 @@ class Matched(RowStatistic):
     alpha: float = 2.0
     per_row: ClassVar = {"count": "sum", "distance": "sum", "cosine": "sum", "volume": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         item, x = chunk.stacked(self.modalities)
         pair = torch.combinations(torch.arange(len(self.modalities)))
         a, b = x[:, pair[:, 0]], x[:, pair[:, 1]]  # (n, pairs, d)
@@ -124,7 +124,7 @@ class PerTuple(RowStatistic):
     measure: str
     per_row: ClassVar = {"count": "sum", "value": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         item, x = chunk.stacked(self.modalities)
         value = MEASURES[self.measure](x)
         return _by_item(item, {"count": torch.ones_like(value), "value": value})
@@ -147,7 +147,7 @@ class Differences(RowStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (Moments((self.a, self.b)),)
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         _, x = chunk.stacked((self.a, self.b))
         mean = earlier[self.after[0]]["mean"]
         d = len(mean) // 2
@@ -168,7 +168,7 @@ class OwnVolume(RowStatistic):
     others: tuple[str, ...]
     per_row: ClassVar = {"volume": "sum", "item": "max"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         t = chunk.tuples((self.anchor, *self.others))
         row, place = torch.unique(t.rows[0], return_inverse=True)
         # combinations come in order, so the first of a row holds the first rows of the others
@@ -183,7 +183,7 @@ class OwnVolume(RowStatistic):
 
 
 @dataclass(frozen=True)
-class Kin(RowStatistic):
+class WithinFamilyKernel(RowStatistic):
     """Per query row: Gaussian potentials to the key rows of its own family, and of its own item, without itself."""
 
     query: str
@@ -191,8 +191,8 @@ class Kin(RowStatistic):
     t: float = 2.0
     per_row: ClassVar = {"sum": "sum", "count": "sum", "own": "sum", "own_count": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
-        at, own, x, y = chunk.kin(self.query, self.key)
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        at, own, x, y = chunk.within_family_pairs(self.query, self.key)
         e = torch.exp(-self.t * (x - y).square().sum(1))
         base = chunk.row_index(self.query)
         ones, n = torch.ones_like(e), len(base)
@@ -217,7 +217,7 @@ class Positive(RowStatistic):
     per_row: ClassVar = {"score": "max", "positives": "sum"}
     MOST: ClassVar[int] = 10
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         t = chunk.tuples((self.query, self.key))
         cos = (chunk.unit(self.query)[t.rows[0]] * chunk.unit(self.key)[t.rows[1]]).sum(1)
         row, place, count = torch.unique(t.rows[0], return_inverse=True, return_counts=True)
@@ -250,15 +250,15 @@ class Sample(RowStatistic):
     k: int
     per_row: ClassVar = {"hash": "sum"}
 
-    def look(self, chunk: Chunk, earlier: Earlier) -> State:
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
         row = chunk.row_index(self.modality)
         return self._smallest({"row": row, "hash": sample_hash(row)})
 
     def merge(self, a: State, b: State) -> State:
         return self._smallest(merge_rows(a, b, self.per_row))
 
-    def beside(self, states: list[State]) -> State:
-        return self._smallest(super().beside(states))
+    def concatenate(self, states: list[State]) -> State:
+        return self._smallest(super().concatenate(states))
 
     def _smallest(self, s: State) -> State:
         if len(s["row"]) <= self.k:

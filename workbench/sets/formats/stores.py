@@ -23,7 +23,7 @@ def from_rows(
     is missing is a missing modality; pgvector's text form `[1,2,3]` is read too. The other values are columns.
 
     >>> es = from_rows([{"id": 7, "image": [1.0, 0.0]}, {"id": 8, "image": None}, {"id": 9, "image": [0.0, 2.0]}])
-    >>> es.items["id"].tolist(), es.rows("image").tolist()
+    >>> es.items["id"].tolist(), es.item_of_row("image").tolist()
     (['7', '8', '9'], [0, 2])
     """
     vectors: dict[str, list[np.ndarray]] = {}

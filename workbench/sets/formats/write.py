@@ -76,7 +76,7 @@ def _numpy(x: torch.Tensor, to: str) -> np.ndarray:
 
 
 def _one_row(es: EmbeddingSet, m: str) -> np.ndarray:
-    rows = es.rows(m).numpy()
+    rows = es.item_of_row(m).numpy()
     if len(np.unique(rows)) != len(rows):
         raise InputError(f"a table has one row an item, and {m!r} has several for some: save the set instead")
     return rows
@@ -145,7 +145,7 @@ def atlas(es: EmbeddingSet, out: Path) -> None:
 
 def _neighbours(es: EmbeddingSet, m: str) -> list[dict[str, list[Any]] | None]:
     """Positions and cosine distances of the nearest items."""
-    x, rows = es.unit(m, dtype=torch.float32), es.rows(m).numpy()
+    x, rows = es.unit(m, dtype=torch.float32), es.item_of_row(m).numpy()
     k = min(NEIGHBOURS + 1, len(x))
     out: list[dict[str, list[Any]] | None] = [None] * len(es)
     for at in torch.arange(len(x)).split(1_024):
