@@ -55,7 +55,7 @@ class Inspection:
         split: str = "",
         home: Path | None = None,
     ) -> None:
-        self.es = es.layer(es.layers - 1) if es.layers else es
+        self.es = es.layer()
         self.layered = es if es.layers else None
         self.name, self.run, self.split, self.home = name, run, split, home
         items = (es.items if items is None else items).reset_index(drop=True)

@@ -95,7 +95,7 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     'lower'
     """
     one, two = (as_set(x) for x in (a, b))
-    one, two = (x.layer(x.layers - 1) if x.layers else x for x in (one, two))
+    one, two = (x.layer() for x in (one, two))
     ids = one.items["id"][one.items["id"].isin(set(two.items["id"]))]
     if len(ids) < 4:
         raise InputError(
