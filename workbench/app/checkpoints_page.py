@@ -18,6 +18,8 @@ from workbench.views import figures
 
 
 class CheckpointsScreen:
+    """The map at every snapshot of a run in one frame, with the curves of its log beside it."""
+
     def __init__(self, session: Session) -> None:
         self.session = session
         run = session.inspection.run
@@ -44,6 +46,7 @@ class CheckpointsScreen:
         self._send()
 
     def view(self) -> Any:
+        """The page: map, player, curves, and what happened up to this step."""
         hint = caption(
             "One frame for all steps: each snapshot is turned onto the last one in the full space, so what moves has "
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."

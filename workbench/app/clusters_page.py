@@ -30,6 +30,8 @@ WRONG = 200  # items listed
 
 
 class ClustersScreen:
+    """Groups of a column: are they apart, and which items stand in the wrong one?"""
+
     def __init__(self, session: Session) -> None:
         self.session, self.inspection = session, session.inspection
         columns = labels(session)
@@ -55,6 +57,7 @@ class ClustersScreen:
             self.update()
 
     def view(self) -> Any:
+        """The page: pickers, indices with their nulls, the items in a wrong cluster."""
         if not self.label.options:
             return caption(
                 "No column of the items has 2 to 50 values with several items each: there are no groups to see."
@@ -65,6 +68,7 @@ class ClustersScreen:
         return pn.Row(left, right, sizing_mode="stretch_width")
 
     def update(self) -> None:
+        """Work out the indices for the chosen column and layer."""
         label, m = self.label.value, self.modality.value
         text = self.inspection.items[label].astype(str)
         classes = list(text.value_counts().index)

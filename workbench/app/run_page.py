@@ -54,6 +54,7 @@ class RunScreen:
         self._chosen()
 
     def view(self) -> Any:
+        """The page: findings, the map, the pair card, the evidence behind a finding."""
         left = pn.Column(
             head("Findings"),
             *[self._finding(f) for f in self.inspection.report.findings],

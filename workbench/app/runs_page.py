@@ -34,6 +34,8 @@ PALE = ".tabulator-row.tabulator-selected { background: #e8f1f8 !important; colo
 
 
 class RunsScreen:
+    """All runs and sets that are served: what each found, how far each is."""
+
     def __init__(self, library: Library, asked: str | None) -> None:
         self.library, self.asked = library, asked
         html = {"type": "html"}
@@ -62,6 +64,7 @@ class RunsScreen:
         self.compare.on_click(self._compare)
 
     def view(self) -> Any:
+        """The page: a line each; `asked` that is not there is said on top."""
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
         hint = caption(
             f"Click a name to open it, tick two to compare them. Runs by their {self.library.split} items. R@1 both ways between the first two modalities, with its "

@@ -19,6 +19,8 @@ PAGE = 12  # rows fetched at once, pictures and all
 
 
 class TableScreen:
+    """The items as a table, linked with the map: sort, filter, save a selection, download."""
+
     def __init__(self, session: Session) -> None:
         self.session, self.inspection = session, session.inspection
         self.said, self.count = pn.pane.HTML(""), pn.pane.HTML("")
@@ -52,6 +54,7 @@ class TableScreen:
         session.map_state.on_selection(self._chosen)
 
     def view(self) -> Any:
+        """The page: the table, and what can be done with the selected rows."""
         self._chosen()
         bar = pn.Row(self.csv, self.parquet, self.name, self.keep, self.kept)
         return pn.Column(bar, self.count, self.said, self.table, sizing_mode="stretch_width")

@@ -27,6 +27,8 @@ def labels(session: Session) -> list[str]:
 
 
 class WhatIfScreen:
+    """Sliders over an intervention, and what it does to map and numbers at once."""
+
     def __init__(self, session: Session) -> None:
         self.session = session
         order = session.inspection.es.modalities.index
@@ -52,6 +54,7 @@ class WhatIfScreen:
         self._begin()
 
     def view(self) -> Any:
+        """The page: sliders, the map that moves, numbers before and now."""
         small = (
             "" if len(self.session.inspection.es) <= MORPHED else f"With more than {MORPHED:,} items the map stays. "
         )
@@ -68,6 +71,7 @@ class WhatIfScreen:
 
     @property
     def knobs(self) -> Knobs:
+        """What the sliders say now."""
         return Knobs(*(float(s.value) for s in self.sliders))
 
     def _choose(self, _: Any) -> None:
@@ -86,6 +90,7 @@ class WhatIfScreen:
             self.table.object = cards.framed(escape(str(e)))
 
     def update(self, count: int = 0) -> None:
+        """Show the changed space: a preview at once, exact where that is asked for."""
         if self.what is None:
             return
         frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)

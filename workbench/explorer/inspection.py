@@ -71,6 +71,7 @@ class Inspection:
 
     @property
     def diagnosed(self) -> bool:
+        """Whether the report is there already, so that asking for it takes no time."""
         return self._report is not None
 
     @property
@@ -84,6 +85,7 @@ class Inspection:
             return self._report
 
     def map(self, method: str) -> Projection:
+        """The projection by a method of `projection.METHODS`, made once."""
         with self._lock:
             if method not in self._maps:
                 self._maps[method] = project(self.es, method)
@@ -255,6 +257,7 @@ class Inspection:
 
     @property
     def judgements(self) -> pd.DataFrame:
+        """What people judged so far: columns id, other, verdict, query, key."""
         file = None if self.home is None else self.home / "judgements" / "pairs.csv"
         if file is None or not file.exists():
             return pd.DataFrame(columns=["id", "other", "verdict", "query", "key"], dtype=str)
@@ -274,7 +277,7 @@ def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def inspection(source: Any, split: str = "validation") -> Inspection:
-    """A study of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
+    """An inspection of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
     from workbench.sets.shipped import load_data
 
     if isinstance(source, str | Path) and is_run(source):
