@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.explorer import cards
 from workbench.explorer.map_state import VIEWS
@@ -17,6 +18,7 @@ from workbench.sets.projection import LINEAR_VIEWS, Projection, faithfulness, tu
 from workbench.views import figures
 
 
+@screen("checkpoints", 3, lambda s: s.run is not None and s.split == "validation")  # snapshots are of the probe
 class CheckpointsScreen:
     """The map at every snapshot of a run in one frame, with the curves of its log beside it."""
 

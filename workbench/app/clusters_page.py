@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 import torch
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.app.whatif_page import labels
 from workbench.errors import InputError
@@ -29,6 +30,7 @@ KNOWN = ("silhouette", "nearest_centroid_accuracy", "knn_label_accuracy", "davie
 WRONG = 200  # items listed
 
 
+@screen("clusters", 4)
 class ClustersScreen:
     """Groups of a column: are they apart, and which items stand in the wrong one?"""
 

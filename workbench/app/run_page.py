@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import WORST, Session, caption, head
 from workbench.diagnostics.registry import diagnostics
 from workbench.errors import InputError
@@ -26,6 +27,7 @@ SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
 LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
 
 
+@screen("run", 1)
 class RunScreen:
     """Findings, map, evidence, pair card; the item whose card is shown is the first of the selection."""
 

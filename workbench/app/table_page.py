@@ -11,6 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
@@ -18,6 +19,7 @@ from workbench.explorer import cards
 PAGE = 12  # rows fetched at once, pictures and all
 
 
+@screen("table", 5)
 class TableScreen:
     """The items as a table, linked with the map: sort, filter, save a selection, download."""
 

@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
@@ -26,6 +27,7 @@ def labels(session: Session) -> list[str]:
     return out
 
 
+@screen("what if", 2)
 class WhatIfScreen:
     """Sliders over an intervention, and what it does to map and numbers at once."""
 
