@@ -40,7 +40,7 @@ def suite(n: int = 20_000, d: int = 512, rounds: int = 3) -> list[dict]:
         rounds,
     )
     grown = growth(
-        "import torch, workbench as wb\nfrom benchmarks.sweep import pairs\n"
+        "import torch, workbench as wb\nfrom benchmarks.scan import pairs\n"
         f"es = pairs({n}, {d})\nwb.diagnose(es.take(range(200)))\ndef job(): wb.diagnose(es)"
     )
     what = f"N = {n:,}, d = {d}, two modalities"
