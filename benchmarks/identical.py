@@ -23,7 +23,7 @@ import torch
 import workbench as wb
 from workbench.interventions import INTERVENTIONS, named
 from workbench.objectives.recipes import RECIPES
-from workbench.papers.base import keys
+from workbench.papers import keys
 from workbench.progress import progress
 from workbench.sets.planted import planted
 from workbench.sets.shipped import with_splits

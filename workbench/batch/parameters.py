@@ -21,7 +21,7 @@ from workbench.errors import InputError, unknown
 
 TAG = "parameters"
 EVERY = {  # parameters whose value `all` in a grid stands for every one that there is
-    "paper": ("workbench.papers.base", "keys"),
+    "paper": ("workbench.papers.catalogue", "keys"),
     "recipe": ("workbench.objectives.recipes", "RECIPES"),
 }
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
