@@ -25,7 +25,8 @@ def binomial_quantiles(n: int, p: float) -> np.ndarray:
     if not 0 < p < 1:
         return np.full(2, n * p)
     ends = np.array([0.025, 0.975])
-    count = np.ceil(bdtrik(ends, n, p))
+    # bdtrik has no answer where all or nothing is nearly certain
+    count = np.where(bdtr(0, n, p) >= ends, 0.0, np.nan_to_num(np.ceil(bdtrik(ends, n, p)), nan=n))
     below = np.maximum(count - 1, 0)
     return np.where(bdtr(below, n, p) >= ends, below, count)
 
