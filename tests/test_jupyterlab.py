@@ -1,0 +1,156 @@
+"""A real JupyterLab, one server and one kernel: what each object looks like as the result of a cell, and the explorer."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import nbformat
+import pytest
+
+import workbench as wb
+from tests.browser import lasso, needs_browser, opened, stage
+from workbench.sets.planted import planted
+
+pytestmark = needs_browser
+TOKEN = "only-for-this-test"
+SETUP = """
+import workbench as wb
+a, b = wb.load('a'), wb.load('b')
+report, found, run = wb.diagnose(a), wb.compare(a, b), wb.Run('run')
+paper = wb.paper('gram'); evidence = paper.run(quick=True)
+from workbench.views import page
+from workbench.views.cell import show
+"""
+# the result of a cell, and what must be seen in it
+RESULTS = {
+    "a": ".wb-set table",
+    "report": ".wb-card .verdict, .wb-card svg circle.mark-value",
+    "found": ".wb-card table td",
+    "run": ".wb-card svg circle.mark-value",
+    "paper": ".wb-card .verdict",
+    "evidence": ".wb-card .verdict",
+    "show(page.question(report, 'retrieval'))": ".js-plotly-plot .main-svg",
+}
+
+
+def write(path, cells):
+    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
+    nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    nbformat.write(nb, path)
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """The address of a server over a folder with two sets, a run, and two notebooks."""
+    root = tmp_path_factory.mktemp("lab")
+    planted(items=300).save(root / "a")
+    planted(items=300, gap=0.4, seed=1).save(root / "b")
+    wb.train("infonce", data=str(root / "a"), out=root / "run", steps=4, batch=16, evaluate=2)
+    write(root / "results.ipynb", [SETUP, *RESULTS])
+    write(
+        root / "look.ipynb",
+        [
+            "import workbench as wb\nex = wb.explore('a')\nex",
+            "print('chosen', len(ex.selection))",
+            "ex.select(['i1', 'i2', 'i3']); print('set', len(ex.selection))",
+        ],
+    )
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
+    command += ["--LabApp.expose_app_in_browser=True", f"--IdentityProvider.token={TOKEN}", "--allow-root"]
+    process = subprocess.Popen(
+        [*command, f"--ServerApp.root_dir={root}"], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.time() + 60
+    while time.time() < deadline:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/api?token={TOKEN}", timeout=2)
+            break
+        except OSError:
+            time.sleep(0.3)
+    yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={TOKEN}"
+    process.terminate()
+    process.wait(20)
+
+
+def command(page, name, **given):
+    page.evaluate("([name, given]) => window.jupyterapp.commands.execute(name, given)", [name, given])
+
+
+def seen(page):
+    """Every result is drawn: it is there, has a size, and its text can be told from what lies behind it."""
+    for k, (source, wanted) in enumerate(RESULTS.items(), 1):
+        cell = page.locator(".jp-CodeCell").nth(k)
+        cell.scroll_into_view_if_needed()
+        for part in wanted.split(", "):
+            found = cell.locator(f".jp-OutputArea-output {part}").first
+            found.wait_for(state="visible", timeout=60_000)
+            box = found.bounding_box()
+            assert box["width"] > 4, (source, part)
+            assert box["height"] > 4, (source, part)
+        height = cell.locator(".jp-OutputArea").first.bounding_box()["height"]
+        assert height < (4_000 if source.startswith("show") else 1_000), f"{source} is {height:.0f} px high"
+    marks = page.locator(".js-plotly-plot .scatterlayer .point")
+    assert marks.count() > 0, "a figure without a mark is an empty box"
+    contrast = page.evaluate(
+        """() => {
+        const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(x => x / 255).map(
+            x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+        const back = light(getComputedStyle(document.querySelector('.jp-Notebook')).backgroundColor);
+        return [...document.querySelectorAll('.wb-card td, .wb-card li, .wb-set td')].map(e => {
+            const text = light(getComputedStyle(e).color);
+            return (Math.max(text, back) + 0.05) / (Math.min(text, back) + 0.05) }) }"""
+    )
+    assert min(contrast) > 4.5, "text that can be read"
+
+
+def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, tmp_path):
+    with opened(tmp_path / "profile", errors=False) as page:
+        failed = []
+        page.on("pageerror", lambda e: failed.append(str(e)))
+        page.goto(lab("results.ipynb"))
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        page.wait_for_function("() => window.jupyterapp && window.jupyterapp.restored")
+        page.wait_for_selector(".jp-Notebook-ExecutionIndicator[data-status='idle']", timeout=60_000)
+        command(page, "notebook:run-all-cells")
+        page.locator(".jp-CodeCell").nth(len(RESULTS)).locator(".jp-OutputArea-output").first.wait_for(timeout=90_000)
+        seen(page)
+        command(page, "apputils:change-theme", theme="JupyterLab Dark")
+        page.wait_for_selector("body[data-jp-theme-light='false']")
+        seen(page)
+        command(page, "docmanager:save")
+        page.wait_for_timeout(1_000)
+        command(page, "application:close")
+        page.wait_for_selector(".jp-Notebook", state="detached")
+        page.goto(lab("results.ipynb"))
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        seen(page)
+        assert failed == []
+
+
+def test_a_lasso_in_a_notebook_is_a_frame_in_the_kernel(lab, tmp_path):
+    with opened(tmp_path / "profile", errors=False) as page:
+        page.goto(lab("look.ipynb"))
+        page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
+        page.wait_for_timeout(3_000)
+        page.locator(".jp-CodeCell").first.click()
+        page.keyboard.press("Shift+Enter")
+        map_ = stage(page)
+        page.wait_for_selector(".chip:has-text('20 selected')")
+        assert page.get_by_text("1 of 20, worst match first").count() == 1
+        lasso(page, map_)
+        count = int(page.locator(".chip").inner_text().split()[1])
+        assert count != 20
+        page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector(f"text=chosen {count}")
+        page.keyboard.press("Shift+Enter")
+        page.wait_for_selector("text=set 3")
+        page.wait_for_selector(".chip:has-text('3 selected')")
+        assert map_.evaluate("e => e.__map.picked()") == 6
