@@ -35,6 +35,7 @@ bench: $(VENV)/.installed-dev
 # every generated table of docs/, the page of files, and the output that the README shows
 tables: $(VENV)/.installed
 	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/pictures.py
 
 # site/: the gallery's notebooks are executed, the reference is made of the docstrings
 docs: $(VENV)/.installed browser

@@ -1,5 +1,6 @@
 """The pictures of *how to read a report*, drawn from planted sets that are really diagnosed. `make tables` runs it."""
 
+# ruff: noqa: E501 - lines of SVG are long
 from __future__ import annotations
 
 from pathlib import Path

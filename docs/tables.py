@@ -1,4 +1,4 @@
-"""Write what is generated in the docs: tables of the registries, the page of files, the output that the README shows."""
+"""Write what is generated: tables of the registries, the page of files, the output that the README shows."""
 
 from __future__ import annotations
 
