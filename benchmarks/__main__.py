@@ -1,4 +1,4 @@
-"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Takes some ten minutes on two cores."""
+"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Some ten minutes on two cores."""
 
 from __future__ import annotations
 
