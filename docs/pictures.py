@@ -78,7 +78,8 @@ def rank() -> str:
 def null() -> str:
     """Three reports of R@1: value with interval, and the band of the null."""
     parts = []
-    for k, (cosine, items) in enumerate(((0.6, 400), (0.25, 400), (0.25, 40))):
+    parts.append(f'<path d="M180 185H620" stroke="{GREY}" stroke-width="0.7"/>')
+    for k, (cosine, items) in enumerate(((0.5, 400), (0.5, 40), (0.25, 40))):
         report = wb.diagnose(planted(items, 32, cosine=cosine, seed=3), only=["recall_at_1"])
         row = report.frame.iloc[0]
         y = 45 + 55 * k
