@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-all check serve lab bench docs atlas clean env browser
+.PHONY: demo test test-all check serve lab bench tables docs atlas clean env browser
 
 demo: $(VENV)/.installed
 	$(BIN)/workbench demo
@@ -32,13 +32,18 @@ lab: $(VENV)/.installed
 bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
+# every generated table of docs/, the page of files, and the output that the README shows
+tables: $(VENV)/.installed
+	$(BIN)/python docs/tables.py
+	$(BIN)/python docs/pictures.py
+
 # site/: the gallery's notebooks are executed, the reference is made of the docstrings
 docs: $(VENV)/.installed browser
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[docs,transformers,torchmetrics,sklearn]'
 	$(BIN)/python docs/make.py
 	$(BIN)/python -m mkdocs build -q --strict
 
-# atlas/index.html: every paper of the first turn put to the test; the README's table of verdicts is made of it
+# atlas/index.html: every paper of the first turn put to the test; the table of docs/papers.md is made of it
 atlas: $(VENV)/.installed
 	$(BIN)/workbench batch paper --grid paper=all -o atlas
 	$(BIN)/python -m workbench.batch.atlas atlas

@@ -1,4 +1,4 @@
-"""Measure everything, and write the README's table and docs/scaling.svg. Takes some ten minutes on two cores."""
+"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Some ten minutes on two cores."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def main() -> None:
         print(table(found), flush=True)
     lines = scan.scaling()
     (ROOT / "docs" / "scaling.svg").write_text(log_log(lines, "items", "seconds"))
-    text = (ROOT / "README.md").read_text()
+    page = ROOT / "docs" / "speed.md"
     new = f"<!-- benchmarks -->\n{table(rows)}\n\nOn {machine()}.\n<!-- end -->"
-    (ROOT / "README.md").write_text(re.sub(r"<!-- benchmarks -->.*?<!-- end -->", lambda _: new, text, flags=re.S))
+    page.write_text(re.sub(r"<!-- benchmarks -->.*?<!-- end -->", lambda _: new, page.read_text(), flags=re.S))
 
 
 if __name__ == "__main__":

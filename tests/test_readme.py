@@ -1,7 +1,7 @@
-"""The README is true: its tables are those of the registries, and its tree names every file."""
+"""What the docs generate is up to date: tables of the registries, the page of files, the README's output and links."""
 
+import importlib.util
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -10,23 +10,35 @@ from workbench.cli.catalog import CATALOGS, markdown
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
+SPEC = importlib.util.spec_from_file_location("docs_tables", ROOT / "docs" / "tables.py")
+tables = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(tables)
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("what", list(CATALOGS))
 def test_tables_are_generated(what):
-    table = re.search(rf"<!-- {what} -->\n(.*?)\n<!-- end -->", README, re.S).group(1)
-    assert table == markdown(what), f"write the table of {what} anew: workbench.cli.catalog.markdown({what!r})"
+    assert tables.block(what, tables.page_of(what).read_text()) == markdown(what), "make tables"
 
 
-def test_the_tree_names_every_file():
-    files = subprocess.run(
-        ["git", "ls-files", "workbench", "notebooks"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    tree = re.search(r"```tree\n(.*?)```", README, re.S).group(1)
-    missing = [f for f in files.stdout.split() if Path(f).name != "__init__.py" and Path(f).name not in tree]
-    assert missing == []
+def test_the_house_names_every_file_with_what_it_is_for():
+    shown = tables.block("tree", (ROOT / "docs" / "house.md").read_text())
+    assert shown == tables.tree(), "make tables"
+    files = {str(f.relative_to(ROOT)) for f in (ROOT / "workbench").rglob("*.py")}
+    rooms = {str(f.relative_to(ROOT)) for f in (ROOT / "workbench").glob("*/__init__.py")}
+    assert set(re.findall(r"^\| `(\S+)` \| \S", shown, re.M)) == files - rooms
 
 
-def test_every_file_it_links_exists():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
-        assert (ROOT / link).exists(), link
+def test_the_output_that_the_readme_shows_is_what_the_command_prints():
+    assert tables.block("output", README) == tables.output(), "make tables"
+
+
+def test_the_readme_is_a_front_page():
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_every_file_it_links_exists(page):
+    for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
+        if not link.startswith("gallery/"):  # made by make docs
+            assert (page.parent / link).exists(), link

@@ -1,4 +1,4 @@
-"""The catalogue: what the registries hold, as plain rows, for the command line and the README's tables."""
+"""The catalogue: what the registries hold, as plain rows, for the command line and the tables of the docs."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def catalog(what: str) -> list[dict[str, Any]]:
 
 
 def markdown(what: str) -> str:
-    """The README's table of a catalogue."""
+    """A catalogue as the table that the docs show."""
     columns = COLUMNS[what]
     lines = ["| " + " | ".join(HEADS.get((what, c), c) for c in columns) + " |", "|" + "---|" * len(columns)]
     for row in catalog(what):
