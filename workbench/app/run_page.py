@@ -12,18 +12,15 @@ import panel_material_ui as pmui
 
 from workbench.app.plots import plot
 from workbench.app.session import WORST, Session, caption, head
-from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.inspection import QueryResult
 from workbench.report.finding import Finding
-from workbench.report.report import HEADLINES
 from workbench.sets.run_folder import VERDICTS
 from workbench.views import figures
 
 SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
-# where to look when a finding rests on a diagnostic of this family
-LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
 
 
 class RunScreen:
@@ -85,7 +82,7 @@ class RunScreen:
 
     def _numbers(self) -> str:
         rows, f = [], self.inspection.report.frame
-        for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
+        for row in f[f["name"].isin(headlines()) & f["reason"].isna()].to_dict("records"):
             name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.scope(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
         about = (
@@ -107,16 +104,16 @@ class RunScreen:
     def show(self, f: Finding) -> None:
         """View, colour and selection that let one see what a finding says."""
         shown = max(f.evidence, key=lambda e: len(e["modalities"]))
-        family = diagnostics()[shown["diagnostic"]].family
+        view = questions()[diagnostics()[shown["diagnostic"]].question].view
         direction = tuple(shown["modalities"][:2])
         colour, items = "modality", None
         said = "coloured by modality; the selection stays as it was"
-        if direction in self.inspection.directions and family not in ("gap", "spectrum", "spread"):
+        if direction in self.inspection.directions and not view:
             colour, items = "rank " + " → ".join(direction), self.inspection.worst(WORST, direction)
             said = (
                 f"selected: the {WORST} items whose match ranks worst, {' → '.join(direction)}; coloured by that rank"
             )
-        self.session.look(LOOKS.get(family, self.session.view.value), colour, items)
+        self.session.look(view or self.session.view.value, colour, items)
         self.session.say(said)
 
     # -- the pair card ---------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ def _diagnostics() -> list[dict[str, Any]]:
     return [
         {
             "name": d.name,
-            "family": d.family,
+            "question": d.question,
             "summary": d.summary,
             "on": d.on,
             "better": d.better or "neither",
@@ -35,7 +35,7 @@ def _recipes() -> list[dict[str, Any]]:
     return [
         {
             "name": e.name,
-            "family": e.family,
+            "topic": e.topic,
             "summary": e.summary,
             "paper": e.paper,
             "modalities": e.modalities,

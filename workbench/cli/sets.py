@@ -55,11 +55,7 @@ def diagnose(
     if by or layer == "all":
         if html or (by and layer == "all"):
             raise InputError("--by and --layer all each print one table: leave out --html, and one of the two")
-        frame = (
-            tables.slices(es, by, only=only or tables.HEADLINES, **settings)
-            if by
-            else tables.layers(es, only=only, **settings)
-        )
+        frame = tables.slices(es, by, only=only or None, **settings) if by else tables.layers(es, only=only, **settings)
         _print_table(frame, by or "layer")
         if json_file:
             from workbench.disk import write_text
@@ -94,11 +90,10 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
 
 
 def _print(report: Any) -> None:
-    from workbench.diagnostics.registry import diagnostics
+    from workbench.diagnostics.registry import diagnostics, questions
     from workbench.report.finding import MARKS
     from workbench.views.document import number
     from workbench.views.figures import scope
-    from workbench.views.page import QUESTIONS
 
     a = report.about
     shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
@@ -108,15 +103,15 @@ def _print(report: Any) -> None:
         if f.next and f.severity != "info":
             say(f"     → {f.next}")
     say()
-    known = diagnostics()
-    silent, family = [], ""
+    known, asked = diagnostics(), questions()
+    silent, question = [], ""
     for r in report.frame.to_dict("records"):
         if not math.isfinite(r["value"]):
             silent.append((r["name"], r["reason"]))
             continue
-        if known[r["name"]].family != family:
-            family, last = known[r["name"]].family, ""
-            say(f"\n{QUESTIONS[family]}")
+        if known[r["name"]].question != question:
+            question, last = known[r["name"]].question, ""
+            say(f"\n{asked[question].text}")
         name = r["name"] if r["name"] != last else ""
         last = r["name"]
         value = number(r["value"])

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
+from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import Diagnostic, NotApplicable, statistics_of
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
@@ -139,8 +140,7 @@ def _over_each(
     weight = state["count"] if d.each == "item" else torch.ones_like(got)
     column = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, got)
     count = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, weight)
-    joint = "→" if d.on == "direction" else "·"
-    columns[f"{d.name} {joint.join(scope)}"] = (column / count).numpy()  # 0/0: the item has no value
+    columns[Measure(d.name, scope).column] = (column / count).numpy()  # 0/0: the item has no value
     if d.each == "item":
         value = float(got.sum() / weight.sum())
         return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.measure import Measure
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.report.report import Report
@@ -23,6 +24,7 @@ from workbench.sets.projection import Projection, cached, project
 from workbench.sets.run_folder import VERDICTS, is_run
 from workbench.training.run import Run
 
+RANK = "median_rank"  # whose values an item are the ranks of the matches
 SHOWN = 5  # keys beside a match
 HUB = 10  # a hub is among the ten nearest of many queries
 
@@ -110,9 +112,9 @@ class Inspection:
         if (a, b) not in self._ranks:
             from workbench.report.diagnose import diagnose
 
-            column = f"median_rank {a}→{b}"
+            column = Measure(RANK, (a, b)).column
             pair = self.es.only([m for m in self.es.modalities if m in (a, b)])
-            known = (self._report or diagnose(pair, only=["median_rank"])).items
+            known = (self._report or diagnose(pair, only=[RANK])).items
             out = np.full(len(self.es), np.nan)
             if column in known:
                 out[self.places(known["id"])] = known[column].to_numpy()

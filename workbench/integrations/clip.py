@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.registry import headlines
 from workbench.report.accumulator import Accumulator
-from workbench.report.report import HEADLINES, Report
+from workbench.report.report import Report
 
 NAMES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "median_rank": "median_rank"}
 
@@ -39,7 +41,7 @@ def evaluate_clip(
     only: Sequence[str] | None = None,
 ) -> Report:
     """The report of an open_clip model over batches of (images, tokenised texts), as its loaders give them."""
-    seen = Accumulator(list(only or HEADLINES))
+    seen = Accumulator(list(only or headlines()))
     was = model.training
     model.eval()
     try:
@@ -56,6 +58,6 @@ def _flat(report: Report) -> dict[str, float]:
     out = {}
     for r in report.frame[report.frame["reason"].isna()].to_dict("records"):
         name, scope = NAMES.get(r["name"], r["name"]), r["modalities"]
-        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else " ".join([name, *scope])
+        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else str(Measure(name, scope))
         out[key] = float(r["value"])
     return out

@@ -13,6 +13,7 @@ from workbench.report.doctor import report_rules, run_rules  # noqa: F401 - thei
 from workbench.report.doctor.rules import RULES, RUN_RULES, measured, rule, run_rule
 from workbench.report.finding import SEVERITIES, Finding
 from workbench.report.report import Report
+from workbench.sets.run_folder import RECALL
 
 __all__ = ["RULES", "RUN_RULES", "examine", "examine_run", "measured", "rule", "run_rule"]
 
@@ -31,7 +32,7 @@ def examine(report: Report) -> list[Finding]:
 
 def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:
     """Rules over a run's metrics, one dict an evaluation, in order of steps; `uninformed` is the loss of a guess."""
-    rows = [m for m in metrics if "probe_recall_at_1" in m]
+    rows = [m for m in metrics if RECALL in m]
     if len(rows) < 2:
         return []
     return [finding for r in RUN_RULES for finding in r(rows, uninformed)]

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from workbench.diagnostics.measure import Measure
 from workbench.report.doctor.rules import run_rule
 from workbench.report.finding import Finding
+from workbench.sets.run_folder import CHANCE, RECALL
 
 RANK_LOST = 0.5  # share of a modality's rank lost in training
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling
@@ -15,9 +17,9 @@ RETRIEVAL_FELL = 0.25  # share of the best retrieval lost since, while the loss 
 
 def _fallen(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
     """The best look at the probe, and how much recall was lost since, 0 unless that is beyond chance."""
-    best, last = max(rows, key=lambda m: m["probe_recall_at_1"]), rows[-1]
-    lost = best["probe_recall_at_1"] - last["probe_recall_at_1"]
-    real = lost > RETRIEVAL_FELL * best["probe_recall_at_1"] and lost > last["probe_chance_high"]
+    best, last = max(rows, key=lambda m: m[RECALL]), rows[-1]
+    lost = best[RECALL] - last[RECALL]
+    real = lost > RETRIEVAL_FELL * best[RECALL] and lost > last[CHANCE]
     return best, lost if real else 0.0
 
 
@@ -25,14 +27,14 @@ def _fallen(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
 def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
     """The loss of a guess and a probe at chance, both: either alone has other causes."""
     last = rows[-1]
-    if uninformed is None or last["probe_recall_at_1"] > last["probe_chance_high"]:
+    if uninformed is None or last[RECALL] > last[CHANCE]:
         return
     if last["loss"] >= uninformed - 0.02 * abs(uninformed):
         yield Finding(
             "at_chance",
             "fault",
             f"The run has learnt nothing: loss {last['loss']:.3f} where guessing costs {uninformed:.3f}, and "
-            f"retrieval on the probe is at chance ({last['probe_recall_at_1']:.3f}).",
+            f"retrieval on the probe is at chance ({last[RECALL]:.3f}).",
             [{"metric": "loss", "value": last["loss"], "threshold": uninformed}],
             "check the pairing of the batches, then the learning rate and the temperature",
         )
@@ -50,9 +52,9 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
         yield Finding(
             "overfitting",
             "warning",
-            f"Retrieval on the probe fell from {best['probe_recall_at_1']:.3f} at step {best['step']} to "
-            f"{last['probe_recall_at_1']:.3f} while the loss went on falling.",
-            [{"metric": "probe_recall_at_1", "value": last["probe_recall_at_1"], "threshold": None}],
+            f"Retrieval on the probe fell from {best[RECALL]:.3f} at step {best['step']} to "
+            f"{last[RECALL]:.3f} while the loss went on falling.",
+            [{"metric": RECALL, "value": last[RECALL], "threshold": None}],
             f"stop near step {best['step']}, or add dropout, weight decay or data",
         )
 
@@ -62,12 +64,12 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
     """A gap that grows while retrieval falls; a growing gap alone is ordinary early in training."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    for key in last:
-        if lost and key.startswith("modality_gap ") and key in best and last[key] > 1.1 * best[key] + 0.02:
+    for measure, key in Measure.of(last, "modality_gap").items():
+        if lost and key in best and last[key] > 1.1 * best[key] + 0.02:
             yield Finding(
                 "gap_grows",
                 "warning",
-                f"The gap of {key.removeprefix('modality_gap ')} grew from {best[key]:.2f} to {last[key]:.2f} since "
+                f"The gap of {' '.join(measure.scope)} grew from {best[key]:.2f} to {last[key]:.2f} since "
                 f"step {best['step']}, while retrieval fell by {lost:.3f}.",
                 [{"metric": key, "value": last[key], "threshold": 1.1 * best[key]}],
                 f"go back to step {best['step']}; a higher temperature pulls the modalities together",
@@ -79,15 +81,13 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
     """A modality that loses half of the rank it had at its best, and goes on losing. Quiet while retrieval is best."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    for key in last:
-        if not key.startswith("effective_rank ") or not lost:
-            continue
+    for measure, key in Measure.of(last, "effective_rank").items() if lost else ():
         top = max(m[key] for m in rows if key in m)
         if last[key] < (1 - RANK_LOST) * top:
             yield Finding(
                 "rank_falls",
                 "warning",
-                f"{key.removeprefix('effective_rank ')} varies in {last[key]:.0f} directions where it once used "
+                f"{' '.join(measure.scope)} varies in {last[key]:.0f} directions where it once used "
                 f"{top:.0f}, and retrieval fell by {lost:.3f}.",
                 [{"metric": key, "value": last[key], "threshold": (1 - RANK_LOST) * top}],
                 "lower the learning rate, or add a uniformity or variance term",

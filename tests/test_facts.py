@@ -1,0 +1,145 @@
+"""A fact about a thing stands with the thing: declared once, it is right in every table, comparison, log and screen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import workbench as wb
+from workbench.diagnostics import registry
+from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.registry import CURVES, curves, diagnostics, headlines, leading, logged, panels, questions
+from workbench.report.comparison import side_by_side
+from workbench.report.slices import layers, slices
+from workbench.scan.statistics import Neighbours, Ranks, VolumeRanks
+from workbench.sets.run_folder import RECALL
+from workbench.training.probe import better
+from workbench.views import figures
+
+EVERY = diagnostics()
+
+
+# -- diagnostics -------------------------------------------------------------------------------------------------------
+
+
+def test_eight_numbers_are_headlines_in_an_order():
+    assert len(headlines()) == 8
+    assert [EVERY[n].headline for n in headlines()] == list(range(1, 9))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_what_asks_for_ranks_or_neighbours_depends_on_the_gallery(name):
+    d = EVERY[name]
+    assert d.gallery == any(isinstance(s, Ranks | VolumeRanks | Neighbours) for s in d._statistics)
+
+
+def test_every_question_has_its_text_its_place_and_a_figure():
+    asked = questions()
+    assert [q.order for q in asked.values()] == list(range(1, len(asked) + 1))
+    assert all(q.text.endswith("?") and leading(q.name) for q in asked.values())
+    assert {c.question for c in curves().values()} <= set(asked)
+
+
+def test_a_curve_that_says_what_to_see_has_a_figure_and_the_other_way_round():
+    assert {name for name, c in CURVES.items() if c.see} == set(figures.CURVES)
+
+
+def test_the_views_that_questions_name_are_there():
+    from workbench.explorer.map_state import VIEWS
+
+    assert {q.view for q in questions().values()} - {""} <= set(VIEWS)
+
+
+def test_what_is_declared_elsewhere_is_shown_too(monkeypatch):
+    """A diagnostic of somebody's own module: no list has to know it."""
+    monkeypatch.setattr(registry, "REGISTRY", dict(registry.REGISTRY))
+    kind = EVERY["mean_cosine"]
+
+    @registry.diagnostic(on=kind.on, reads=kind.reads, null=kind.null, interval="jackknife", unit="cosine", see="Left.")
+    def own_cosine(centroids):
+        """Its own."""
+        return kind.function(centroids)
+
+    report = wb.diagnose(wb.testing.planted(items=40), only=["own_cosine", "mean_cosine"])
+    assert report.value("own_cosine", "text") == report.value("mean_cosine", "text")
+    assert "A fact about a thing stands with the thing" in report.to_html()
+
+
+# -- measures ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_measure_is_read_back_from_its_key_and_from_its_column(name):
+    for scope in (("image",), ("image", "text.v2"), ("a+b", "c"), ("a", "b", "c")):
+        m = Measure(name, scope)
+        assert Measure.parse(str(m)) == Measure.parse(m.column) == m
+
+
+def test_every_column_of_the_items_is_a_measure_of_the_report():
+    report = wb.diagnose(wb.testing.planted(items=40, modalities=("a", "b", "c")))
+    rows = {Measure(r["name"], r["modalities"]) for r in report.frame.to_dict("records")}
+    assert {Measure.parse(c) for c in report.items.columns[1:]} <= rows
+    assert all(
+        m.column in report.items for m in rows if EVERY[m.name].each and np.isfinite(report.value(m.name, *m.scope))
+    )
+
+
+# -- what was seen to go wrong -----------------------------------------------------------------------------------------
+
+
+def test_slices_keep_the_gallery_for_every_number_that_is_a_mean_over_queries():
+    es = wb.testing.planted(items=300, cosine=0.5)
+    es.items["kind"] = ["a", "b", "c"] * 100
+    names = [n for n, d in EVERY.items() if d.per_query]
+    frame = slices(es, "kind", only=names)
+    whole = wb.diagnose(es, only=names).frame.set_index(["name", "modalities"])
+    for r in frame.to_dict("records"):
+        assert r["n_gallery"] == whole.loc[(r["name"], r["modalities"]), "n_gallery"] >= 300
+        assert r["null_low"] <= r["null_high"]
+    ranks = wb.diagnose(es, only=["median_rank"]).items["median_rank image→text"]
+    of_a = frame[(frame["name"] == "median_rank") & (frame["kind"] == "a")].iloc[0]
+    assert of_a["value"] == np.median(ranks[es.items["kind"] == "a"])
+    assert of_a["null_low"] > 50, "half of 300 keys is what chance gives, not a share of at most 1"
+
+
+def test_sets_of_unequal_size_are_not_compared_by_what_depends_on_it():
+    data = {"few": wb.testing.planted(items=60), "many": wb.testing.planted(items=600)}
+    for name, d in EVERY.items():
+        if d.gallery and d.labelling == "" and d.on in ("modality", "pair", "direction"):
+            with pytest.raises(wb.InputError, match=f"{name}.* cannot be compared"):
+                side_by_side(data, only=[name])
+    table = side_by_side(data, only=["modality_gap", "alignment", "effective_rank"])
+    assert np.isfinite(table.xs("value", axis=1, level=1)).all(axis=None)
+
+
+def test_early_stop_goes_the_way_that_the_registry_says():
+    assert {better("loss"), better(RECALL), better("recall_at_1 image text")} == {"lower", "higher"}
+    for d in logged():
+        if d.better is None:
+            with pytest.raises(wb.InputError, match=f"train.watch={d.name} text: neither more nor less"):
+                better(f"{d.name} text")
+    with pytest.raises(wb.InputError, match="no metric of the looks"):
+        better("recal_at_1 image text")
+
+
+def test_training_does_not_stop_on_a_metric_that_nobody_calls_better(tmp_path):
+    """Uniformity fell from -3.0 to -3.3 with retrieval rising, and the run was stopped as if it got worse."""
+    es = wb.testing.planted(items=80)
+    with pytest.raises(wb.InputError, match="uniformity text: neither more nor less"):
+        wb.train("infonce", data=es, out=tmp_path / "run", steps=4, batch=8, patience=2, watch="uniformity text")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_look_logs_what_is_probed_and_panels_draw_it(tmp_path):
+    run = wb.train("infonce", data=wb.testing.planted(items=80), out=tmp_path / "run", steps=2, batch=8, evaluate=1)
+    assert {Measure.parse(k).name for k in run.looks[-1]} >= {d.name for d in panels()}
+    titles = {a.text for a in figures.metrics({"run": run.metrics}).layout.annotations}
+    assert titles == {"loss", *(d.heading for d in panels())}
+
+
+def test_layers_show_what_is_layered():
+    from workbench.sets.planted import ROLES, layered
+
+    names = {n for n, d in EVERY.items() if d.layered}
+    assert set(layers(layered(), label="role", roles=ROLES)["name"]) == names
+    assert set(layers(layered())["name"]) == {n for n in names if not EVERY[n].labelling}
