@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -11,7 +14,9 @@ from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import CURVES, curves, diagnostics, headlines, leading, logged, panels, questions
 from workbench.report.comparison import side_by_side
 from workbench.report.slices import layers, slices
+from workbench.app.library import Library
 from workbench.scan.statistics import Neighbours, Ranks, VolumeRanks
+from workbench.sets.formats import READERS, WRITERS, kind_of, load, sets_in, write
 from workbench.sets.run_folder import RECALL
 from workbench.training.probe import better
 from workbench.views import figures
@@ -143,3 +148,51 @@ def test_layers_show_what_is_layered():
     names = {n for n, d in EVERY.items() if d.layered}
     assert set(layers(layered(), label="role", roles=ROLES)["name"]) == names
     assert set(layers(layered())["name"]) == {n for n in names if not EVERY[n].labelling}
+
+
+# -- formats -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("to", [w for w in WRITERS if w in READERS])
+def test_what_is_written_is_told_read_and_served(tmp_path, to):
+    """`serve x.arrow`, .h5, .zarr, .lance and a projector's folder said: no run and no set."""
+    extra = READERS[to].extra
+    if extra:
+        pytest.importorskip({"hdf5": "h5py"}.get(extra, extra))
+    es = wb.testing.planted(items=40)
+    out = write(es, tmp_path / f"made{(READERS[to].suffixes or ('.' + to,))[0] if to != 'projector' else ''}", to)
+    assert kind_of(out) == to
+    assert len(load(out)) == 40
+    assert sets_in(out) == [out]
+    (served,) = Library([out]).entries().values()
+    assert served.inspection().report.value("recall_at_1", "image", "text") > 0.5
+    assert [e.path for e in Library([tmp_path]).entries().values()] == [out]
+
+
+def test_a_folder_of_runs_and_sets_shows_each_and_nothing_else(tmp_path):
+    es = wb.testing.planted(items=80)
+    wb.train("infonce", data=es, out=tmp_path / "run", steps=1, batch=8)
+    es.save(tmp_path / "saved")
+    for name in ("a", "b"):
+        write(es, tmp_path / f"{name}.parquet", "parquet")
+    (tmp_path / "notes.tsv").write_text("no vectors\n")
+    (tmp_path / "labels.npy").write_bytes(b"")
+    assert list(Library([tmp_path]).entries()) == ["a", "b", "run", "saved"]
+
+
+def test_files_of_one_modality_each_are_one_set(tmp_path):
+    es = wb.testing.planted(items=40)
+    for m in es.modalities:
+        np.save(tmp_path / f"{m}.npy", es[m].numpy())
+    (served,) = Library([tmp_path]).entries().values()
+    assert served.inspection().es.modalities == ("image", "text")
+
+
+def test_formats_are_told_apart_and_their_extras_can_be_installed():
+    suffixes = [s for r in READERS.values() for s in r.suffixes]
+    assert len(suffixes) == len(set(suffixes))
+    ranks = [r.rank for r in READERS.values() if isinstance(r.folder, str) and r.folder]
+    assert len(ranks) == len(set(ranks)), "files of several kinds may lie in one folder"
+    assert all(r.magic or r.folder or r.suffixes for r in READERS.values())
+    extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
+    assert {f.extra for f in [*READERS.values(), *WRITERS.values()]} - {""} <= set(extras["optional-dependencies"])

@@ -99,7 +99,7 @@ def _formats() -> list[dict[str, Any]]:
     return [
         {
             "name": n,
-            "summary": READERS[n][0] if n in READERS else WRITERS[n][0],
+            "summary": (READERS[n] if n in READERS else WRITERS[n]).summary,
             "read": "yes" if n in READERS else "",
             "written": "yes" if n in WRITERS else "",
         }
