@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 
 import workbench as wb
+from workbench.app.library import Library
+from workbench.cli.catalog import catalog
 from workbench.diagnostics import registry
 from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import CURVES, curves, diagnostics, headlines, leading, logged, panels, questions
 from workbench.report.comparison import side_by_side
+from workbench.report.doctor import RULES, RUN_RULES, examine_run, measured
 from workbench.report.slices import layers, slices
-from workbench.app.library import Library
 from workbench.scan.statistics import Neighbours, Ranks, VolumeRanks
 from workbench.sets.formats import READERS, WRITERS, kind_of, load, sets_in, write
 from workbench.sets.run_folder import RECALL
@@ -196,3 +198,61 @@ def test_formats_are_told_apart_and_their_extras_can_be_installed():
     assert all(r.magic or r.folder or r.suffixes for r in READERS.values())
     extras = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
     assert {f.extra for f in [*READERS.values(), *WRITERS.values()]} - {""} <= set(extras["optional-dependencies"])
+
+
+# -- the doctor's rules ------------------------------------------------------------------------------------------------
+
+ALARMS = {**RULES, **RUN_RULES}
+ALARMS = {n: r for n, r in ALARMS.items() if r.severity != "info"}
+
+
+@pytest.fixture(scope="module")
+def healthy():
+    es = wb.testing.planted(items=240, cosine=0.6, seed=3)
+    assert not any(f.alarm for f in wb.diagnose(es).findings)
+    return es
+
+
+@pytest.fixture(scope="module")
+def healthy_run(tmp_path_factory):
+    es = wb.testing.planted(items=200)
+    run = wb.train("infonce", data=es, out=tmp_path_factory.mktemp("run") / "a", steps=60, evaluate=20, batch=64)
+    assert not any(f.alarm for f in run.findings)
+    return run.looks
+
+
+def test_every_alarm_declares_the_fault_that_it_finds():
+    assert not set(RULES) & set(RUN_RULES)
+    for name, rule in ALARMS.items():
+        assert rule.fault is not None, f"{name}: say which planted fault it finds, @rule(..., fault=Fault(...))"
+        assert len(list(rule.fault)) == 3, f"{name}: three strengths, of which the last is plain to see"
+
+
+@pytest.mark.parametrize("name", [n for n in RULES if n in ALARMS])
+def test_the_doctor_finds_what_was_planted_and_is_quiet_where_nothing_was(healthy, name):
+    rule = RULES[name]
+    assert not [f for f in wb.diagnose(healthy).findings if f.rule == name]
+    report = wb.diagnose(rule.fault.worst(healthy))
+    found = [f for f in report.findings if f.rule == name]
+    assert found
+    assert all(f.severity == rule.severity and f.evidence and f.next for f in found)
+
+
+@pytest.mark.parametrize("name", [n for n in RUN_RULES if n in ALARMS])
+def test_the_doctor_finds_what_was_planted_into_a_run(healthy_run, name):
+    guess = healthy_run[0]["loss"]
+    assert not [f for f in examine_run(healthy_run, guess) if f.alarm]
+    found = [f for f in examine_run(RUN_RULES[name].fault.worst(healthy_run), guess) if f.rule == name]
+    assert found
+    assert all(f.severity == RUN_RULES[name].severity and f.evidence and f.next for f in found)
+
+
+def test_every_rule_is_in_the_catalogue_measured_or_not():
+    rows = {r["name"]: r for r in catalog("rules")}
+    assert list(rows) == [*RULES, *RUN_RULES]
+    figures = measured()["power"]
+    for name, rule in ALARMS.items():
+        assert (rows[name]["power"] == "not measured") == (name not in figures)
+        if name in figures:
+            assert set(figures[name]) == {label for label, _ in rule.fault}, "measured with other strengths"
+    assert set(figures) <= set(ALARMS)

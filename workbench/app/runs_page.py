@@ -121,9 +121,9 @@ def _cells(
     mark = ""
     if findings:
         worst = findings[0]
-        hue = "#D55E00" if worst.severity != "info" else "inherit"
+        hue = "#D55E00" if worst.alarm else "inherit"
         count = sum(f.severity == worst.severity for f in findings)
-        said = "fine" if worst.severity == "info" else f"{count} {worst.severity}{'s' * (count > 1)}"
+        said = "fine" if not worst.alarm else f"{count} {worst.severity}{'s' * (count > 1)}"
         mark = f'<span style="color:{hue}" title="{escape(worst.sentence)}">{MARKS[worst.severity]} {said}</span>'
     values = {d.heading + ARROWS[d.better]: _range(_values(report, look, d.name)) for d in panels()[1:]}
     return {

@@ -100,7 +100,7 @@ def _print(report: Any) -> None:
     say(f"{a['source']}   {a['items']:,} items · {shape} · paired by {a['pairing']} · unit rows\n")
     for f in report.findings:
         say(f"  {MARKS[f.severity]}  {f.sentence}")
-        if f.next and f.severity != "info":
+        if f.next and f.alarm:
             say(f"     → {f.next}")
     say()
     known, asked = diagnostics(), questions()

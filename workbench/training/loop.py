@@ -19,6 +19,7 @@ from workbench.errors import InputError, unknown
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.progress import progress
+from workbench.report.finding import INFO
 from workbench.scan.device import resolve_device
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.run_folder import STOPPED
@@ -329,7 +330,7 @@ class _Loop:
         self.fabric.barrier()  # every rank has read the log before one writes into it
         if enough and self.fabric.is_global_zero:
             said = f"Stopped early: {s.watch} has not got better for {s.patience} looks."
-            self.run.log(step=step, event=STOPPED, severity="info", sentence=said)
+            self.run.log(step=step, event=STOPPED, severity=INFO, sentence=said)
         return enough
 
     # -- looking at the probe --------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from workbench.diagnostics.measure import Measure
-from workbench.report.doctor.rules import run_rule
-from workbench.report.finding import Finding
+from workbench.report.doctor.rules import Fault, Said, run_rule
+from workbench.report.doctor.run_faults import decayed, guessing
+from workbench.report.finding import FAULT, INFO, WARNING
 from workbench.sets.run_folder import CHANCE, RECALL
 
 RANK_LOST = 0.5  # share of a modality's rank lost in training
@@ -23,16 +24,14 @@ def _fallen(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
     return best, lost if real else 0.0
 
 
-@run_rule("at_chance")
-def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
+@run_rule("at_chance", FAULT, fault=Fault("loss {:.1%} below a guess", guessing, (0.03, 0.01, 0.0)))
+def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
     """The loss of a guess and a probe at chance, both: either alone has other causes."""
     last = rows[-1]
     if uninformed is None or last[RECALL] > last[CHANCE]:
         return
     if last["loss"] >= uninformed - 0.02 * abs(uninformed):
-        yield Finding(
-            "at_chance",
-            "fault",
+        yield (
             f"The run has learnt nothing: loss {last['loss']:.3f} where guessing costs {uninformed:.3f}, and "
             f"retrieval on the probe is at chance ({last[RECALL]:.3f}).",
             [{"metric": "loss", "value": last["loss"], "threshold": uninformed}],
@@ -40,8 +39,8 @@ def at_chance_run(rows: Sequence[dict[str, Any]], uninformed: float | None) -> I
         )
 
 
-@run_rule("overfitting")
-def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
+@run_rule("overfitting", WARNING, fault=Fault("{:.0%} of recall lost", decayed, (0.2, 0.4, 0.8)))
+def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
     """Retrieval on the probe falls while the loss goes on falling."""
     best, lost = _fallen(rows)
     last = rows[-1]
@@ -49,9 +48,7 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
         return
     span = abs(rows[0]["loss"] - min(m["loss"] for m in rows)) or 1.0
     if lost and best["loss"] - last["loss"] > LOSS_FELL * span:
-        yield Finding(
-            "overfitting",
-            "warning",
+        yield (
             f"Retrieval on the probe fell from {best[RECALL]:.3f} at step {best['step']} to "
             f"{last[RECALL]:.3f} while the loss went on falling.",
             [{"metric": RECALL, "value": last[RECALL], "threshold": None}],
@@ -59,16 +56,20 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
         )
 
 
-@run_rule("gap_grows")
-def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
+@run_rule(
+    "gap_grows",
+    WARNING,
+    fault=Fault(
+        "gap × {}, 60% of recall lost", lambda m, factor: decayed(m, 0.6, modality_gap=factor), (1.1, 1.5, 3.0)
+    ),
+)
+def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
     """A gap that grows while retrieval falls; a growing gap alone is ordinary early in training."""
     best, lost = _fallen(rows)
     last = rows[-1]
     for measure, key in Measure.of(last, "modality_gap").items():
         if lost and key in best and last[key] > 1.1 * best[key] + 0.02:
-            yield Finding(
-                "gap_grows",
-                "warning",
+            yield (
                 f"The gap of {' '.join(measure.scope)} grew from {best[key]:.2f} to {last[key]:.2f} since "
                 f"step {best['step']}, while retrieval fell by {lost:.3f}.",
                 [{"metric": key, "value": last[key], "threshold": 1.1 * best[key]}],
@@ -76,17 +77,21 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
             )
 
 
-@run_rule("rank_falls")
-def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
+@run_rule(
+    "rank_falls",
+    WARNING,
+    fault=Fault(
+        "rank × {}, 60% of recall lost", lambda m, factor: decayed(m, 0.6, effective_rank=factor), (0.6, 0.4, 0.1)
+    ),
+)
+def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
     """A modality that loses half of the rank it had at its best, and goes on losing. Quiet while retrieval is best."""
     best, lost = _fallen(rows)
     last = rows[-1]
     for measure, key in Measure.of(last, "effective_rank").items() if lost else ():
         top = max(m[key] for m in rows if key in m)
         if last[key] < (1 - RANK_LOST) * top:
-            yield Finding(
-                "rank_falls",
-                "warning",
+            yield (
                 f"{' '.join(measure.scope)} varies in {last[key]:.0f} directions where it once used "
                 f"{top:.0f}, and retrieval fell by {lost:.3f}.",
                 [{"metric": key, "value": last[key], "threshold": (1 - RANK_LOST) * top}],
@@ -94,15 +99,14 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
             )
 
 
-@run_rule()
-def temperature_clamped(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Finding]:
+@run_rule("temperature_clamped", INFO)
+def temperature_clamped(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
     """A learned temperature at the end of its range: information, well-trained models sit there."""
     last = rows[-1]
     if "temperature" in last and last["temperature"] <= last.get("temperature_least", 0.0) * (1 + 1e-6):
-        yield Finding(
-            "temperature_clamped",
-            "info",
+        yield (
             f"The temperature stands at its lowest allowed value, {last['temperature']:.3g}, as it does in many "
             "well-trained models.",
             [{"metric": "temperature", "value": last["temperature"], "threshold": last["temperature_least"]}],
+            "",
         )
