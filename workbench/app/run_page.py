@@ -22,6 +22,8 @@ from workbench.views import figures
 
 SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
 
+HELD_OUT = "This item is held out of training: a verdict on it is for evaluation, no training can use it."
+
 
 class RunScreen:
     """Findings, map, evidence, pair card; the item whose card is shown is the first of the selection."""
@@ -42,6 +44,7 @@ class RunScreen:
             label="judge", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
         self.write.on_click(self._judge)
+        self.purpose = pn.pane.HTML("")
         self.judged = pn.pane.HTML("")
         self.back_off = pmui.Button(
             label="take back", variant="text", size="small", width=90, sizing_mode="fixed", visible=False
@@ -68,6 +71,7 @@ class RunScreen:
         right = pn.Column(
             pn.Row(self.back, self.on, self.place),
             self.card,
+            *([self.purpose] if self.inspection.home else []),
             judge,
             self.judged,
             self.back_off,
@@ -131,7 +135,8 @@ class RunScreen:
         if not self.items:
             hint = "Click a point on the map, or draw around some: the pair stands here, with who beats it."
             self.card.object = cards.framed(f'<h4>Pair card</h4><p class="caption">{hint}</p>')
-            self.place.object, self.rival.options, self.back_off.visible = "", {}, False
+            self.place.object = self.purpose.object = ""
+            self.rival.options, self.back_off.visible = {}, False
             return
         self.item = self.session.item = self.items[self.at]
         said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
@@ -139,6 +144,8 @@ class RunScreen:
         meetings = self.inspection.meetings(self.item)
         self.card.object = cards.framed(cards.card(self.inspection, self.item, meetings))
         self.rival.options = self._rivals(meetings)
+        held = "" if self.inspection.trainable[self.item] else HELD_OUT
+        self.purpose.object = cards.framed(f'<p class="caption">{held}</p>')
         self._verdicts()
 
     def _rivals(self, meetings: Mapping[tuple[str, str], QueryResult | None]) -> dict[str, tuple[int, str, str]]:
@@ -185,7 +192,8 @@ class RunScreen:
             f"<li>{escape(names.get(r['other'], r['other']))}: {escape(r['verdict'])}</li>"
             for r in mine.to_dict("records")
         )
-        use = f"workbench train … --set pairs={self.inspection.home}/judgements/pairs.csv"
-        self.judged.object = cards.framed(
-            f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span></p>"
-        )
+        count = f"{len(known)} judged in all"
+        if usable := len(self.inspection.usable):
+            use = f"workbench train … --set pairs={self.inspection.home}/judgements/pairs.csv"
+            count += f", {usable} of training items: <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span>"
+        self.judged.object = cards.framed(f"<ul>{said}</ul><p class='caption'>{count}</p>")

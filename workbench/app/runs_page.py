@@ -17,6 +17,7 @@ from workbench.app.library import Library, Served
 from workbench.app.session import caption, head
 from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import panels
+from workbench.diagnostics.retrieval import recall_at_1
 from workbench.explorer import cards
 from workbench.report.finding import MARKS
 from workbench.sets.run_folder import RECALL
@@ -139,9 +140,11 @@ def _cells(
 
 
 def _recall(report: Any, look: Any) -> str:
-    if report is not None and report.has("recall_at_1"):
+    if report is not None and report.has(recall_at_1.__name__):
         f = report.frame
-        f = f[(f["name"] == "recall_at_1") & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))]
+        f = f[
+            (f["name"] == recall_at_1.__name__) & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))
+        ]
         if len(f):
             a, b, *_ = f.iloc[0]["modalities"]
             both = [r for r in f.to_dict("records") if set(r["modalities"]) == {a, b}]

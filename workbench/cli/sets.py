@@ -193,7 +193,7 @@ def compare(
 @app.command()
 def intervene(
     data: Annotated[Path, typer.Argument(help="a set or a run")],
-    name: Annotated[str, typer.Argument(help="shift, centre, standardise, whiten, remove_top, procrustes, noise, cca")],
+    name: Annotated[str, typer.Argument(help="by name: 'workbench catalog interventions' lists them")],
     setting: Annotated[list[str] | None, typer.Option("--set", help="such as share=0.5")] = None,
     modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="save the changed set here")] = None,

@@ -247,6 +247,11 @@ def questions() -> dict[str, Question]:
     return found
 
 
+def asked(question: str) -> list[Diagnostic]:
+    """The diagnostics that answer a question."""
+    return [d for d in diagnostics().values() if d.question == question]
+
+
 def headlines() -> list[str]:
     """The names of the eight numbers that matter, wherever only a few are shown; the first matters most."""
     order = {name: d.headline for name, d in diagnostics().items() if d.headline is not None}
@@ -265,7 +270,7 @@ def panels() -> list[Diagnostic]:
 
 def leading(question: str) -> list[Diagnostic]:
     """The diagnostics whose figures lead a question: those that say what to see in them."""
-    return [d for d in diagnostics().values() if d.question == question and d.see]
+    return [d for d in asked(question) if d.see]
 
 
 def choose(only: Sequence[str] | str | None) -> list[Diagnostic]:

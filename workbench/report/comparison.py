@@ -15,7 +15,9 @@ from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.neighbours import mutual_knn
 from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.retrieval import median_rank, recall_at_1
 from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Similarity, shuffled
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
@@ -23,7 +25,8 @@ from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
-RANK, HIT, SHARED = "median_rank", "recall_at_1", "mutual_knn"  # what its items, sentences and spaces are compared by
+# what items, sentences and spaces are compared by
+RANK, HIT, SHARED = median_rank.__name__, recall_at_1.__name__, mutual_knn.__name__
 SAME, BETTER, WORSE = "not distinguishable", "higher", "lower"
 
 

@@ -14,13 +14,14 @@ from plotly.subplots import make_subplots
 from workbench.diagnostics import gap, matched, spectrum, spread
 from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import diagnostics, panels
+from workbench.diagnostics.retrieval import median_rank
 from workbench.report.report import Report
 from workbench.sets.fused import PLUS
 from workbench.sets.projection import Projection
 from workbench.views.theme import BAND, FAINT, HUES, dressed, style
 
 SVG_POINTS = 5_000  # above this the map is drawn by WebGL
-RANK = "median_rank"  # whose values an item are drawn as a curve
+RANK = median_rank.__name__  # whose values an item are drawn as a curve
 
 
 CURVES: dict[str, Callable[..., go.Figure]] = {}

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.neighbours import taken_by
 from workbench.diagnostics.registry import Curve, Diagnostic, Question, curves, diagnostics, leading, questions
+from workbench.diagnostics.retrieval import median_rank
 from workbench.report.finding import MARKS, Finding
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
@@ -20,7 +22,8 @@ from workbench.views import figures
 from workbench.views.document import drawn, number, page
 
 WORST = 10  # items shown with their drawings
-RANK, TAKEN = "median_rank", "taken_by"  # the worst items are those whose match ranks last, and who took its place
+# the worst items are those whose match ranks last, and who took its place
+RANK, TAKEN = median_rank.__name__, taken_by.__name__
 
 
 def interval(row: Mapping[str, Any]) -> str:

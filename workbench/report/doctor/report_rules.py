@@ -163,7 +163,7 @@ def volume_retrieval(report: Report) -> Iterable[Said]:
 @rule(
     "flat_tuples",
     WARNING,
-    fault=Fault("tuples flat, a pair at random, noise {}", planted.flat, (0.5, 0.2, 0.0)),
+    fault=Fault("tuples flat, a pair at random, noise {}", planted.flat, (3.0, 1.5, 0.5)),
 )
 def flat_tuples(report: Report) -> Iterable[Said]:
     """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
