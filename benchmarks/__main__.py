@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from benchmarks import batch, sweep, terms
+from benchmarks import batch, scan, terms
 from benchmarks.drawing import log_log
 from benchmarks.timing import machine
 
@@ -20,18 +20,18 @@ def table(rows: list[dict]) -> str:
 def main() -> None:
     rows = []
     for part in (
-        sweep.suite,
+        scan.suite,
         terms.uniformity,
         terms.volumes,
         terms.tiled_contrast,
         terms.loop_overhead,
-        sweep.ranks,
+        scan.ranks,
         batch.overhead,
     ):
         found = part()
         rows += found
         print(table(found), flush=True)
-    lines = sweep.scaling()
+    lines = scan.scaling()
     (ROOT / "docs" / "scaling.svg").write_text(log_log(lines, "items", "seconds"))
     text = (ROOT / "README.md").read_text()
     new = f"<!-- benchmarks -->\n{table(rows)}\n\nOn {machine()}.\n<!-- end -->"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 import workbench as wb
-from benchmarks.sweep import row
+from benchmarks.scan import row
 from benchmarks.timing import growth, growth_and_output, ratios
 from workbench.geometry import gram_volume_of
 

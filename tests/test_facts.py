@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import workbench as wb
 from workbench.app.library import Library
 from workbench.cli.catalog import catalog
 from workbench.diagnostics import registry
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import CURVES, curves, diagnostics, headlines, leading, logged, panels, questions
+from workbench.diagnostics.scoped_name import ScopedName
+from workbench.objectives.recipes import RECIPES
 from workbench.report.comparison import side_by_side
 from workbench.report.doctor import RULES, RUN_RULES, examine_run, measured
 from workbench.report.slices import layers, slices
 from workbench.scan.statistics import Neighbours, Ranks, VolumeRanks
 from workbench.sets.formats import READERS, WRITERS, kind_of, load, sets_in, write
 from workbench.sets.run_folder import RECALL
+from workbench.training.compatibility import NEEDED, table
 from workbench.training.probe import better
 from workbench.views import figures
 
@@ -51,6 +56,12 @@ def test_a_curve_that_says_what_to_see_has_a_figure_and_the_other_way_round():
     assert {name for name, c in CURVES.items() if c.see} == set(figures.CURVES)
 
 
+def test_the_report_notebook_asks_every_question_in_its_order():
+    cells = json.loads((Path(__file__).parent.parent / "notebooks" / "report.ipynb").read_text())["cells"]
+    asked = re.findall(r"page\.question\(report, \"(\w+)\"\)", "".join("".join(c["source"]) for c in cells))
+    assert asked == list(questions())
+
+
 def test_the_views_that_questions_name_are_there():
     from workbench.explorer.map_state import VIEWS
 
@@ -78,14 +89,14 @@ def test_what_is_declared_elsewhere_is_shown_too(monkeypatch):
 @pytest.mark.parametrize("name", EVERY)
 def test_a_measure_is_read_back_from_its_key_and_from_its_column(name):
     for scope in (("image",), ("image", "text.v2"), ("a+b", "c"), ("a", "b", "c")):
-        m = Measure(name, scope)
-        assert Measure.parse(str(m)) == Measure.parse(m.column) == m
+        m = ScopedName(name, scope)
+        assert ScopedName.parse(str(m)) == ScopedName.parse(m.column) == m
 
 
 def test_every_column_of_the_items_is_a_measure_of_the_report():
     report = wb.diagnose(wb.testing.planted(items=40, modalities=("a", "b", "c")))
-    rows = {Measure(r["name"], r["modalities"]) for r in report.frame.to_dict("records")}
-    assert {Measure.parse(c) for c in report.items.columns[1:]} <= rows
+    rows = {ScopedName(r["name"], r["modalities"]) for r in report.frame.to_dict("records")}
+    assert {ScopedName.parse(c) for c in report.items.columns[1:]} <= rows
     assert all(
         m.column in report.items for m in rows if EVERY[m.name].each and np.isfinite(report.value(m.name, *m.scope))
     )
@@ -139,7 +150,7 @@ def test_training_does_not_stop_on_a_metric_that_nobody_calls_better(tmp_path):
 
 def test_a_look_logs_what_is_probed_and_panels_draw_it(tmp_path):
     run = wb.train("infonce", data=wb.testing.planted(items=80), out=tmp_path / "run", steps=2, batch=8, evaluate=1)
-    assert {Measure.parse(k).name for k in run.looks[-1]} >= {d.name for d in panels()}
+    assert {ScopedName.parse(k).name for k in run.looks[-1]} >= {d.name for d in panels()}
     titles = {a.text for a in figures.metrics({"run": run.metrics}).layout.annotations}
     assert titles == {"loss", *(d.heading for d in panels())}
 
@@ -256,3 +267,41 @@ def test_every_rule_is_in_the_catalogue_measured_or_not():
         if name in figures:
             assert set(figures[name]) == {label for label, _ in rule.fault}, "measured with other strengths"
     assert set(figures) <= set(ALARMS)
+
+
+# -- recipes and interventions -----------------------------------------------------------------------------------------
+
+
+def test_what_a_recipe_needs_is_said_in_words_and_every_recipe_fits_some_data():
+    for r in RECIPES.values():
+        assert r.data in {"", *NEEDED}
+        assert r.topic
+        assert r.modalities.startswith(str(r.min_modalities)), "the prose and the number say the same"
+    listed = [n for row in table() for n in re.findall(r"`(\w+)`", row["recipes"])]
+    assert sorted(listed) == sorted(RECIPES), "once each"
+
+
+@pytest.mark.parametrize(
+    "name", [n for n, r in RECIPES.items() if not r.data and not {"tokens", "negatives"} & {*r.needs}]
+)
+def test_a_recipe_takes_a_queue_if_and_only_if_keys_beyond_the_batch_change_it(name):
+    draw = torch.Generator().manual_seed(0)
+    rows = {m: torch.randn(8, 16, generator=draw) for m in ("a", "b", "c")[: max(2, RECIPES[name].min_modalities)]}
+    more = {m: torch.cat([x, torch.randn(8, 16, generator=draw)]) for m, x in rows.items()}
+    given = {"labels": torch.arange(8) // 2, "teacher": rows}
+    losses = []
+    for keys in (None, more):
+        torch.manual_seed(0)
+        objective = wb.recipe(name, dims=dict.fromkeys(rows, 16))
+        torch.manual_seed(1)
+        losses.append(objective(wb.Batch(rows, keys=keys, **given))["loss"].item())
+    assert (losses[0] != losses[1]) == RECIPES[name].queue
+
+
+def test_every_intervention_is_in_the_catalogue_and_made_by_its_name():
+    from workbench.interventions import INTERVENTIONS, named
+
+    assert [r["name"] for r in catalog("interventions")] == list(INTERVENTIONS)
+    assert all(
+        named(n).name == n and r["summary"] for n, r in zip(INTERVENTIONS, catalog("interventions"), strict=True)
+    )

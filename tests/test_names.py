@@ -64,7 +64,7 @@ def declared() -> dict[str, set[str]]:
 
 
 def typed(source: str, known: dict[str, set[str]], module: str) -> Counter[str]:
-    """Registered names that stand as strings in a module which does not declare them; `__all__` lists Python's names."""
+    """Registered names that stand as strings in a module which does not declare them; `__all__` names Python's."""
     tree = ast.parse(source)
     face = {
         id(c)

@@ -10,6 +10,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.explorer import cards
 from workbench.explorer.map_state import VIEWS
@@ -18,7 +19,10 @@ from workbench.sets.run_folder import RECALL
 from workbench.views import figures
 
 
+@screen("checkpoints", 3, lambda s: s.run is not None and s.split == "validation")  # snapshots are of the probe
 class CheckpointsScreen:
+    """The map at every snapshot of a run in one frame, with the curves of its log beside it."""
+
     def __init__(self, session: Session) -> None:
         self.session = session
         run = session.inspection.run
@@ -45,6 +49,7 @@ class CheckpointsScreen:
         self._send()
 
     def view(self) -> Any:
+        """The page: map, player, curves, and what happened up to this step."""
         hint = caption(
             "One frame for all steps: each snapshot is turned onto the last one in the full space, so what moves has "
             "changed and not only turned. A click on a metric goes there; flags are the doctor's events."

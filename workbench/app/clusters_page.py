@@ -12,6 +12,7 @@ import panel_material_ui as pmui
 import torch
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.app.whatif_page import labels
 from workbench.diagnostics.registry import asked, diagnostics
@@ -26,7 +27,10 @@ from workbench.views import figures
 WRONG = 200  # items listed
 
 
+@screen("clusters", 4)
 class ClustersScreen:
+    """Groups of a column: are they apart, and which items stand in the wrong one?"""
+
     def __init__(self, session: Session) -> None:
         self.session, self.inspection = session, session.inspection
         columns = labels(session)
@@ -52,6 +56,7 @@ class ClustersScreen:
             self.update()
 
     def view(self) -> Any:
+        """The page: pickers, indices with their nulls, the items in a wrong cluster."""
         if not self.label.options:
             return caption(
                 "No column of the items has 2 to 50 values with several items each: there are no groups to see."
@@ -62,6 +67,7 @@ class ClustersScreen:
         return pn.Row(left, right, sizing_mode="stretch_width")
 
     def update(self) -> None:
+        """Work out the indices for the chosen column and layer."""
         label, m = self.label.value, self.modality.value
         text = self.inspection.items[label].astype(str)
         classes = list(text.value_counts().index)

@@ -35,7 +35,7 @@ _WORKER = ThreadPoolExecutor(1, thread_name_prefix="compare")  # exact ranks of 
 
 
 class _Work:
-    """What two studies have in common, worked out aside once for all sessions."""
+    """What two inspections have in common, worked out aside once for all sessions."""
 
     def __init__(self, a: Inspection, b: Inspection) -> None:
         self.at, self._pair = "waiting for another comparison", (a, b)
@@ -48,7 +48,7 @@ class _Work:
             both = _common(a, b), _common(b, a)
             for s in both:
                 self._send("map", 0, None)
-                MapState(s)  # places its map, which the study keeps
+                MapState(s)  # places its map, which the inspection keeps
         return found, *both
 
     def _send(self, what: str, done: int, total: int | None) -> None:
@@ -120,6 +120,7 @@ class CompareScreen:
         self._drifted(None)
 
     def view(self) -> Any:
+        """The page: both maps under one selection, the sentences, won and lost queries."""
         names = self.a.inspection.name, self.b.inspection.name
         title = head(f"A {escape(names[0])} &nbsp; against &nbsp; B {escape(names[1])}")
         about = caption(
@@ -197,7 +198,7 @@ class CompareScreen:
 
 
 def _common(inspection: Inspection, other: Inspection) -> Inspection:
-    """The study of the items that the other has too."""
+    """The inspection of the items that the other has too."""
     keep = inspection.es.items["id"].astype(str).isin(set(other.es.items["id"].astype(str))).to_numpy()
     return (
         inspection
@@ -207,7 +208,7 @@ def _common(inspection: Inspection, other: Inspection) -> Inspection:
 
 
 def _in_order(inspection: Inspection, like: Inspection) -> EmbeddingSet:
-    """The items of a study in another's order."""
+    """The items of an inspection in another's order."""
     return inspection.es.take(inspection.places(like.es.items["id"]))
 
 

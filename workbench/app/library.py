@@ -13,7 +13,7 @@ from workbench.sets.formats import sets_in
 from workbench.sets.run_folder import is_run
 from workbench.training.run import Run
 
-KEPT = 32  # studies held at once
+KEPT = 32  # inspections held at once
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,11 @@ class Served:
 
     @cached_property
     def run(self) -> Run:
+        """The run behind the name; only where `is_run`."""
         return Run(self.path)
 
     def inspection(self) -> Inspection | None:
-        """Its study; nothing while a run has no snapshot."""
+        """Its inspection; nothing while a run has no snapshot."""
         if not self.is_run:
             return _study(self.path, 0, "")
         return _study(self.path, self.run.steps, self.split) if self.run.snapshots else None
@@ -52,6 +53,7 @@ class Library:
             raise InputError(f"no run and no set in {said}; make one with 'workbench demo' or 'workbench train'")
 
     def entries(self) -> dict[str, Served]:
+        """What can be served now, by name; names that occur twice are told apart by their folder."""
         found: dict[str, Served] = {}
         for path in self.paths:
             for p in _runs_and_sets(path):

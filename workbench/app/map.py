@@ -1,4 +1,4 @@
-"""The map on a Panel page: the same module as in a notebook, the same scene behind it."""
+"""The map on a Panel page: the same module as in a notebook, the same map state behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from workbench.explorer.map_state import MESSAGES, MapState
 
 
 class Map(AnyWidgetComponent):
-    """A map of a scene; its parameters are the wire described in map.js."""
+    """A map of a map state; its parameters are the wire described in map.js."""
 
     _esm = Path(workbench.explorer.__file__).parent / "map.js"
 
@@ -38,6 +38,7 @@ class Map(AnyWidgetComponent):
 
     @classmethod
     def of(cls, map_state: MapState, **settings: Any) -> Map:
+        """A map that shows a map state and passes on what people do with it."""
         made = cls(**map_state.traits(), sizing_mode="stretch_width", height=map_state.height + 44, **settings)
         map_state.listen(made._told)
         for name in MESSAGES:

@@ -11,6 +11,7 @@ import panel as pn
 import panel_material_ui as pmui
 
 from workbench.app.plots import plot
+from workbench.app.screens import screen
 from workbench.app.session import WORST, Session, caption, head
 from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.errors import InputError
@@ -25,6 +26,7 @@ SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
 HELD_OUT = "This item is held out of training: a verdict on it is for evaluation, no training can use it."
 
 
+@screen("run", 1)
 class RunScreen:
     """Findings, map, evidence, pair card; the item whose card is shown is the first of the selection."""
 
@@ -54,6 +56,7 @@ class RunScreen:
         self._chosen()
 
     def view(self) -> Any:
+        """The page: findings, the map, the pair card, the evidence behind a finding."""
         left = pn.Column(
             head("Findings"),
             *[self._finding(f) for f in self.inspection.report.findings],

@@ -15,9 +15,9 @@ import panel_material_ui as pmui
 
 from workbench.app.library import Library, Served
 from workbench.app.session import caption, head
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import panels
 from workbench.diagnostics.retrieval import recall_at_1
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.explorer import cards
 from workbench.report.finding import MARKS
 from workbench.sets.run_folder import RECALL
@@ -33,6 +33,8 @@ PALE = ".tabulator-row.tabulator-selected { background: #e8f1f8 !important; colo
 
 
 class RunsScreen:
+    """All runs and sets that are served: what each found, how far each is."""
+
     def __init__(self, library: Library, asked: str | None) -> None:
         self.library, self.asked = library, asked
         html = {"type": "html"}
@@ -61,6 +63,7 @@ class RunsScreen:
         self.compare.on_click(self._compare)
 
     def view(self) -> Any:
+        """The page: a line each; `asked` that is not there is said on top."""
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
         hint = caption(
             f"Click a name to open it, tick two to compare them. Runs by their {self.library.split} items. R@1 both ways between the first two modalities, with its "
@@ -160,7 +163,7 @@ def _values(report: Any, look: Any, name: str) -> list[float]:
     if report is not None:
         f = report.frame
         return [v for v in f.loc[f["name"] == name, "value"] if math.isfinite(v)]
-    return [look[key] for key in Measure.of(look or {}, name).values()]
+    return [look[key] for key in ScopedName.of(look or {}, name).values()]
 
 
 def _range(values: list[float]) -> str:

@@ -1,4 +1,4 @@
-"""One person's visit to one study: the scene, the map with its pickers, what stands in the URL."""
+"""One person's visit to one inspection: the map state, the map with its pickers, what stands in the URL."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from workbench.explorer import cards
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import VIEWS, MapState
 
-WORST = 20  # items selected when a study opens
+WORST = 20  # items selected when an inspection opens
 
 
 class Session:
-    """The scene of a session, and widgets that steer it; every screen of the run shows the same scene."""
+    """The map state of a session, and widgets that steer it; every screen of the run shows the same map state."""
 
     def __init__(self, inspection: Inspection) -> None:
         self.inspection = inspection
@@ -58,6 +58,7 @@ class Session:
         return pn.Column(bar, self.note, self.map, sizing_mode="stretch_width", min_width=440)
 
     def say(self, text: str) -> None:
+        """A sentence above the map; empty takes it away."""
         self.note.object = cards.framed(f'<span class="caption">{escape(text)}</span>') if text else ""
 
     def look(self, view: str = "", colour: str = "", items: Any = None) -> None:
@@ -141,8 +142,10 @@ def _asked() -> dict[str, str]:
 
 
 def head(text: str) -> Any:
+    """A small heading of a page; `text` is HTML already."""
     return pn.pane.HTML(cards.framed(f"<h4>{text}</h4>"))
 
 
 def caption(text: str) -> Any:
+    """A quiet line of a page; `text` is HTML already."""
     return pn.pane.HTML(cards.framed(f'<p class="caption">{text}</p>'))

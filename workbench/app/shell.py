@@ -14,16 +14,12 @@ import panel_material_ui as pmui
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
-from workbench.app.checkpoints_page import CheckpointsScreen
-from workbench.app.clusters_page import ClustersScreen
 from workbench.app.compare_page import comparing
 from workbench.app.library import Library, Served
 from workbench.app.plots import SCRIPT
-from workbench.app.run_page import RunScreen
 from workbench.app.runs_page import RunsScreen
+from workbench.app.screens import discover, screens
 from workbench.app.session import Session, caption
-from workbench.app.table_page import TableScreen
-from workbench.app.whatif_page import WhatIfScreen
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.sets.shipped import ATTRIBUTION
@@ -37,12 +33,12 @@ HEADER = (
     f"<script>{SCRIPT}</script>"
 )
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
-SCREENS = ("run", "what if", "checkpoints", "clusters", "table")
 
 
 def application(library: Library) -> Any:
     """A function that makes the page for one browser session, from the names in its URL."""
     pn.extension("plotly", "tabulator", sizing_mode="stretch_width")
+    discover()
 
     def session() -> Any:
         entries = library.entries()
@@ -91,11 +87,8 @@ def _study(entry: Served, *, alone: bool) -> Any:
         f"<b>{escape(entry.name)}</b> &nbsp; {kind} · {about['items']:,} items{split} · "
         f"data <span class='num'>{escape(about['fingerprint'])}</span>"
     )
-    makers = {"run": RunScreen, "what if": WhatIfScreen, "clusters": ClustersScreen, "table": TableScreen}
-    if s.run is not None and s.split == "validation":  # snapshots are of the probe
-        makers["checkpoints"] = CheckpointsScreen
-    names = [n for n in SCREENS if n in makers]
-    first = _asked("screen") or "run"
+    names = list(shown := screens(s))
+    first = _asked("screen") or names[0]
     made: dict[str, Any] = {}
     holders = {n: pn.Column(sizing_mode="stretch_width") for n in names}
     tabs = pmui.Tabs(*((n, holders[n]) for n in names), sizing_mode="stretch_width")
@@ -106,14 +99,14 @@ def _study(entry: Served, *, alone: bool) -> Any:
             if other != name:
                 holder.objects = []
         if name not in made:
-            made[name] = makers[name](session)
+            made[name] = shown[name].make(session)
         holders[name].objects = [made[name].view()]
         if pn.state.location is not None:
             state: dict[str, Any] = {"screen": name}
             pn.state.location.update_query(**state)
 
     tabs.param.watch(lambda e: open_screen(names[e.new]), "active")
-    start = first if first in names else "run"
+    start = first if first in names else names[0]
     tabs.active = names.index(start)
     open_screen(start)
     credit = caption(escape(ATTRIBUTION)) if "color_png" in s.items else ""

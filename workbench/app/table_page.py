@@ -11,6 +11,7 @@ import pandas as pd
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
@@ -18,7 +19,10 @@ from workbench.explorer import cards
 PAGE = 12  # rows fetched at once, pictures and all
 
 
+@screen("table", 5)
 class TableScreen:
+    """The items as a table, linked with the map: sort, filter, save a selection, download."""
+
     def __init__(self, session: Session) -> None:
         self.session, self.inspection = session, session.inspection
         self.said, self.count = pn.pane.HTML(""), pn.pane.HTML("")
@@ -52,6 +56,7 @@ class TableScreen:
         session.map_state.on_selection(self._chosen)
 
     def view(self) -> Any:
+        """The page: the table, and what can be done with the selected rows."""
         self._chosen()
         bar = pn.Row(self.csv, self.parquet, self.name, self.keep, self.kept)
         return pn.Column(bar, self.count, self.said, self.table, sizing_mode="stretch_width")

@@ -8,6 +8,7 @@ from typing import Any
 import panel as pn
 import panel_material_ui as pmui
 
+from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
@@ -26,7 +27,10 @@ def labels(session: Session) -> list[str]:
     return out
 
 
+@screen("what if", 2)
 class WhatIfScreen:
+    """Sliders over an intervention, and what it does to map and numbers at once."""
+
     def __init__(self, session: Session) -> None:
         self.session = session
         order = session.inspection.es.modalities.index
@@ -52,6 +56,7 @@ class WhatIfScreen:
         self._begin()
 
     def view(self) -> Any:
+        """The page: sliders, the map that moves, numbers before and now."""
         small = (
             "" if len(self.session.inspection.es) <= MORPHED else f"With more than {MORPHED:,} items the map stays. "
         )
@@ -68,6 +73,7 @@ class WhatIfScreen:
 
     @property
     def knobs(self) -> Knobs:
+        """What the sliders say now."""
         return Knobs(*(float(s.value) for s in self.sliders))
 
     def _choose(self, _: Any) -> None:
@@ -86,6 +92,7 @@ class WhatIfScreen:
             self.table.object = cards.framed(escape(str(e)))
 
     def update(self, count: int = 0) -> None:
+        """Show the changed space: a preview at once, exact where that is asked for."""
         if self.what is None:
             return
         frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)

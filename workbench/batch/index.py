@@ -10,8 +10,8 @@ from jinja2 import Environment, FileSystemLoader
 
 from workbench.batch.manifest import JobRecord, Manifest
 from workbench.batch.results import read
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import diagnostics, headlines
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 
 
@@ -94,6 +94,6 @@ def _headlines(names: list[str]) -> list[str]:
     found = []
     known = diagnostics()
     for name in headlines():
-        scopes = [key for m, key in Measure.of(names, name).items() if not m.fused]
+        scopes = [key for m, key in ScopedName.of(names, name).items() if not m.fused]
         found += scopes[: 2 if known[name].on == "direction" else 1]
     return found or names[:6]

@@ -22,6 +22,7 @@ class Job:
     to: tuple[str, ...] = ()
 
     def file(self, ending: str) -> Path:
+        """The path of this job's file with this ending."""
         # not with_suffix: a label such as temperature=0.01 has dots of its own
         return Path(self.out) / f"{self.label}{ending}"
 
@@ -31,4 +32,5 @@ class Job:
         return [self.file(ending) for ending in (".ipynb", ".html", *(f".{kind}" for kind in self.to))]
 
     def to_dict(self) -> dict[str, Any]:
+        """The job as plain data, for the worker's process."""
         return asdict(self)

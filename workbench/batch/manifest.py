@@ -40,12 +40,14 @@ class Manifest:
         self.folder = Path(out) / "manifest"
 
     def entry(self, label: str) -> JobRecord | None:
+        """The record of a job by its label; nothing where there is none that can be read."""
         try:
             return JobRecord(**json.loads((self.folder / f"{label}.json").read_text()))
         except (OSError, ValueError, TypeError):
             return None  # not there, or cut short by a machine that went down
 
     def entries(self) -> list[JobRecord]:
+        """All records that can be read, by label."""
         found = (self.entry(f.stem) for f in sorted(self.folder.glob("[!.]*.json")))
         return [e for e in found if e is not None]
 
@@ -55,6 +57,7 @@ class Manifest:
         return e is not None and e.state == DONE and e.key == job.key and all(f.is_file() for f in job.results)
 
     def begin(self, job: Job) -> JobRecord:
+        """Write down that a job runs now, here, for the how manieth time."""
         before = self.entry(job.label)
         attempts = before.attempts + 1 if before is not None and before.key == job.key else 1
         e = JobRecord(job.key, job.label, job.notebook, job.parameters, RUNNING, attempts=attempts)
@@ -62,6 +65,7 @@ class Manifest:
         return self._write(e)
 
     def end(self, e: JobRecord, *, seconds: float, error: str = "", state: str = "") -> JobRecord:
+        """Write down how a job ended and how long it took."""
         e.state, e.seconds, e.error = state or (FAILED if error else DONE), round(seconds, 2), error
         return self._write(e)
 

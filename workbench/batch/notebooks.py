@@ -21,7 +21,7 @@ KERNEL = "python3"
 
 def folder() -> Path:
     """Where the shipped notebooks lie: inside an installed wheel, or notebooks/ of a checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parent.parent
     for place in (package / "notebooks", package.parent / "notebooks"):
         if place.is_dir():
             return place

@@ -21,7 +21,7 @@ from workbench.errors import InputError, unknown
 
 TAG = "parameters"
 EVERY = {  # parameters whose value `all` in a grid stands for every one that there is
-    "paper": ("workbench.papers.base", "keys"),
+    "paper": ("workbench.papers.catalogue", "keys"),
     "recipe": ("workbench.objectives.recipes", "RECIPES"),
 }
 PLAIN = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict, "tuple": tuple}
@@ -53,6 +53,7 @@ class Parameter:
         return fitting[0] if fitting else self.check(value)
 
     def allows(self, value: Any) -> bool:
+        """Whether a value fits the type; everything fits where there is none."""
         return not self.type or _allows(ast.parse(self.type, mode="eval").body, value)
 
     def check(self, value: Any) -> Any:
@@ -108,6 +109,7 @@ def every(name: str, values: Sequence[Any]) -> list[Any]:
 
 
 def load(notebook: str | Path) -> Any:
+    """A notebook as nbformat reads it; raises `InputError` where the file is none."""
     import nbformat
 
     try:

@@ -34,10 +34,12 @@ class Summary:
 
     @property
     def failed(self) -> list[JobRecord]:
+        """Jobs that failed."""
         return [e for e in self.entries if e.state not in (DONE, STOPPED)]
 
     @property
     def ok(self) -> bool:
+        """Whether nothing failed and nothing is left to do."""
         return not self.missing and all(e.state == DONE for e in self.entries)
 
 

@@ -68,6 +68,7 @@ class Engine(NBClientEngine):
 
     @classmethod
     def execute_managed_notebook(cls, nb_man: Any, kernel_name: str, **settings: Any) -> Any:
+        """Papermill's hook: execute the cells with our client."""
         kept = {k: v for k, v in settings.items() if k in ("log_output", "stdout_file", "stderr_file")}
         client = _OneAtATime(nb_man, kernel_name=kernel_name, startup_timeout=settings.get("start_timeout", 60), **kept)
         return client.execute()
@@ -77,6 +78,7 @@ papermill_engines.register("workbench", Engine)
 
 
 def main() -> int:
+    """Do one job in this process; the exit code is 0 where the notebook ran through."""
     job = Job(**json.loads(sys.stdin.readline()))
     threading.Thread(target=_watch, daemon=True).start()
     from workbench.batch.notebooks import execute

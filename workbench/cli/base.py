@@ -15,6 +15,7 @@ app = typer.Typer(
 
 
 def say(text: str = "") -> None:
+    """Print a line."""
     typer.echo(text)
 
 

@@ -110,8 +110,8 @@ def _formats() -> list[dict[str, Any]]:
 
 def _papers() -> list[dict[str, Any]]:
     """Every paper with its verdict in the last atlas; the command is what gives a row's numbers."""
-    from workbench.batch.atlas import kept
-    from workbench.papers.base import catalogue
+    from workbench.papers.catalogue import catalogue
+    from workbench.papers.verdicts import kept
 
     last, rows = kept(), []
     for p in catalogue().values():
@@ -119,13 +119,13 @@ def _papers() -> list[dict[str, Any]]:
         rows.append(
             {
                 "name": p.key,
-                "family": p.family,
+                "topic": p.topic,
                 "title": p.title,
                 "form": p.form,
                 "summary": p.claim or p.mechanism,
                 "verdict": v["verdict"] if v else p.status,
                 "gain": f"{v['effect']:.3g} [{v['low']:.3g}, {v['high']:.3g}]" if v else "",
-                "worth having": f"{p.least:g}" if p.runnable else "",
+                "worth having": f"{p.min_effect:g}" if p.runnable else "",
                 "command": f"workbench papers {p.key} --run" if p.runnable else "",
             }
         )

@@ -43,9 +43,9 @@ def papers(
         if as_json:
             say(json.dumps(rows, ensure_ascii=False, indent=1))
             return
-        for family in sorted({r["family"] for r in rows}):
-            say(family)
-            for r in (r for r in rows if r["family"] == family):
+        for topic in sorted({r["topic"] for r in rows}):
+            say(topic)
+            for r in (r for r in rows if r["topic"] == topic):
                 say(f"  {r['key']:<22} {r['status']:<8} {textwrap.shorten(r['claim'], 100, placeholder=' …')}")
         return
     p = paper(key)
@@ -73,7 +73,7 @@ def papers(
     d, c = e.difference, e.controlled
     say(f"{p.citation}\n{p.claim}\n")
     say(f"  {p.quantity}\n    {e.mean('baseline'):.4g} → {e.mean('mechanism'):.4g}")
-    say(f"  gain          {d.mean:.4g}   [{d.low:.4g}, {d.high:.4g}]   worth having from {p.least:g}")
+    say(f"  gain          {d.mean:.4g}   [{d.low:.4g}, {d.high:.4g}]   worth having from {p.min_effect:g}")
     inside = "within" if e.equivalent else "not shown to be within"
     say(f"  control       {c.mean:.4g}   [{c.low:.4g}, {c.high:.4g}]   {inside} ±{p.equivalence:g}")
     say(f"  must move     {e.moved.mean:.4g}   [{e.moved.low:.4g}, {e.moved.high:.4g}]")
@@ -83,8 +83,8 @@ def papers(
 
 
 def _print(key: str) -> None:
-    from workbench.batch.atlas import kept
     from workbench.papers import FORMS, paper
+    from workbench.papers.verdicts import kept
 
     p = paper(key)
     say(f"{p.citation}\nform: {p.form} ({FORMS[p.form]})   mechanism: {p.sure}   status: {p.status}\n")

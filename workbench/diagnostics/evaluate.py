@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
-from workbench.diagnostics.measure import Measure
-from workbench.diagnostics.registry import Diagnostic, NotApplicable, statistics_of
+from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, statistics_of
+from workbench.diagnostics.scope import Measurement, Scope
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
 from workbench.sets.embeddings import EmbeddingSet
@@ -23,20 +25,39 @@ from workbench.sets.embeddings import EmbeddingSet
 class Context:
     """What a null may ask beyond the states: the set, the labellings, and the size of a retrieval."""
 
-    es: EmbeddingSet
-    labels: Mapping[str, Tensor]
     scan: Scan
     known: Earlier
     cache: dict[Any, Any] = field(default_factory=dict)  # what several nulls of one report make alike
 
+    @property
+    def es(self) -> EmbeddingSet:
+        """The set that was scanned, fused queries among its modalities."""
+        return self.scan.es
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """How many rows each modality has."""
+        return {m: len(self.es[m]) for m in self.es.modalities}
+
+    @cached_property
+    def owner(self) -> dict[str, Tensor]:
+        """The item of each row of a modality, (n,)."""
+        return {m: self.es.item_of_row(m) for m in self.es.modalities}
+
+    @cached_property
+    def family(self) -> Tensor:
+        """The family of each item, (N,)."""
+        return torch.as_tensor(self.scan.view.family)
+
     def label(self, by: str) -> Tensor | None:
-        return self.labels.get(by)
+        """The class of each item in a labelling, (N,), or nothing."""
+        return self.scan.view.labels.get(by)
 
     def retrieval(self, states: Sequence[State], scope: tuple[str, ...]) -> tuple[int, int, np.ndarray]:
         """Queries with a match, keys, and matches a query."""
         state = states[0]
         if "positives" in state:
-            positives, keys = state["positives"].numpy(), len(self.es[scope[1]])
+            positives, keys = state["positives"].numpy(), self.rows[scope[1]]
         else:
             positives, keys = np.ones(len(state["row"])), len(state["row"])
         queries = len(positives)
@@ -45,10 +66,37 @@ class Context:
         return queries, keys, positives
 
 
-def blank(d: Diagnostic, scope: tuple[str, ...], params: Mapping[str, Any]) -> dict[str, Any]:
-    return {
+Columns = dict[str, np.ndarray]  # per-item values by diagnostic and scope, each (N,)
+Arrays = dict[tuple[str, Scope], dict[str, np.ndarray]]  # curves by name and scope
+
+
+def answers(asked: Sequence[Measurement], context: Context) -> tuple[list[dict[str, Any]], Columns, Arrays]:
+    """Every measurement answered from the states of one scan: rows of a report, per-item columns, curves."""
+    rows: list[dict[str, Any]] = []
+    columns: Columns = {}
+    arrays: Arrays = {}
+    for one in asked:
+        if isinstance(one.of, Curve):
+            arrays |= _drawn(one.of, one, context)
+        else:
+            rows.append(_row(one.of, one, context, columns))
+    return rows, columns, arrays
+
+
+def _drawn(c: Curve, one: Measurement, context: Context) -> Arrays:
+    more = (context.es, *one.scope) if c.sees_set else ()
+    try:
+        made = c.function(*(context.known[x] for x in one.reads), *more)
+    except NotApplicable:
+        return {}
+    return {(c.name, one.scope): {k: np.asarray(x) for k, x in made.items()}}
+
+
+def _row(d: Diagnostic, one: Measurement, context: Context, columns: Columns) -> dict[str, Any]:
+    """One row of a report; NaN with the reason where the diagnostic does not apply."""
+    row = {
         "name": d.name,
-        "modalities": scope,
+        "modalities": one.scope,
         "value": math.nan,
         "low": math.nan,
         "high": math.nan,
@@ -61,29 +109,27 @@ def blank(d: Diagnostic, scope: tuple[str, ...], params: Mapping[str, Any]) -> d
         "n_query": 0,
         "n_gallery": 0,
         "exact": True,
-        "params": dict(params),
+        "params": dict(one.params),
         "unit": d.unit,
         "bound": d.bound,
         "reason": None,
     }
+    if one.reason:
+        return row | {"reason": one.reason}
+    try:
+        return row | _evaluated(d, one, context, columns)
+    except NotApplicable as why:
+        return row | {"reason": str(why)}
 
 
-def evaluated(
-    d: Diagnostic,
-    scope: tuple[str, ...],
-    params: Mapping[str, Any],
-    reads: tuple,
-    null_reads: tuple,
-    context: Context,
-    columns: dict[str, np.ndarray],
-) -> dict[str, Any]:
+def _evaluated(d: Diagnostic, one: Measurement, context: Context, columns: Columns) -> dict[str, Any]:
     """The fields of a report's row that can be known; per-item values go to `columns`."""
-    known = context.known
+    known, scope, params, reads = context.known, one.scope, one.params, one.reads
     replicated = [r.replicates(known, context.es) if hasattr(r, "replicates") else None for r in reads]
     states = [known[r] if t is None else t.full for r, t in zip(reads, replicated, strict=True)]
     got = d.function(*states, **params)
     if d.each:
-        value, (low, high), many = _over_each(d, scope, params, got, states[0], context.es, columns)
+        value, (low, high), many = _over_each(d, one, got, states[0], context, columns)
     else:
         value, (low, high), many = float(got), intervals.NO_INTERVAL, 0
         exact = [t.without for t in replicated if t is not None]
@@ -100,7 +146,7 @@ def evaluated(
             kind = f"none: fewer than {intervals.FEW} families"
         else:
             low, high = (min(max(x, d.bound[0]), d.bound[1]) if d.bound else x for x in (low, high))
-    band = d.null.band(context, [known[x] for x in null_reads], scope, **params)
+    band = d.null.band(context, [known[x] for x in one.null_reads], scope, **params)
     sized = sizes(reads, context)
     if many:  # as many values as the mean was taken over
         sized["n_query"] = many
@@ -121,26 +167,27 @@ def _clipped(band: tuple[float, float, float], bound: tuple[float, float] | None
 
 def _over_each(
     d: Diagnostic,
-    scope: tuple[str, ...],
-    params: Mapping[str, Any],
+    one: Measurement,
     got: Any,
     state: State,
-    es: EmbeddingSet,
-    columns: dict[str, np.ndarray],
+    context: Context,
+    columns: Columns,
 ) -> tuple[float, tuple[float, float], int]:
     """Value, interval and number of values, where there is one an item, a query or a row; keeps them as a column."""
     if d.each == "row":
         got, item = got
     else:
-        item = state["row"] if d.each == "item" else es.item_of_row(params.get("anchor") or scope[0])[state["row"]]
+        item = (
+            state["row"] if d.each == "item" else context.owner[one.params.get("anchor") or one.scope[0]][state["row"]]
+        )
     if len(got) < 2:
         raise NotApplicable("fewer than two matched items" if d.each != "row" else "fewer than two rows to judge")
     got = got.double()
-    family = torch.as_tensor(es.families)[item]
+    family = context.family[item]
     weight = state["count"] if d.each == "item" else torch.ones_like(got)
-    column = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, got)
-    count = torch.zeros(len(es), dtype=torch.float64).index_add(0, item, weight)
-    columns[Measure(d.name, scope).column] = (column / count).numpy()  # 0/0: the item has no value
+    column = torch.zeros(len(context.family), dtype=torch.float64).index_add(0, item, got)
+    count = torch.zeros(len(context.family), dtype=torch.float64).index_add(0, item, weight)
+    columns[ScopedName(d.name, one.scope).column] = (column / count).numpy()  # 0/0: the item has no value
     if d.each == "item":
         value = float(got.sum() / weight.sum())
         return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())
@@ -155,7 +202,7 @@ def sizes(reads: tuple, context: Context) -> dict[str, Any]:
     if looked:
         return {
             "n_query": sum(len(known[s]["row"]) for s in looked.values()),
-            "n_gallery": sum(len(context.es[k]) for k in {s.key for s in read if isinstance(s, PairStatistic)}),
+            "n_gallery": sum(context.rows[k] for k in {s.key for s in read if isinstance(s, PairStatistic)}),
             "exact": not any(context.scan.sampled(s) for s in looked.values()),
         }
     state = known[read[0]]

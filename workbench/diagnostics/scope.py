@@ -1,9 +1,10 @@
-"""What a diagnostic can be asked of: scopes, labellings, and the reasons why something does not apply."""
+"""What a diagnostic can be asked of: the scopes of a set, its labellings, and why something does not apply."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -11,45 +12,121 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.registry import Curve, Diagnostic, statistics_of
+from workbench.diagnostics.registry import Curve, Diagnostic, choose, curves, statistics_of
 from workbench.errors import InputError, unknown
-from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.fused import PLUS, fusions, subsets
+from workbench.sets.embeddings import Layout
+from workbench.sets.fused import PLUS, parts
 
 ROLES = ("safe", "unsafe", "jailbreak")
 MOST_CLASSES = 0.5  # classes a labelled item: more is a name, not a label
+Scope = tuple[str, ...]
 
 
-def scopes(es: EmbeddingSet, on: str, *, fused: bool = False) -> list[tuple[str, ...]]:
-    m = es.modalities
+@dataclass(frozen=True)
+class Measurement:
+    """One diagnostic, or curve, on one scope: what it reads, what its null reads, or why it does not apply."""
+
+    of: Diagnostic | Curve
+    scope: Scope
+    params: Mapping[str, Any] = field(default_factory=dict)
+    reads: tuple[Any, ...] = ()
+    null_reads: tuple[Any, ...] = ()
+    reason: str = ""
+
+    @property
+    def statistics(self) -> list[Any]:
+        """All that must be scanned for it: nothing where it does not apply."""
+        return [] if self.reason else statistics_of([*self.reads, *self.null_reads])
+
+
+def measurements(
+    layout: Layout,
+    labels: Mapping[str, Tensor],
+    only: Sequence[str] | str | None = None,
+    params: Mapping[str, Mapping[str, Any]] | None = None,
+) -> list[Measurement]:
+    """What is asked of a set: every diagnostic of these names (default: all, and the curves) on each of its scopes.
+
+    Raises `InputError` for a diagnostic or a parameter that there is not, or a value that does not fit.
+    """
+    chosen = choose(only)
+    given = dict(params or {})
+    for name in given:
+        if name not in {d.name for d in chosen}:
+            raise unknown("diagnostic", name, [d.name for d in chosen])
+    asked: list[Measurement] = []
+    for d in chosen:
+        settings = d.params | _settings(d, given.get(d.name, {}))
+        for scope in scopes(layout.modalities, d.on, fused=d.fused):
+            reads = d.reads(*scope, **settings)
+            reason = inapplicable(layout, d, reads, scope, labels)
+            null_reads = () if reason else d.null.reads(*scope, **settings)
+            asked.append(Measurement(d, scope, settings, reads, null_reads, reason))
+    for c in curves().values() if only is None else ():
+        for scope in scopes(layout.modalities, c.on):
+            reads = c.reads(*scope)
+            if not inapplicable(layout, c, reads, scope, labels):
+                asked.append(Measurement(c, scope, reads=reads))
+    return asked
+
+
+def _settings(d: Diagnostic, given: Mapping[str, Any]) -> dict[str, Any]:
+    for name in given:
+        if name not in d.params:
+            raise unknown(f"parameter of {d.name}", name, d.params)
+    try:
+        made = {k: type(d.params[k])(v) for k, v in given.items()}
+        if any(isinstance(v, float) and not v > 0 for v in made.values()):
+            raise ValueError
+        return made
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{d.name}: parameters {dict(given)} do not fit: numbers above 0 are needed; the defaults are {d.params}"
+        ) from None
+
+
+def scopes(modalities: Scope, on: str, *, fused: bool = False) -> list[Scope]:
+    """The scopes of a kind: each modality, pair, direction (of fused queries too), subset, triple, or all of them.
+
+    >>> scopes(("image", "text"), "direction")
+    [('image', 'text'), ('text', 'image')]
+    """
     if on == "modality":
-        return [(x,) for x in m]
+        return [(m,) for m in modalities]
     if on == "pair":
-        return list(itertools.combinations(m, 2))
+        return list(itertools.combinations(modalities, 2))
     if on == "direction":
-        return list(itertools.permutations(m, 2)) + (list(fusions(m)) if fused else [])
+        return list(itertools.permutations(modalities, 2)) + (fusions(modalities) if fused else [])
     if on == "subset":
-        return subsets(m)
+        return [s for k in range(2, len(modalities) + 1) for s in itertools.combinations(modalities, k)]
     if on == "triple":
-        return list(itertools.combinations(m, 3))
-    return [m] if len(m) > 1 else []
+        return list(itertools.combinations(modalities, 3))
+    return [modalities] if len(modalities) > 1 else []
+
+
+def fusions(modalities: Scope) -> list[Scope]:
+    """Leave-one-modality queries: all others together, against the one."""
+    if len(modalities) < 3:
+        return []
+    return [(PLUS.join(x for x in modalities if x != m), m) for m in modalities]
 
 
 def labellings(
-    es: EmbeddingSet, label: str | None, roles: Mapping[str, Iterable[Any]] | None
+    values: pd.Series | None, roles: Mapping[str, Iterable[Any]] | None
 ) -> tuple[dict[str, Tensor], list[str]]:
-    """Class codes of the items, by labelling (−1: none), and the names of the label's classes."""
-    if label is None:
+    """Class codes of the items, (N,), by labelling (−1: none), and the names of the label's classes.
+
+    `values` is the column of the items with their classes. Raises `InputError` where a role, or a value that should
+    have it, is not there.
+    """
+    if values is None:
         if roles is not None:
             raise InputError("roles= needs label=, the column of the items whose values it maps")
         return {}, []
-    if label not in es.items:
-        raise unknown("column of the items", label, es.items.columns)
-    values = es.items[label]
     codes, names = pd.factorize(values, sort=True)
     found = {"label": torch.from_numpy(codes.astype(np.int64))}
     if roles is not None:
-        found["role"] = _roles(values.astype(str).to_numpy(), label, roles)
+        found["role"] = _roles(values.astype(str).to_numpy(), str(values.name), roles)
     return found, [str(n) for n in names]
 
 
@@ -68,13 +145,13 @@ def _roles(values: np.ndarray, label: str, roles: Mapping[str, Iterable[Any]]) -
 
 
 def inapplicable(
-    es: EmbeddingSet, d: Diagnostic | Curve, reads: tuple, scope: tuple[str, ...], labels: Mapping[str, Tensor]
+    layout: Layout, d: Diagnostic | Curve, reads: tuple[Any, ...], scope: Scope, labels: Mapping[str, Tensor]
 ) -> str:
     """The reason why nothing can be said of these modalities, or nothing."""
-    if len(es) < 2:
+    if layout.items < 2:
         return "needs at least two items"
-    parts = tuple(dict.fromkeys(p for m in scope for p in m.split(PLUS)))
-    widths = {m: es[m].shape[-1] for m in parts}
+    single = tuple(dict.fromkeys(p for m in scope for p in parts(m)))
+    widths = {m: layout.widths[m] for m in single}
     if len(set(widths.values())) > 1 and not d.any_width:
         said = ", ".join(f"{m} {w}-d" for m, w in widths.items())
         return f"different spaces: {said}; train or project them into one first"
@@ -85,14 +162,11 @@ def inapplicable(
             return "needs label=, a column of the items"
         if by == "label" and (why := _unfit(labels[by])):
             return why
-    if any(len(es[m]) < 2 for m in parts):
+    if any(layout.rows[m] < 2 for m in single):
         return "needs at least two items"
-    has = torch.ones(len(es), dtype=torch.bool)
-    for m in parts:
-        if not es.aligned(m):
-            has &= torch.bincount(es.item_of_row(m), minlength=len(es)) > 0
+    has = torch.stack([layout.has[m] for m in single]).all(0)
     if int(has.sum()) < 2:
-        return f"only {int(has.sum())} items have {' and '.join(parts)}"
+        return f"only {int(has.sum())} items have {' and '.join(single)}"
     return ""
 
 

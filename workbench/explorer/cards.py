@@ -28,6 +28,7 @@ CSS = f"""<style>
 
 
 def framed(body: str) -> str:
+    """HTML with the style of cards around it."""
     return f'{CSS}<div class="wb">{body}</div>'
 
 
@@ -63,6 +64,7 @@ def sentences(findings: Sequence[Finding]) -> str:
 
 
 def sentence(f: Finding) -> str:
+    """One finding as a line of a list, its mark before it."""
     return f'<li class="{f.severity}"><span class="mark">{MARKS[f.severity]}</span>{escape(f.sentence)}</li>'
 
 
@@ -94,6 +96,7 @@ def card(inspection: Inspection, item: int, meetings: Mapping[tuple[str, str], Q
 
 
 def met(m: QueryResult, gallery: int) -> str:
+    """How one query met its match: ranks both ways, who is nearer, whom the match answers."""
     margin = "" if math.isnan(m.margin) else f" · margin <span class='num'>{m.margin:+.2f}</span>"
     # a match that ranks behind the five is not among them
     framed_ = "; match framed" if (m.nearest["item"] == m.item).any() else "; the match is not among them"

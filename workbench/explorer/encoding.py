@@ -18,6 +18,7 @@ def fair_order(n: int) -> np.ndarray:
 
 
 def bits(mask: np.ndarray) -> bytes:
+    """A mask (n,) as packed bits, lowest first."""
     return np.packbits(mask, bitorder="little").tobytes()
 
 

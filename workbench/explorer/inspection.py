@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.report.report import Report
@@ -60,7 +60,7 @@ class Inspection:
         split: str = "",
         home: Path | None = None,
     ) -> None:
-        self.es = es.layer(es.layers - 1) if es.layers else es
+        self.es = es.layer()
         self.layered = es if es.layers else None
         self.name, self.run, self.split, self.home = name, run, split, home
         items = (es.items if items is None else items).reset_index(drop=True)
@@ -76,6 +76,7 @@ class Inspection:
 
     @property
     def diagnosed(self) -> bool:
+        """Whether the report is there already, so that asking for it takes no time."""
         return self._report is not None
 
     @property
@@ -89,6 +90,7 @@ class Inspection:
             return self._report
 
     def map(self, method: str) -> Projection:
+        """The projection by a method of `projection.METHODS`, made once."""
         with self._lock:
             if method not in self._maps:
                 self._maps[method] = project(self.es, method)
@@ -115,7 +117,7 @@ class Inspection:
         if (a, b) not in self._ranks:
             from workbench.report.diagnose import diagnose
 
-            column = Measure(RANK, (a, b)).column
+            column = ScopedName(RANK, (a, b)).column
             pair = self.es.only([m for m in self.es.modalities if m in (a, b)])
             known = (self._report or diagnose(pair, only=[RANK])).items
             out = np.full(len(self.es), np.nan)
@@ -273,6 +275,7 @@ class Inspection:
 
     @property
     def judgements(self) -> pd.DataFrame:
+        """What people judged so far: columns id, other, verdict, query, key."""
         file = None if self.home is None else self.home / "judgements" / "pairs.csv"
         if file is None or not file.exists():
             return pd.DataFrame(columns=["id", "other", "verdict", "query", "key"], dtype=str)
@@ -292,7 +295,7 @@ def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 
 def inspection(source: Any, split: str = "validation") -> Inspection:
-    """A study of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
+    """An inspection of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
     if isinstance(source, str | Path) and is_run(source):
         source = Run(source)
     if isinstance(source, Run):

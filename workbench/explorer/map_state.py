@@ -1,4 +1,4 @@
-"""A scene: one person's look at a study. View, colour, selection, and what the map is told of them."""
+"""A map state: one person's look at an inspection. View, colour, selection, and what the map is told of them."""
 
 from __future__ import annotations
 
@@ -61,9 +61,11 @@ class MapState:
         return [v for v, m in VIEWS.items() if m != "gap_axis" or len(self.names) > 1]
 
     def listen(self, told: Callable[[dict[str, Any]], None]) -> None:
+        """Call `told` with every change of what the map shows."""
         self._listeners.append(told)
 
     def on_selection(self, f: Callable[[], None]) -> None:
+        """Call `f` after every change of the selection."""
         self._chosen.append(f)
 
     def _send(self, **traits: Any) -> None:
@@ -221,6 +223,7 @@ class MapState:
         self._send(points=self.xy.astype("<f4").tobytes(), spec=self._spec())
 
     def paint(self, colour: str) -> None:
+        """Colour the points by a column or a measure, one of `colours`."""
         self.colour = colour
         self._codes, self._legend = self._colours()
         self._labels = self._names_of_groups()
@@ -241,11 +244,13 @@ class MapState:
             f()
 
     def undo(self) -> None:
+        """Take back the last change of the selection."""
         if self._past:
             self.select(self._past.pop(), remember=False)
 
     @property
     def ids(self) -> list[str]:
+        """The ids of the selected items."""
         return [str(i) for i in self.inspection.es.items["id"].to_numpy()[self.selected]]
 
     @property
@@ -335,6 +340,7 @@ class MapState:
     # -- where it stands, for a URL --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, str]:
+        """What a URL keeps: view, colour, and a selection of at most 50 ids."""
         chosen = self.ids
         return {"view": self.view, "colour": self.colour, "ids": ",".join(chosen) if len(chosen) <= 50 else ""}
 

@@ -22,7 +22,7 @@ WIDTH = {"points": 8, "modality": 1, "codes": 2}
 
 
 def still(map_state: MapState) -> str:
-    """A scene as it stands as one piece of HTML, with its drawn picture inside for where no script runs."""
+    """A map state as it stands as one piece of HTML, with its drawn picture inside for where no script runs."""
     n = min(len(map_state.item), MOST)
     traits = map_state.traits()
     data = {name: traits[name][: n * WIDTH[name]] for name in COLUMNS} | {"mask": traits["mask"][: (n + 7) // 8]}

@@ -203,7 +203,7 @@ class WhatIf:
     # -- the map ---------------------------------------------------------------------------------------------------
 
     def carry(self, map_state: MapState, knobs: Knobs) -> None:
-        """Move a scene's map to where the changes take its points, where its view is linear; back where none does."""
+        """Move the points to where the changes take them, where the view is linear; back where it is not."""
         place = self.inspection.map(VIEWS[map_state.view])
         moved = place if place.frame is None or not knobs.moves else self.moved(knobs, place.frame, place)
         if moved is not None and moved is not map_state.projection:

@@ -31,7 +31,7 @@ from workbench.explorer.whatif import EXACT, Knobs, WhatIf
 
 
 class MapWidget(anywidget.AnyWidget):
-    """The map of a scene; its traits are the wire described in map.js."""
+    """The map of a map state; its traits are the wire described in map.js."""
 
     _esm = Path(__file__).parent / "map.js"
     modality = t.Bytes(b"").tag(sync=True)
@@ -98,12 +98,13 @@ class PairBrowser(w.VBox):
         return _kept(super()._repr_mimebundle_(**kwargs), self.html.value)
 
     def refresh(self) -> None:
-        """Take up the selection of the scene."""
+        """Take up the selection of the map state."""
         self.items = self.map_state.inspection.worst_first(np.flatnonzero(self.map_state.selected)).tolist()
         self.set_trait("item", self.items[0] if self.items else -1)
         self._draw()
 
     def step(self, by: int) -> None:
+        """Show the next selected item, or with −1 the one before."""
         if self.items:
             at = self.items.index(self.item) if self.item in self.items else 0
             self.item = self.items[(at + by) % len(self.items)]
@@ -147,6 +148,7 @@ class WhatIfSliders(w.VBox):
 
     @property
     def knobs(self) -> Knobs:
+        """What the sliders say now."""
         return Knobs(self.shift.value, self.temperature.value, self.whiten.value, self.noise.value)
 
     def update(self, count: int = 0) -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from workbench.diagnostics.gap import modality_gap
 from workbench.diagnostics.matched import alignment
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import headlines
 from workbench.diagnostics.retrieval import median_rank, recall_at_1, recall_at_5, recall_at_10
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.diagnostics.spread import uniformity
 from workbench.report.accumulator import Accumulator
 from workbench.report.report import Report
@@ -67,6 +67,6 @@ def _flat(report: Report) -> dict[str, float]:
     out = {}
     for r in report.frame[report.frame["reason"].isna()].to_dict("records"):
         name, scope = NAMES.get(r["name"], r["name"]), r["modalities"]
-        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else str(Measure(name, scope))
+        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else str(ScopedName(name, scope))
         out[key] = float(r["value"])
     return out

@@ -70,6 +70,7 @@ class DiagnosticMetric(Metric):
         return diagnose(used, only=[self.name], params={self.name: self.params})
 
     def compute(self) -> Tensor:
+        """The value over all that was seen, NaN where the diagnostic does not apply."""
         frame = self.report().frame
         rows = frame[frame["modalities"].map(lambda s: tuple(s) == self.scope)]
         value = float(rows["value"].iloc[0]) if len(rows) else math.nan

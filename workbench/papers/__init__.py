@@ -1,23 +1,29 @@
 """Papers: 55 claims of the field; those that run are put to the test on real small data.
 
 May import: errors, disk, geometry, progress, sets, report, objectives, views, training.
-Open first: base.py.
+Open first: an entry, such as entries/tcl.py; then paper.py (what is known of one), bench.py (how arms are trained and
+tuned), rule.py (what makes a verdict).
 """
 
-from workbench.papers.base import FORMS, RUNS, Measured, Own, Paper, Trial, catalogue, experiment, paper, runnable
-from workbench.papers.evidence import Evidence, holm
+from workbench.papers.catalogue import catalogue, experiment, keys, runnable
+from workbench.papers.evidence import Evidence
+from workbench.papers.needs import DataNeeds
+from workbench.papers.paper import FORMS, RUNS, Outcome, Trial
+from workbench.papers.rule import holm
+from workbench.papers.run import Paper, paper
 
 __all__ = [
     "FORMS",
     "RUNS",
+    "DataNeeds",
     "Evidence",
-    "Measured",
-    "Own",
+    "Outcome",
     "Paper",
     "Trial",
     "catalogue",
     "experiment",
     "holm",
+    "keys",
     "paper",
     "runnable",
 ]

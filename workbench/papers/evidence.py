@@ -7,36 +7,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from workbench.disk import finite, write_text
-
-if TYPE_CHECKING:
-    from workbench.sets.embeddings import EmbeddingSet
-
-from workbench.papers.base import RUNS, Paper, catalogue, paper
-
-ALPHA = 0.05
-SAID = {
-    "mechanism": {"held": "held", "not held": "not held", "inconclusive": "inconclusive"},
-    "analogue": {
-        "held": "effect observed in this analogue",
-        "not held": "effect not observed in this analogue",
-        "inconclusive": "inconclusive in this analogue",
-    },
-    "stand-in": {
-        "held": "effect observed with our stand-in; no verdict on the paper",
-        "not held": "effect not observed with our stand-in; no verdict on the paper",
-        "inconclusive": "inconclusive with our stand-in; no verdict on the paper",
-    },
-    "tool": {
-        "held": "the instrument gains what it should here",
-        "not held": "the instrument gains nothing here",
-        "inconclusive": "inconclusive for this instrument",
-    },
-}
+from workbench.papers.catalogue import entry
+from workbench.papers.paper import Paper
+from workbench.papers.rule import rule, within
+from workbench.papers.wording import claims, said
+from workbench.sets.embeddings import EmbeddingSet
 
 
 @dataclass(frozen=True)
@@ -99,7 +79,7 @@ class Evidence:
 
     @property
     def paper(self) -> Paper:
-        return paper(self.key)
+        return entry(self.key)
 
     def _gain(self, a: float, b: float) -> float:
         return (b - a) if self.paper.better == "higher" else (a - b)
@@ -121,39 +101,24 @@ class Evidence:
 
     @property
     def equivalent(self) -> bool:
-        c, margin = self.controlled, self.paper.equivalence
-        return -margin < c.low and c.high < margin
+        """Whether the control is shown to stay within its margin."""
+        return within(self.paper, (self.controlled.low, self.controlled.high))
 
     def judged(self, p: float | None = None, short: float | None = None) -> tuple[str, str]:
-        """The outcome and its reason, by one rule; `p` (no gain) and `short` (the smallest effect worth having) are
-        two-sided p-values after correction.
-
-        held: p below 5 % and a gain of at least the smallest effect worth having. not held: short below 5 % and a gain
-        below that effect. All else, fewer than eight runs, or a control that fails: inconclusive.
+        """The outcome and its reason by `rule`; `p` (no gain) and `short` (the smallest effect worth having) are
+        two-sided p-values after correction, by default those of the strictest.
         """
-        d, least = self.difference, self.paper.least
-        if self.quick:
-            return "not judged", "quick: it shows that the experiment runs, and nothing else"
-        p = self.strict(d.p) if p is None else p
-        short = self.strict(d.against(least)) if short is None else short
-        if len(self.runs) < RUNS:
-            return "inconclusive", f"{len(self.runs)} paired runs, and a verdict needs {RUNS}"
-        if not math.isfinite(d.low):
-            return "inconclusive", "a run gave no number"
-        if not self.moved.low > 0:
-            return "inconclusive", "the positive control did not move, so the experiment sees nothing"
-        if not self.equivalent:
-            c, margin = self.controlled, self.paper.equivalence
-            what = "moved" if c.low > 0 or c.high < 0 else "varies too much"
-            return "inconclusive", f"the control {what}: it is not shown to stay within ±{margin:g}"
-        if p < ALPHA and d.mean >= least:
-            return "held", f"the gain is {d.mean:.3g}, at least {least:g}, and p = {p:.2g} after correction"
-        if short < ALPHA and d.mean < least:
-            return "not held", (
-                f"the gain is {d.mean:.3g}, below {least:g}, the smallest effect worth having, "
-                f"and p = {short:.2g} after correction"
-            )
-        return "inconclusive", "after correction neither an effect worth having nor its lack is shown"
+        d = self.difference
+        return rule(
+            self.paper,
+            quick=self.quick,
+            n=len(self.runs),
+            gain=(d.mean, d.low),
+            p=self.strict(d.p) if p is None else p,
+            short=self.strict(d.against(self.paper.min_effect)) if short is None else short,
+            control=(self.controlled.low, self.controlled.high),
+            moved=self.moved.low,
+        )
 
     @staticmethod
     def strict(p: float) -> float:
@@ -193,8 +158,10 @@ class Evidence:
             "low": d.low,
             "high": d.high,
             "p": d.p,
+            "p_short": d.against(p.min_effect),
+            "n": len(self.runs),
             "expected": p.expected,
-            "least": p.least,
+            "min_effect": p.min_effect,
             "baseline": self.mean("baseline"),
             "mechanism": self.mean("mechanism"),
             "control": {
@@ -226,31 +193,3 @@ def _nan(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return [_nan(v) for v in x]
     return math.nan if x is None else x
-
-
-def said(p: Paper, outcome: str) -> str:
-    """An outcome in the words that a paper's form allows: only a mechanism's claim can be held or not held.
-
-    >>> said(paper("cogenav"), "held")
-    'effect observed in this analogue'
-    """
-    return SAID[p.form].get(outcome, outcome)
-
-
-def claims() -> int:
-    """How many claims the atlas tests at once."""
-    return sum(p.runnable for p in catalogue().values())
-
-
-def holm(ps: Sequence[float], tests: int | None = None) -> list[float]:
-    """P-values after Holm's correction over `tests` (as many as there are, if not given), in the order given.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    m = max(tests or 0, len(ps))
-    out, highest = [0.0] * len(ps), 0.0
-    for step, k in enumerate(sorted(range(len(ps)), key=lambda k: ps[k])):
-        highest = max(highest, min(1.0, (m - step) * ps[k]))
-        out[k] = highest
-    return out

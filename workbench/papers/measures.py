@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.papers.lab import Part
+from workbench.papers.parts import Part, unit
 
 
 def hits(scores: Tensor, k: int = 1) -> float:
@@ -102,3 +102,9 @@ def adjusted_rand(a: Tensor, b: Tensor) -> float:
     chance = one * two / pairs(torch.tensor([float(len(a))], dtype=torch.float64))
     top = (one + two) / 2 - chance
     return float((both - chance) / top) if top else 0.0
+
+
+def named(eye: nn.Module, words: Tensor, part: Part) -> float:
+    """Share of pictures whose nearest word vector (10, d) is their name."""
+    with torch.no_grad():
+        return right(unit(eye(part.x["whole"]), dim=1) @ unit(words, dim=1).T, part.y)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from workbench.papers.base import FORMS, Paper
 from workbench.papers.evidence import Evidence
+from workbench.papers.paper import FORMS, Paper
 from workbench.views.document import number
 from workbench.views.theme import BAND, FAINT, HUES, INK, dressed, style
 
@@ -23,7 +23,7 @@ def heading(p: Paper) -> str:
     """Claim, citation, form, and how sure the mechanism is."""
     code = f" Code read: {escape(p.code)}." if p.code else ""
     return (
-        f"<h1>{escape(p.title)}</h1><p class='caption'>{p.year} · {escape(p.family)} · {escape(p.form)}: "
+        f"<h1>{escape(p.title)}</h1><p class='caption'>{p.year} · {escape(p.topic)} · {escape(p.form)}: "
         f"{escape(FORMS[p.form])}</p><p class='lead'>{escape(p.claim)}</p>"
         f"<p class='caption'>Mechanism {escape(p.sure)}.{code}</p>"
     )
@@ -210,13 +210,13 @@ def bar(low: float, high: float, mean: float, least: float, width: int = 200) ->
 
 def cards(rows: Sequence[Mapping[str, Any]]) -> str:
     """The atlas: families in order, a card a paper, those of the second turn as planned."""
-    from workbench.papers.base import catalogue
+    from workbench.papers.catalogue import catalogue
 
     by_key = {r["key"]: r for r in rows}
     parts = []
-    for family in sorted({p.family for p in catalogue().values()}):
+    for topic in sorted({p.topic for p in catalogue().values()}):
         inside = []
-        for p in (q for q in catalogue().values() if q.family == family):
+        for p in (q for q in catalogue().values() if q.topic == topic):
             r = by_key.get(p.key)
             if r is None:
                 state = "not run yet" if p.runnable else "planned"
@@ -230,11 +230,11 @@ def cards(rows: Sequence[Mapping[str, Any]]) -> str:
             inside.append(
                 f'<div class="paper"><h3><a href="{escape(r["link"])}">{escape(p.key)}</a> <small>{escape(p.form)}</small></h3>'
                 f'<p>{escape(p.claim)}</p>{picture}<p class="verdict">{MARKS.get(r["outcome"], "·")} {escape(r["verdict"])}</p>'
-                f"{bar(r['low'], r['high'], r['effect'], r['least'])}"
+                f"{bar(r['low'], r['high'], r['effect'], r['min_effect'])}"
                 f'<p class="faint">gain {number(r["effect"])} [{number(r["low"])}, {number(r["high"])}], worth having from '
-                f"{r['least']:g}<br>{escape(r['reason'])}</p></div>"
+                f"{r['min_effect']:g}<br>{escape(r['reason'])}</p></div>"
             )
-        parts.append(f'<h2>{escape(family)}</h2><div class="papers">{"".join(inside)}</div>')
+        parts.append(f'<h2>{escape(topic)}</h2><div class="papers">{"".join(inside)}</div>')
     return "".join(parts)
 
 

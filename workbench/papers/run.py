@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +21,53 @@ import pandas as pd
 import torch
 
 from workbench.errors import InputError
-from workbench.papers.base import Measured, Paper, Trial, runnable
+from workbench.papers.catalogue import entry, runnable
 from workbench.papers.evidence import Evidence
+from workbench.papers.paper import RUNS, Outcome, Trial
+from workbench.papers.paper import Paper as Entry
 from workbench.progress import progress
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.shipped import load_data
 
 QUICK = 2  # runs of a quick look
 
 
+@dataclass(frozen=True)
+class Paper(Entry):
+    """An entry of the catalogue that can be run."""
+
+    def run(
+        self,
+        *,
+        seeds: int = RUNS,
+        quick: bool = False,
+        data: Any = None,
+        label: str = "",
+        workers: int | None = None,
+    ) -> Evidence:
+        """Put the claim to the test over paired runs, in `workers` processes; `data` takes your set for the paper's.
+
+        Raises `InputError` where there is no experiment, or the set cannot stand in.
+
+        >>> import workbench as wb
+        >>> wb.paper("gram").run(quick=True).verdict
+        'not judged'
+        """
+        return run(self, seeds=seeds, quick=quick, data=data, label=label, workers=workers)
+
+
+def paper(key: str) -> Paper:
+    """A paper by its key; raises `InputError` with the nearest key where there is none.
+
+    >>> paper("gram").title
+    'Gramian Multimodal Representation Learning and Alignment'
+    """
+    known = entry(key)
+    return Paper(**{f.name: getattr(known, f.name) for f in fields(known)})
+
+
 def run(
-    p: Paper, *, seeds: int = 8, quick: bool = False, data: Any = None, label: str = "", workers: int | None = None
+    p: Entry, *, seeds: int = 8, quick: bool = False, data: Any = None, label: str = "", workers: int | None = None
 ) -> Evidence:
     """All paired runs of a paper's experiment; see `Paper.run`."""
     p = runnable(p.key)
@@ -53,7 +91,7 @@ def run(
     return Evidence(p.key, runs, source, quick, round(time.perf_counter() - began, 2), sets)
 
 
-def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
+def checked(p: Entry, data: Any, label: str) -> EmbeddingSet | None:
     """The user's set, if there is one and the comparison can be made on it."""
     if data is None or data == "":
         if label:
@@ -61,8 +99,6 @@ def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
         return None
     if p.own is None:
         raise InputError(f"paper {p.key}: cannot run on {data}: {p.alone}")
-    from workbench.sets.shipped import load_data
-
     es = load_data(data)
     if why := p.own.lacking(es, label):
         raise InputError(f"{es.source}: paper {p.key} needs {why}")
@@ -70,7 +106,7 @@ def checked(p: Paper, data: Any, label: str) -> EmbeddingSet | None:
     return es
 
 
-def one(p: Paper, trial: Trial, place: Path) -> dict[str, Any]:
+def one(p: Entry, trial: Trial, place: Path) -> dict[str, Any]:
     """One paired run as plain numbers; the first one leaves its test vectors behind."""
     assert p.experiment is not None
     with _alone():
@@ -88,7 +124,7 @@ def one(p: Paper, trial: Trial, place: Path) -> dict[str, Any]:
     }
 
 
-def keep(found: Measured, place: Path) -> None:
+def keep(found: Outcome, place: Path) -> None:
     for arm, rows in found.rows.items():
         n = len(next(iter(rows.values())))
         labels = [""] * n if found.labels is None else [str(x) for x in np.asarray(found.labels)[:n]]
@@ -115,7 +151,7 @@ def _alone() -> Iterator[None]:
 
 
 def _spread(
-    p: Paper, seeds: int, es: EmbeddingSet | None, label: str, workers: int, place: Path
+    p: Entry, seeds: int, es: EmbeddingSet | None, label: str, workers: int, place: Path
 ) -> Iterator[dict[str, Any]]:
     """The runs as they end, from as many processes; a process that fails ends them all."""
     words = [sys.executable, "-m", "workbench.papers.run", p.key, str(place), label]

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.neighbours import mutual_knn
 from workbench.diagnostics.registry import diagnostics
 from workbench.diagnostics.retrieval import median_rank, recall_at_1
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Similarity, shuffled
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
@@ -100,7 +100,7 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     'lower'
     """
     one, two = (as_set(x) for x in (a, b))
-    one, two = (x.layer(x.layers - 1) if x.layers else x for x in (one, two))
+    one, two = (x.layer() for x in (one, two))
     ids = one.items["id"][one.items["id"].isin(set(two.items["id"]))]
     if len(ids) < 4:
         raise InputError(
@@ -120,7 +120,7 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     rows, slices, items = [], [], pd.DataFrame({"id": one.items["id"]})
     for r in reports[0].frame.to_dict("records"):
         name, scope = r["name"], r["modalities"]
-        measure = Measure(name, scope)
+        measure = ScopedName(name, scope)
         joint, column = measure.arrow, measure.column
         if r["reason"] is not None or column not in reports[1].items or measure.fused:
             continue
@@ -195,7 +195,7 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     r = report.row(SHARED, *names)
     fields = ("value", "low", "high", "null_low", "null", "null_high", "reason")
     found = [{"name": SHARED, "modality": m} | {f: r[f] for f in fields}]
-    column = Measure(SHARED, names).column
+    column = ScopedName(SHARED, names).column
     items[f"changed {m}"] = 1 - report.items[column].to_numpy() if column in report.items else math.nan
     at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
     x, y = (s.unit(m, torch.searchsorted(s.item_of_row(m), at)) for s in (one, two))

@@ -20,7 +20,7 @@ import torch
 from workbench.disk import read_safetensors, replace_folder, write_text
 from workbench.errors import InputError, unknown
 from workbench.report.finding import Finding
-from workbench.sets.embeddings import EmbeddingSet
+from workbench.version import __version__
 
 FORMAT, VERSION = "workbench.report", 1
 COLUMNS = [
@@ -200,21 +200,10 @@ def _rich(row: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
-def provenance(es: EmbeddingSet, **settings: Any) -> dict[str, Any]:
-    """What was read, with what, where and when."""
-    from workbench.version import __version__
-
-    splits = es.items["split"].value_counts().to_dict() if "split" in es.items else {}
+def provenance(of_set: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
+    """What was read (`EmbeddingSet.describe`), with what, where and when."""
     return {
-        "source": es.source,
-        "items": len(es),
-        "fingerprint": es.fingerprint,
-        "modalities": {
-            m: {"rows": len(es[m]), "dimensions": es[m].shape[-1], "dtype": str(es[m].dtype)[6:]} for m in es.modalities
-        },
-        "pairing": "row order" if all(es.aligned(m) for m in es.modalities) else "row table",
-        "families": len(np.unique(es.families)),
-        "split": {str(k): int(v) for k, v in splits.items()},
+        **of_set,
         "versions": {"workbench": __version__, "torch": torch.__version__, "python": platform.python_version()},
         "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
         "when": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 
 from workbench.diagnostics import intervals
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import choose, diagnostics, headlines
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
 from workbench.sets.embeddings import EmbeddingSet
@@ -61,7 +61,7 @@ def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
     """Retrieval of the queries of some items against everything."""
     out = []
     for r in report.frame.to_dict("records"):
-        column = Measure(r["name"], r["modalities"]).column
+        column = ScopedName(r["name"], r["modalities"]).column
         reduce = diagnostics()[r["name"]].reduce
         row = {f: r[f] for f in FIELDS}
         values = report.items[column].to_numpy()[at] if column in report.items else np.array([])

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -20,10 +19,23 @@ from torch import Tensor
 
 from workbench.disk import CHECK_ROWS, read_safetensors, replace_folder, write_safetensors
 from workbench.errors import InputError, first_line, unknown
+from workbench.sets.checks import NAME, check_rows, items_of, tensor_of
 
 FORMAT, VERSION = "workbench.embedding_set", 1
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
-SPLITS = ("train", "validation", "test")
+
+
+class Layout(NamedTuple):
+    """Where a set has rows: what decides which diagnostics apply."""
+
+    items: int
+    widths: dict[str, int]  # dimensions of each modality
+    rows: dict[str, int]
+    has: dict[str, Tensor]  # (N,) whether an item has the modality
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """The names, in the order of the set."""
+        return tuple(self.widths)
 
 
 class EmbeddingSet:
@@ -57,7 +69,7 @@ class EmbeddingSet:
             if name not in modalities:
                 raise unknown("modality", name, modalities)
         self.source = source
-        self._vectors = {name: _tensor(name, x, source) for name, x in modalities.items()}
+        self._vectors = {name: tensor_of(name, x, source) for name, x in modalities.items()}
         lengths = {name: len(x) for name, x in self._vectors.items() if name not in rows}
         if items is not None:
             count = len(items)
@@ -72,13 +84,14 @@ class EmbeddingSet:
                     f"{source}: modality {name!r} has {n} rows but {other} {count}; row i must be item i, "
                     f"or say which item each row belongs to with rows={{{name!r}: …}}"
                 )
-        self.items = _items(items, count, source)
+        self.items = items_of(items, count, source)
         self._rows: dict[str, Tensor] = {}
         for name, index in rows.items():
             self._attach(name, torch.as_tensor(np.asarray(index)), count)
         for name, x in self._vectors.items():
-            _check(name, x, source)
+            check_rows(name, x, source)
         self._fingerprint: str | None = None
+        self.of_layer: int | None = None  # the layer that was taken of a set that has several
 
     def _attach(self, name: str, index: Tensor, count: int) -> None:
         """Keep rows sorted by item, so that the rows of a span of items are a slice."""
@@ -153,6 +166,24 @@ class EmbeddingSet:
             x = x / x.abs().amax(1, keepdim=True)
         return torch.nn.functional.normalize(x, dim=1, eps=0.0).to(dtype)
 
+    def column(self, name: str) -> pd.Series:
+        """A column of the items; raises `InputError` with the nearest name where there is none."""
+        if name not in self.items:
+            raise unknown("column of the items", name, self.items.columns)
+        return self.items[name]
+
+    @property
+    def layout(self) -> Layout:
+        """How many rows of which width, and which items have them."""
+        whole = torch.ones(len(self), dtype=torch.bool)
+        has = {m: torch.bincount(r, minlength=len(self)) > 0 for m, r in self._rows.items()}
+        return Layout(
+            len(self),
+            {m: x.shape[-1] for m, x in self._vectors.items()},
+            {m: len(x) for m, x in self._vectors.items()},
+            {m: has.get(m, whole) for m in self._vectors},
+        )
+
     @property
     def families(self) -> np.ndarray:
         """A code for the family of each item, (N,): items that depend on each other share it."""
@@ -205,13 +236,20 @@ class EmbeddingSet:
             source=self.source,
         )
 
-    def layer(self, k: int) -> EmbeddingSet:
-        """One layer of every modality that has layers."""
+    def layer(self, k: int | None = None) -> EmbeddingSet:
+        """One layer of every modality that has layers, by default the last; a set without layers as it is."""
+        if not self.layers:
+            if k is not None:
+                raise InputError(f"{self.source}: layer={k}, but its rows have no layers")
+            return self
+        k = self.layers - 1 if k is None else k
         for name, x in self._vectors.items():
             if x.ndim == 3 and not -x.shape[1] <= k < x.shape[1]:
                 raise InputError(f"modality {name!r} has layers 0 to {x.shape[1] - 1}, not {k}")
         vectors = {name: x[:, k] if x.ndim == 3 else x for name, x in self._vectors.items()}
-        return EmbeddingSet(vectors, self.items, rows=self._rows, source=self.source)
+        made = EmbeddingSet(vectors, self.items, rows=self._rows, source=self.source)
+        made.of_layer = k
+        return made
 
     # -- identity and disk -----------------------------------------------------------------------------------------
 
@@ -233,6 +271,23 @@ class EmbeddingSet:
                     h.update(len(raw).to_bytes(8, "little") + raw)
             self._fingerprint = h.hexdigest()
         return self._fingerprint
+
+    def describe(self) -> dict[str, Any]:
+        """What a report says of the set it read: source, sizes, identity, pairing, families, splits, layer."""
+        splits = self.items["split"].value_counts().to_dict() if "split" in self.items else {}
+        return {
+            "source": self.source,
+            "items": len(self),
+            "fingerprint": self.fingerprint,
+            "modalities": {
+                m: {"rows": len(x), "dimensions": x.shape[-1], "dtype": str(x.dtype)[6:]}
+                for m, x in self._vectors.items()
+            },
+            "pairing": "row table" if self._rows else "row order",
+            "families": len(np.unique(self.families)),
+            "split": {str(k): int(v) for k, v in splits.items()},
+            "layer": self.of_layer,
+        }
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the set as a folder; what was there is replaced whole or, after a crash, not at all."""
@@ -312,67 +367,3 @@ def _manifest(path: Path) -> dict[str, Any]:
         if not NAME.fullmatch(name):
             raise InputError(f"{file}: {name!r} is no modality name")
     return manifest
-
-
-def _tensor(name: str, x: Any, source: str) -> Tensor:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
-    if not isinstance(x, Tensor):
-        x = np.asarray(x)
-        if x.dtype.byteorder == ">":
-            x = x.astype(x.dtype.newbyteorder("="))
-        if x.dtype.kind != "f":
-            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
-        if x.dtype.itemsize > 8:
-            x = x.astype(np.float64)
-        x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
-    x = x.detach().cpu()
-    if not x.dtype.is_floating_point:
-        raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be floating point")
-    if x.ndim not in (2, 3) or 0 in x.shape:
-        shape = "×".join(map(str, x.shape)) or "a single number"
-        raise InputError(f"{source}: modality {name!r} is {shape}; vectors must be (rows, d) or (rows, layers, d)")
-    return x
-
-
-def _check(name: str, x: Tensor, source: str) -> None:
-    """Every number finite, no row of zeros; the first offender is named."""
-    for start in range(0, len(x), CHECK_ROWS):
-        part = x[start : start + CHECK_ROWS]
-        # the sum of a row is finite unless an entry is not, or it overflows: only then look closer
-        if not bool(part.double().sum().isfinite()):
-            bad = (~part.isfinite()).nonzero()
-            if len(bad):
-                row, column = int(bad[0, 0]) + start, int(bad[0, -1])
-                value = "NaN" if bool(part[tuple(bad[0])].isnan()) else "an infinite number"
-                raise InputError(
-                    f"{source}: modality {name!r} has {value} at row {row}, dimension {column} "
-                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); drop or mend those rows"
-                )
-        zero = (part.abs().amax(-1) == 0).nonzero()
-        if len(zero):
-            raise InputError(
-                f"{source}: modality {name!r} has a zero vector at row {int(zero[0, 0]) + start}, which has no "
-                "direction; leave the row out (the modality is then missing for that item)"
-            )
-
-
-def _items(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFrame:
-    items = pd.DataFrame(index=range(count)) if items is None else items.reset_index(drop=True).copy()
-    items.columns = [str(c) for c in items.columns]
-    if "id" not in items:
-        items.insert(0, "id", [str(i) for i in range(count)])
-    items["id"] = items["id"].astype(str)
-    if items["id"].duplicated().any():
-        row = int(np.flatnonzero(items["id"].duplicated())[0])
-        raise InputError(
-            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique"
-        )
-    if "split" in items:
-        odd = ~items["split"].isin(SPLITS) & items["split"].notna()
-        if odd.any():
-            row = int(np.flatnonzero(odd)[0])
-            raise InputError(
-                f"{source}: column 'split' has {items['split'][row]!r} at row {row}; it may hold {', '.join(SPLITS)}"
-            )
-    return items

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Iterable
 
 import torch
@@ -12,6 +11,15 @@ from torch import Tensor
 from workbench.sets.embeddings import EmbeddingSet
 
 PLUS = "+"
+
+
+def parts(name: str) -> tuple[str, ...]:
+    """The modalities that a fused query is made of; of any other modality itself.
+
+    >>> parts("image+text")
+    ('image', 'text')
+    """
+    return tuple(name.split(PLUS))
 
 
 class Fused:
@@ -39,27 +47,15 @@ class Fused:
         return torch.where(total.norm(dim=1, keepdim=True) > 1e-12, total, rows[0])
 
 
-def fusions(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Leave-one-modality queries: all others together, against the one."""
-    if len(modalities) < 3:
-        return []
-    return [(PLUS.join(x for x in modalities if x != m), m) for m in modalities]
-
-
 def with_fused(es: EmbeddingSet, names: Iterable[str]) -> EmbeddingSet:
-    """The set with fused modalities beside its own: a view, nothing is copied."""
-    names = [n for n in dict.fromkeys(names) if n not in es]
+    """The set with those of these names that fuse modalities of it beside its own: a view, nothing is copied."""
+    names = [n for n in dict.fromkeys(names) if n not in es and all(part in es for part in parts(n))]
     if not names:
         return es
     out = copy.copy(es)
     out._fingerprint = es.fingerprint
-    made = {n: Fused(es, tuple(n.split(PLUS))) for n in names}
+    made = {n: Fused(es, parts(n)) for n in names}
     out._vectors = dict(es._vectors) | made  # type: ignore[assignment]  # read as a tensor is
     partial = {n: f.item for n, f in made.items() if len(f) < len(es)}
     out._rows = dict(es._rows) | partial
     return out
-
-
-def subsets(modalities: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Two modalities and more, smallest first."""
-    return [s for k in range(2, len(modalities) + 1) for s in itertools.combinations(modalities, k)]

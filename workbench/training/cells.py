@@ -12,6 +12,7 @@ LONGEST = 80  # letters of a label that stands as it is
 
 
 def cells(grid: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination of the values, the last name varying fastest."""
     for values in itertools.product(*grid.values()):
         yield dict(zip(grid, values, strict=True))
 

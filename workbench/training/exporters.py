@@ -30,9 +30,14 @@ class Tracker(Protocol):
     place: str
     key: str
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None: ...
-    def event(self, step: int, name: str, sentence: str) -> None: ...
-    def close(self, finished: bool) -> None: ...
+    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+        """Send the numbers of one step."""
+
+    def event(self, step: int, name: str, sentence: str) -> None:
+        """Send one sentence of the log."""
+
+    def close(self, finished: bool) -> None:
+        """End the record; `finished` says whether the run came to its end."""
 
 
 @dataclass
@@ -48,6 +53,7 @@ TRACKERS: dict[str, Callable[[Run, str, str], Tracker]] = {}
 
 
 def tracker(f: type) -> type:
+    """Register a tracker under its class's name in small letters."""
     TRACKERS[f.__name__.lower()] = f
     return f
 

@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import logged
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
 from workbench.sets.embeddings import EmbeddingSet
@@ -31,7 +31,7 @@ def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
     values = {RECALL: float(hits["value"].mean()), CHANCE: float(hits["null_high"].max())}
     for row in report.frame.to_dict("records"):
         if row["reason"] is None and math.isfinite(row["value"]):
-            values[str(Measure(row["name"], row["modalities"]))] = row["value"]
+            values[str(ScopedName(row["name"], row["modalities"]))] = row["value"]
     return values
 
 
@@ -42,7 +42,7 @@ def better(watch: str) -> str:
     """
     ways = {d.name: d.better for d in logged()}
     ways |= {"loss": "lower", RECALL: logged()[0].better}
-    name = Measure.parse(watch).name
+    name = ScopedName.parse(watch).name
     if name not in ways:
         raise unknown("metric of the looks (train.watch)", watch, ways)
     way = ways[name]

@@ -105,6 +105,7 @@ class Run(RunFolder):
     # -- snapshots -------------------------------------------------------------------------------------------------
 
     def keep_snapshot(self, step: int, es: EmbeddingSet) -> None:
+        """Save the probe's embeddings at a step."""
         es.save(self.path / "snapshots" / f"step-{step:06d}")
 
     # -- checkpoints -----------------------------------------------------------------------------------------------
@@ -184,6 +185,7 @@ class Run(RunFolder):
         return report
 
     def count_test_read(self) -> None:
+        """Write down that the test split was looked at."""
         with (self.path / "test_reads.jsonl").open("a") as f:
             f.write(json.dumps({"step": self.steps}) + "\n")
 

@@ -15,6 +15,7 @@ Sampler = Callable[[int], Tensor]
 
 
 def generator(seed: int, turn: int) -> torch.Generator:
+    """A generator for one turn (epoch or step) of a seed, the same after a resume."""
     return torch.Generator().manual_seed(seed * 1_000_003 + turn)
 
 

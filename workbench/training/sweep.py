@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import panels
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError
 from workbench.objectives.recipes import RECIPES
 from workbench.sets.run_folder import is_run
@@ -118,5 +118,5 @@ def moved(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _mean(line: Mapping[str, Any], name: str) -> float:
-    values = [line[key] for m, key in Measure.of(line, name).items() if not m.fused]
+    values = [line[key] for m, key in ScopedName.of(line, name).items() if not m.fused]
     return float(np.mean(values)) if values else math.nan

@@ -19,6 +19,8 @@ TOWERS: dict[str, TowerKind] = {}
 
 
 def tower(reads: Callable[[EmbeddingSet, str], Tensor]) -> Callable[..., Any]:
+    """Register a tower under its function's name, with what it reads of a set."""
+
     def register(make: Callable[[Shape, int, int, float], nn.Module]) -> Callable[..., nn.Module]:
         TOWERS[make.__name__] = TowerKind(reads, make)
         return make
@@ -139,6 +141,7 @@ class Towers(nn.ModuleDict):
         return {m: self.of(m)(x) for m, x in inputs.items()}
 
     def of(self, m: str) -> nn.Module:
+        """The tower of a modality."""
         return self[_key(m)]
 
 

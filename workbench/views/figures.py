@@ -12,9 +12,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from workbench.diagnostics import gap, matched, spectrum, spread
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.registry import diagnostics, panels
 from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.report import Report
 from workbench.sets.fused import PLUS
 from workbench.sets.projection import Projection
@@ -332,7 +332,7 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
     for k, (label, lines) in enumerate(runs.items()):
         every = dict.fromkeys(key for line in lines for key in line)
         for i, name in enumerate(shown):
-            keys = [key for m, key in Measure.of(every, name).items() if not m.fused] or [name]
+            keys = [key for m, key in ScopedName.of(every, name).items() if not m.fused] or [name]
             x, y = [], []
             for line in lines:
                 found = [line[key] for key in keys if key in line]
@@ -364,7 +364,7 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
 def rank_curve(report: Report) -> go.Figure:
     """Share of queries whose match ranks at most k, over k: steep on the left is good."""
     fig = go.Figure()
-    columns = {m: c for m, c in Measure.of(report.items, RANK).items() if not m.fused}
+    columns = {m: c for m, c in ScopedName.of(report.items, RANK).items() if not m.fused}
     for k, (measure, column) in enumerate(columns.items()):
         rank = np.sort(report.items[column].dropna().to_numpy())
         if not len(rank):

@@ -10,10 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from workbench.diagnostics.measure import Measure
 from workbench.diagnostics.neighbours import taken_by
-from workbench.diagnostics.registry import Curve, Diagnostic, Question, curves, diagnostics, leading, questions
+from workbench.diagnostics.registry import Curve, Diagnostic, curves, diagnostics, leading, questions
 from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.finding import MARKS, Finding
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
@@ -91,25 +91,25 @@ def about(report: Report) -> str:
     return f"<table>{rows}</table>"
 
 
-def question(report: Report, asked: Question) -> str:
-    """One question: its leading figures with what to see, and every value."""
-    known = diagnostics()
-    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].question == asked.name]
+def question(report: Report, name: str) -> str:
+    """One question by its name: its leading figures with what to see, and every value."""
+    known, asked = diagnostics(), questions()[name]
+    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].question == name]
     if not rows:
         return ""
     parts = [f"<h2>{escape(asked.text)}</h2>"]
-    lead = [d.name for d in leading(asked.name)]
-    for name in lead:
-        if any(r["name"] == name and math.isfinite(r["value"]) for r in rows):
-            parts += [drawn(figures.values({"": report}, name)), see(known[name])]
+    lead = [d.name for d in leading(name)]
+    for first in lead:
+        if any(r["name"] == first and math.isfinite(r["value"]) for r in rows):
+            parts += [drawn(figures.values({"": report}, first)), see(known[first])]
     for curve in curves().values():
         draw = figures.CURVES.get(curve.name)
-        if curve.question == asked.name and draw and any(n == curve.name for n, _ in report.arrays):
+        if curve.question == name and draw and any(n == curve.name for n, _ in report.arrays):
             parts += [drawn(draw(report)), see(curve)]
-    first = [r for r in rows if r["name"] in lead]
+    shown = [r for r in rows if r["name"] in lead]
     more = [r for r in rows if r["name"] not in lead]
     folded = f"<details><summary>{len(more)} more values</summary>{table(more)}</details>" if more else ""
-    return "".join([*parts, table(first or rows), folded if first else ""])
+    return "".join([*parts, table(shown or rows), folded if shown else ""])
 
 
 def see(shown: Diagnostic | Curve) -> str:
@@ -130,7 +130,7 @@ def map_of(es: EmbeddingSet, method: str = "pca") -> str:
 
 def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
     """The items whose match ranks worst, in the first direction, with their drawing where there is one."""
-    ranks = Measure.of(report.items, RANK)
+    ranks = ScopedName.of(report.items, RANK)
     if not ranks:
         return ""
     measure, column = next(iter(ranks.items()))
@@ -174,7 +174,7 @@ def _thieves(report: Report, direction: tuple[str, ...], by_id: Any) -> dict[str
 
 def report_body(report: Report, items: Any = None) -> str:
     parts = ["<h2>Findings</h2>", findings(report)]
-    parts += [question(report, asked) for asked in questions().values()]
+    parts += [question(report, name) for name in questions()]
     parts += [worst(report, items), definitions(report)]
     return "".join(parts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.sets.run_folder import CHANCE, RECALL
 
 Metrics = list[dict[str, Any]]
@@ -19,7 +19,7 @@ def decayed(metrics: Sequence[dict[str, Any]], lost: float, **more: float) -> Me
     last["loss"] -= 0.2 * abs(span)
     last[RECALL] *= 1 - lost
     for name, factor in more.items():
-        for key in Measure.of(last, name).values():
+        for key in ScopedName.of(last, name).values():
             last[key] *= factor
     return [*metrics, last]
 

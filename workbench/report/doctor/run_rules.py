@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from workbench.diagnostics.measure import Measure
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.doctor.rules import Fault, Said, run_rule
 from workbench.report.doctor.run_faults import decayed, guessing
 from workbench.report.finding import FAULT, INFO, WARNING
@@ -67,7 +67,7 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
     """A gap that grows while retrieval falls; a growing gap alone is ordinary early in training."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    for measure, key in Measure.of(last, "modality_gap").items():
+    for measure, key in ScopedName.of(last, "modality_gap").items():
         if lost and key in best and last[key] > 1.1 * best[key] + 0.02:
             yield (
                 f"The gap of {' '.join(measure.scope)} grew from {best[key]:.2f} to {last[key]:.2f} since "
@@ -88,7 +88,7 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
     """A modality that loses half of the rank it had at its best, and goes on losing. Quiet while retrieval is best."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    for measure, key in Measure.of(last, "effective_rank").items() if lost else ():
+    for measure, key in ScopedName.of(last, "effective_rank").items() if lost else ():
         top = max(m[key] for m in rows if key in m)
         if last[key] < (1 - RANK_LOST) * top:
             yield (

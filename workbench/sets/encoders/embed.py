@@ -18,7 +18,8 @@ import torch
 from workbench.disk import read_safetensors, write_safetensors, write_text
 from workbench.errors import InputError, unknown
 from workbench.progress import progress
-from workbench.sets.embeddings import NAME, EmbeddingSet, check_place
+from workbench.sets.checks import NAME
+from workbench.sets.embeddings import EmbeddingSet, check_place
 from workbench.sets.encoders.base import KINDS, Encoder, encoder
 
 BATCH = 64

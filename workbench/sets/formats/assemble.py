@@ -12,7 +12,8 @@ import pandas as pd
 
 from workbench.errors import InputError, first_line, unknown
 from workbench.progress import progress
-from workbench.sets.embeddings import NAME, EmbeddingSet
+from workbench.sets.checks import NAME
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats.source import Arrays, Table
 

@@ -1,0 +1,132 @@
+"""Paper: a citation, a claim in one sentence, and an experiment that puts the claim to the test on real small data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from workbench.papers.needs import DataNeeds
+from workbench.sets.embeddings import EmbeddingSet
+
+SURE = {"code": "read in the authors' code", "formula": "from the paper's formula", "inferred": "inferred"}
+FORMS = {
+    "mechanism": "the authors' mechanism at small size",
+    "analogue": "a stand-in setting: what is seen holds for the analogue, not for the paper",
+    "stand-in": "the published formula is not public: the formula here is ours, and gives no verdict on the paper",
+    "tool": "useful as an instrument on your own data, not as an experiment",
+}
+RUNS = 8  # paired runs (split × seed) that a verdict needs
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One paired run: its seed makes split, pairing and initial weights; `quick` only shows that the code runs."""
+
+    seed: int
+    quick: bool = False
+    data: EmbeddingSet | None = None  # the user's own; the paper's own where there is none
+    label: str = ""
+
+    def steps(self, count: int) -> int:
+        return 4 if self.quick else count
+
+    def count(self, many: int, few: int) -> int:
+        return few if self.quick else many
+
+    def grid(self, *values: float) -> tuple[float, ...]:
+        """What both arms are tuned over, alike."""
+        return values[:1] if self.quick else values
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one run found: the quantity without and with the mechanism, the two controls, and numbers beside them.
+
+    `control` is a pair that must not differ, `positive` one whose second must beat its first; all in the unit of the
+    quantity, or as the paper says. `rows` {arm: {modality: (N, d)}} are test vectors for the map, `labels`
+    their classes.
+    """
+
+    baseline: float
+    mechanism: float
+    control: tuple[float, float]
+    positive: tuple[float, float]
+    also: Mapping[str, float] = field(default_factory=dict)
+    rows: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    labels: Any = None
+
+
+Experiment = Callable[[Trial], Outcome]
+
+
+@dataclass(frozen=True)
+class Paper:
+    """What is known of a paper; those with an experiment are `runnable`, the others planned."""
+
+    number: int
+    key: str
+    title: str
+    year: int
+    topic: str
+    mechanism: str
+    certainty: str
+    turn: str
+    form: str
+    claim: str = ""
+    maths: str = ""
+    carrier: str = ""  # what carries the mechanism: recipe, diagnostic, intervention or module, by name
+    recipe: str = ""  # to train with on a set of one's own, where one of ours carries it
+    code: str = ""  # the authors' repository that was read
+    deviations: str = ""
+    data: str = ""
+    quantity: str = ""
+    better: str = "higher"
+    min_effect: float = 0.0  # the smallest effect worth having, stated before
+    control: str = ""
+    margin: float = 0.0  # of the control's equivalence; `min_effect` where it is 0
+    positive: str = ""
+    small: str = ""  # why it may not show at this size
+    own: DataNeeds | None = None
+    alone: str = ""  # why the user's data cannot stand in, where they cannot
+    yours: str = ""  # a command to try on one's own data
+    experiment: Experiment | None = None
+
+    @property
+    def runnable(self) -> bool:
+        return self.experiment is not None
+
+    @property
+    def status(self) -> str:
+        return "runs" if self.runnable else "planned"
+
+    @property
+    def citation(self) -> str:
+        return f"{self.title} ({self.year})"
+
+    @property
+    def sure(self) -> str:
+        return SURE[self.certainty]
+
+    @property
+    def expected(self) -> str:
+        """What the claim says must happen, with the smallest effect worth having."""
+        way = "rises" if self.better == "higher" else "falls"
+        return f"{self.quantity} {way} by {self.min_effect:g} or more"
+
+    @property
+    def equivalence(self) -> float:
+        return self.margin or self.min_effect
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "key": self.key,
+            "title": self.title,
+            "year": self.year,
+            "topic": self.topic,
+            "form": self.form,
+            "status": self.status,
+            "claim": self.claim or self.mechanism,
+        }

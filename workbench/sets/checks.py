@@ -1,0 +1,81 @@
+"""What is checked once, on entry: names, dtypes, shapes, finite rows, ids and splits."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from workbench.disk import CHECK_ROWS
+from workbench.errors import InputError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
+SPLITS = ("train", "validation", "test")
+
+
+def tensor_of(name: str, x: Any, source: str) -> Tensor:
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
+    if not isinstance(x, Tensor):
+        x = np.asarray(x)
+        if x.dtype.byteorder == ">":
+            x = x.astype(x.dtype.newbyteorder("="))
+        if x.dtype.kind != "f":
+            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
+        if x.dtype.itemsize > 8:
+            x = x.astype(np.float64)
+        x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
+    x = x.detach().cpu()
+    if not x.dtype.is_floating_point:
+        raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be floating point")
+    if x.ndim not in (2, 3) or 0 in x.shape:
+        shape = "×".join(map(str, x.shape)) or "a single number"
+        raise InputError(f"{source}: modality {name!r} is {shape}; vectors must be (rows, d) or (rows, layers, d)")
+    return x
+
+
+def check_rows(name: str, x: Tensor, source: str) -> None:
+    """Every number finite, no row of zeros; the first offender is named."""
+    for start in range(0, len(x), CHECK_ROWS):
+        part = x[start : start + CHECK_ROWS]
+        # the sum of a row is finite unless an entry is not, or it overflows: only then look closer
+        if not bool(part.double().sum().isfinite()):
+            bad = (~part.isfinite()).nonzero()
+            if len(bad):
+                row, column = int(bad[0, 0]) + start, int(bad[0, -1])
+                value = "NaN" if bool(part[tuple(bad[0])].isnan()) else "an infinite number"
+                raise InputError(
+                    f"{source}: modality {name!r} has {value} at row {row}, dimension {column} "
+                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); drop or mend those rows"
+                )
+        zero = (part.abs().amax(-1) == 0).nonzero()
+        if len(zero):
+            raise InputError(
+                f"{source}: modality {name!r} has a zero vector at row {int(zero[0, 0]) + start}, which has no "
+                "direction; leave the row out (the modality is then missing for that item)"
+            )
+
+
+def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFrame:
+    items = pd.DataFrame(index=range(count)) if items is None else items.reset_index(drop=True).copy()
+    items.columns = [str(c) for c in items.columns]
+    if "id" not in items:
+        items.insert(0, "id", [str(i) for i in range(count)])
+    items["id"] = items["id"].astype(str)
+    if items["id"].duplicated().any():
+        row = int(np.flatnonzero(items["id"].duplicated())[0])
+        raise InputError(
+            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique"
+        )
+    if "split" in items:
+        odd = ~items["split"].isin(SPLITS) & items["split"].notna()
+        if odd.any():
+            row = int(np.flatnonzero(odd)[0])
+            raise InputError(
+                f"{source}: column 'split' has {items['split'][row]!r} at row {row}; it may hold {', '.join(SPLITS)}"
+            )
+    return items
