@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from workbench.sets.formats import READERS, WRITERS, kind_of, load, sets_in, wri
 from workbench.sets.run_folder import RECALL
 from workbench.training.compatibility import NEEDED, table
 from workbench.training.probe import better
+from workbench.training.settings import Settings, sort_settings
 from workbench.views import figures
 
 EVERY = diagnostics()
@@ -305,3 +307,16 @@ def test_every_intervention_is_in_the_catalogue_and_made_by_its_name():
     assert all(
         named(n).name == n and r["summary"] for n, r in zip(INTERVENTIONS, catalog("interventions"), strict=True)
     )
+
+
+# -- settings ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("field", [f for f in fields(Settings) if f.metadata], ids=lambda f: f.name)
+def test_a_setting_says_its_bounds_itself_and_they_are_kept(field):
+    default = sort_settings("infonce", {})[0]
+    beyond = {"least": lambda x: x - 1, "below_one": lambda x: 1.5, "choices": lambda x: "nothing of the kind"}
+    ((kind, bound),) = field.metadata.items()
+    with pytest.raises(wb.InputError, match=f"train.{field.name}"):
+        sort_settings("infonce", {f"train.{field.name}": type(field.default)(beyond[kind](bound))})
+    assert sort_settings("infonce", {f"train.{field.name}": field.default})[0] == default
