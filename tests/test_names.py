@@ -40,7 +40,6 @@ ALLOWED = {
     ("sets/encoders/models.py", "siglip"): (1, "a kind of model in transformers"),
     ("sets/formats/tar.py", "npy"): (1, "the suffix of a member of a shard"),
     ("training/libraries.py", "clip"): (2, "a kind of model in transformers"),
-    ("training/settings.py", "clip"): (1, "the setting that clips gradients"),
     ("views/figures.py", "recall_at_1"): (1, "a field of the curve shift_curve"),
     ("views/figures.py", "uniformity"): (1, "a field of the curve uniformity_by_size"),
     ("views/figures.py", "gap"): (2, "a field of the curve label_gap"),

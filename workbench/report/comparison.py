@@ -60,7 +60,7 @@ class Comparison:
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
             if r["verdict"] == SAME:
                 why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else ""
-                said.append(f"{q} → {k}: not distinguishable; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
+                said.append(f"{q} → {k}: {SAME}; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
             else:
                 alone = " One seed each: no verdict on the recipe."
                 if math.isfinite(r["floor"]):
@@ -233,7 +233,7 @@ def side_by_side(data: Mapping[str, Report | Any], **settings: Any) -> pd.DataFr
     galleries = table.xs("n_gallery", axis=1, level=1).where(table.xs("value", axis=1, level=1).notna())
     unequal = table.index[(galleries.nunique(axis=1) > 1).to_numpy()].get_level_values("name").unique()
     known = diagnostics()
-    refused = [n for n in unequal if known[n].gallery]
+    refused = [n for n in unequal if n in known and known[n].gallery]
     if refused:
         more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise InputError(
