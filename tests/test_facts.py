@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import tarfile
 import tomllib
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
@@ -166,6 +169,81 @@ def test_layers_show_what_is_layered():
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
+
+
+def _npy(path, es):
+    np.save(path, es["image"].numpy())
+
+
+def _npy_folder(path, es):
+    path.mkdir()
+    for m in es.modalities:
+        np.save(path / f"{m}.npy", es[m].numpy())
+
+
+def _clip(path, es):
+    for m, folder in (("image", "img_emb"), ("text", "text_emb")):
+        (path / folder).mkdir(parents=True)
+        np.save(path / folder / f"{folder}_0.npy", es[m].numpy())
+
+
+def _datasets(path, es):
+    path.mkdir()
+    table = pa.table({m: es[m].tolist() for m in es.modalities})
+    with pa.OSFile(str(path / "data-0.arrow"), "wb") as raw, pa.ipc.new_stream(raw, table.schema) as out:
+        out.write_table(table)
+    (path / "state.json").write_text(json.dumps({"_data_files": [{"filename": "data-0.arrow"}]}))
+
+
+def _webdataset(path, es):
+    with tarfile.open(path, "w") as tar:
+        for i, name in enumerate(es.items["id"]):
+            for m in es.modalities:
+                raw = io.BytesIO()
+                np.save(raw, es[m][i].numpy())
+                member = tarfile.TarInfo(f"{name}.{m}.npy")
+                member.size = raw.tell()
+                tar.addfile(member, io.BytesIO(raw.getvalue()))
+
+
+def _parts(kind):
+    def make(path, es):
+        path.mkdir()
+        for k in (0, 1):
+            write(es.take(np.arange(20) + 20 * k), path / f"{k}.{kind}", kind)
+
+    return make
+
+
+# what this package does not write itself: the file's name, and how it is made
+MADE = {
+    "npy": ("image.npy", _npy),
+    "npy folder": ("folder", _npy_folder),
+    "torch": ("set.pt", lambda path, es: torch.save({m: es[m] for m in es.modalities}, path)),
+    "parquet folder": ("folder", _parts("parquet")),
+    "arrow folder": ("folder", _parts("arrow")),
+    "datasets": ("folder", _datasets),
+    "webdataset": ("shard.tar", _webdataset),
+    "clip": ("folder", _clip),
+}
+
+
+def test_every_format_that_is_read_is_tried():
+    assert set(READERS) == set(MADE) | (set(WRITERS) & set(READERS))
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_others_write_is_told_read_and_served(tmp_path, kind):
+    name, make = MADE[kind]
+    es = wb.testing.planted(items=40)
+    make(tmp_path / name, es)
+    assert kind_of(tmp_path / name) == kind
+    found = load(tmp_path / name)
+    assert len(found) == 40
+    assert torch.equal(found["image"], es["image"])
+    served = Library([tmp_path / name]).entries()
+    assert len(served) == (2 if READERS[kind].parts else 1)
+    assert all(e.inspection() is not None for e in served.values())
 
 
 @pytest.mark.parametrize("to", [w for w in WRITERS if w in READERS])
