@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from tests import reference
-from tests.test_cli import run as called
+from tests.commands import run as called
 from workbench.batch import atlas
 from workbench.cli.catalog import catalog
 from workbench.diagnostics.registry import CURVES, REGISTRY

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.base import app, pair, say
+from workbench.cli.base import app, command, pair, say
 from workbench.errors import InputError, unknown
 
 
-@app.command()
+@command("Batch", "workbench batch report --grid set=runs/a,runs/b -o out")
 def batch(
     notebook: Annotated[str, typer.Argument(help="a notebook, or a shipped one by name, such as report")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the executed notebooks and their index")],
@@ -21,7 +21,8 @@ def batch(
         list[Path] | None, typer.Option("--list", help="a file of parameters: one run, or a list of runs; repeat")
     ] = None,
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="a parameter that all share, as name=value")
+        list[str] | None,
+        typer.Option("--set", help="a parameter of the notebook that all share, as name=value; repeat"),
     ] = None,
     workers: Annotated[int, typer.Option(help="notebooks at once; together they use no more threads than cores")] = 1,
     gpus: Annotated[str, typer.Option(help="such as 0,1,2,3: one notebook a GPU at once")] = "",
@@ -121,7 +122,7 @@ def _number(text: str) -> float:
 
 
 kernels = typer.Typer(no_args_is_help=True, help="Jupyter kernels of this Python, such as one that sees one GPU.")
-app.add_typer(kernels, name="kernel")
+app.add_typer(kernels, name="kernel", rich_help_panel="Batch")
 
 
 @kernels.command()

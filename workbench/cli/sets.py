@@ -8,36 +8,50 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.base import app, pair, say
+from workbench.cli.base import command, pair, say
 from workbench.errors import InputError
 
+# said alike in every command
+SPLIT = "only the items of this split: train, validation or test"
+LABEL = "column of the items with their classes, for the questions about them"
+ITEM = "column that says which item a row belongs to: several captions, crops or templates of one"
+DROP = "leave out rows that are NaN, infinite or zero; their modality is then missing for that item"
+SETTING = "a setting of what is made, as name=value; repeat"
 
-@app.command()
+
+@command("Look", "workbench diagnose pairs.parquet")
 def diagnose(
-    data: Annotated[Path, typer.Argument(help="a set, a run, or a file in any format of 'workbench catalog formats'")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="a set, a run, or a file ('workbench catalog formats'); several: side by side"),
+    ],
+    every: Annotated[bool, typer.Option("--all", help="print every number, by the question it answers")] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="write every result and finding to this file")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="write a self-contained report page to this file")] = None,
     only: Annotated[list[str] | None, typer.Option(help="a diagnostic by name; repeat for several")] = None,
     parameter: Annotated[list[str] | None, typer.Option("-p", "--param", help="such as uniformity.t=3")] = None,
-    split: Annotated[str, typer.Option(help="only the items of this split")] = "",
-    label: Annotated[
-        str, typer.Option(help="column of the items with their classes, for the questions about them")
-    ] = "",
+    split: Annotated[str, typer.Option(help=SPLIT)] = "",
+    label: Annotated[str, typer.Option(help=LABEL)] = "",
     role: Annotated[list[str] | None, typer.Option(help="safe=ok,fine; repeat for unsafe and jailbreak")] = None,
     layer: Annotated[
         str, typer.Option(help="layer to read, where rows have layers (default: the last); all: a table of layers")
     ] = "",
     by: Annotated[str, typer.Option(help="a table of slices: the diagnostics within each value of this column")] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
     executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
     scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
-    """Read paired embeddings and say what is wrong with them, and what is not.
+    """Say what is wrong with paired embeddings, and what is not.
 
-    Prints the doctor's sentences, then every number by the question it answers, with its 95 % interval and its null.
+    Prints what was read, the verdict, the doctor's sentences with what to do, and the headline numbers with their
+    95 % intervals beside what chance gives; --all prints every number.
+
+    workbench diagnose image.npy text.npy metadata.csv
 
     workbench diagnose pairs.parquet --by group --only recall_at_1
 
@@ -45,9 +59,8 @@ def diagnose(
     """
     from workbench.report import slices as tables
     from workbench.report.diagnose import diagnose as run_diagnose
-    from workbench.sets.formats import load
 
-    es = load(data)
+    es, said = read_set(data, item=item, drop_missing=drop_missing)
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
@@ -64,7 +77,20 @@ def diagnose(
             say(f"  wrote {json_file}")
         return
     report = run_diagnose(es, only=only or None, layer=_whole(layer, "--layer"), **settings)
-    _print(report)
+    from workbench.cli import show
+    from workbench.report.finding import verdict
+
+    kept = {"--split": split, "--label": label, "--layer": layer, "--item": item}
+    words = [*map(str, data), *(f"{k} {v}" for k, v in kept.items() if v), *(f"--role {x}" for x in role or [])]
+    words += [*(f"--only {x}" for x in only or []), *(f"-p {x}" for x in parameter or [])]
+    words += ["--drop-missing"] if drop_missing else []
+    if every or only:
+        lines = [show.read(report), *(f"  {s}" for s in said), "", verdict(report.findings), *show.findings(report)]
+        lines += show.everything(report)
+    else:
+        lines = show.summary(report, es.items, said, " ".join(words))
+    for line in lines:
+        say(line)
     if json_file:
         report.to_json(json_file)
         say(f"  wrote {json_file}")
@@ -74,8 +100,26 @@ def diagnose(
 
         write_text(html, report_page(report, es.items))
         say(f"  wrote {html}")
-    if not (json_file or html):
-        say(f"  next  workbench diagnose {data} --html report.html      workbench report {data}")
+
+
+def read_set(paths: list[Path], *, item: str = "", drop_missing: bool = False) -> tuple[Any, list[str]]:
+    """One set of the paths that a person gave, and what was assumed on the way, in plain words."""
+    from workbench.sets.formats import Reading, load, load_together, read
+    from workbench.sets.grouping import by_item
+
+    said: list[str] = []
+    if len(paths) > 1:
+        es, said = load_together(paths, Reading(drop_missing=drop_missing))
+    elif drop_missing and not (paths[0] / "manifest.json").exists():
+        es = read(paths[0], Reading(drop_missing=True))
+    else:
+        es = load(paths[0])
+    if item:
+        before, es = len(es), by_item(es, item)
+        said.append(f"{before:,} rows of {len(es):,} items, by column {item}")
+    lost = {m: int((~has).sum()) for m, has in es.layout.has.items() if not bool(has.all())}
+    said += [f"{m} is missing for {n:,} of {len(es):,} items" for m, n in lost.items()]
+    return es, said
 
 
 def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -87,45 +131,6 @@ def _params(given: list[str] | None) -> dict[str, dict[str, Any]]:
             raise InputError(f"-p {text}: say it as diagnostic.parameter=value, such as uniformity.t=3")
         out.setdefault(diagnostic, {})[key] = value
     return out
-
-
-def _print(report: Any) -> None:
-    from workbench.diagnostics.registry import diagnostics, questions
-    from workbench.report.finding import MARKS
-    from workbench.views.document import number
-    from workbench.views.figures import scope
-
-    a = report.about
-    shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
-    say(f"{a['source']}   {a['items']:,} items · {shape} · paired by {a['pairing']} · unit rows\n")
-    for f in report.findings:
-        say(f"  {MARKS[f.severity]}  {f.sentence}")
-        if f.next and f.alarm:
-            say(f"     → {f.next}")
-    say()
-    known, asked = diagnostics(), questions()
-    silent, question = [], ""
-    for r in report.frame.to_dict("records"):
-        if not math.isfinite(r["value"]):
-            silent.append((r["name"], r["reason"]))
-            continue
-        if known[r["name"]].question != question:
-            question, last = known[r["name"]].question, ""
-            say(f"\n{asked[question].text}")
-        name = r["name"] if r["name"] != last else ""
-        last = r["name"]
-        value = number(r["value"])
-        if math.isfinite(r["low"]):
-            value += f" [{number(r['low'])}, {number(r['high'])}]"
-        null = f"null {number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
-        n = f"n {r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " sampled")
-        say(f"  {name:<28}{scope(r):<28}{value:<26}{null:<26}{n}")
-    if silent:
-        say("\nNot computed")
-    for why in dict.fromkeys(x[1] for x in silent):
-        names = ", ".join(dict.fromkeys(x[0] for x in silent if x[1] == why))
-        say(f"  {names}: {why}")
-    say()
 
 
 def _whole(text: str, option: str) -> int | None:
@@ -152,7 +157,7 @@ def _print_table(frame: Any, by: str) -> None:
         say(f"{start}{value:<26}{null:<22}{r['n_query']:,} of {r['n_gallery']:,}")
 
 
-@app.command()
+@command("Compare and change", "workbench compare runs/a runs/b --by group")
 def compare(
     a: Annotated[Path, typer.Argument(help="a set or a run")],
     b: Annotated[Path, typer.Argument(help="another, of the same items")],
@@ -161,7 +166,7 @@ def compare(
     ] = None,
     by: Annotated[str, typer.Option(help="a column of the items: where B wins and loses")] = "",
     items: Annotated[Path | None, typer.Option(help="write both ranks of every item to this CSV file")] = None,
-    split: Annotated[str, typer.Option(help="only the items of this split")] = "",
+    split: Annotated[str, typer.Option(help=SPLIT)] = "",
 ) -> None:
     """Say whether B is really better than A: paired differences over the same items, and how alike the spaces are."""
     from workbench.report.comparison import compare as run_compare
@@ -174,9 +179,9 @@ def compare(
     say(f"A {a}\nB {b}   {found.about['items']:,} items in both\n")
     for sentence in found.sentences:
         say(f"  {sentence}")
-    say("\nHow alike the spaces are (null: items dealt out anew)")
+    say("\nHow alike the spaces are (by chance: items shuffled)")
     for r in found.shared.to_dict("records"):
-        null = f"null {number(r['null_low'])} … {number(r['null_high'])}"
+        null = f"by chance {number(r['null_low'])} … {number(r['null_high'])}"
         say(f"  {r['name']:<16}{r['modality']:<14}{number(r['value']):<10}{null}")
     if by:
         say(f"\nB minus A, recall at 1, by {by}")
@@ -190,11 +195,11 @@ def compare(
         say(f"\n  wrote {items}")
 
 
-@app.command()
+@command("Compare and change", "workbench intervene runs/a shift --set share=0.5")
 def intervene(
     data: Annotated[Path, typer.Argument(help="a set or a run")],
-    name: Annotated[str, typer.Argument(help="by name: 'workbench catalog interventions' lists them")],
-    setting: Annotated[list[str] | None, typer.Option("--set", help="such as share=0.5")] = None,
+    name: Annotated[str, typer.Argument(help="one of 'workbench catalog interventions', such as shift")],
+    setting: Annotated[list[str] | None, typer.Option("--set", help=SETTING)] = None,
     modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
     out: Annotated[Path | None, typer.Option("-o", "--out", help="save the changed set here")] = None,
 ) -> None:

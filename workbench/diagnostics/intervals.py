@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
 
 LEVEL = 0.95
@@ -21,15 +22,13 @@ NO_INTERVAL = (math.nan, math.nan)
 
 def jackknife(value: float, without: Tensor) -> tuple[float, float]:
     """Value ± t · se from the values without each family, (F,)."""
-    from scipy.stats import t as student
-
     x = without.double()
     x = x[x.isfinite()]
     f = len(x)
     if f < FEW or not math.isfinite(value):
         return NO_INTERVAL
     se = float(((f - 1) / f * (x - x.mean()).square().sum()).sqrt())
-    half = float(student.ppf((1 + LEVEL) / 2, f - 1)) * se
+    half = float(stdtrit(f - 1, (1 + LEVEL) / 2)) * se
     return value - half, value + half
 
 

@@ -18,6 +18,7 @@ from workbench.sets.embeddings import Layout
 from workbench.sets.fused import PLUS, parts
 
 ROLES = ("safe", "unsafe", "jailbreak")
+MOST_OFFERED = 100  # classes of a column that is offered as a label
 MOST_CLASSES = 0.5  # classes a labelled item: more is a name, not a label
 Scope = tuple[str, ...]
 
@@ -130,6 +131,21 @@ def labellings(
     return found, [str(n) for n in names]
 
 
+def class_columns(items: pd.DataFrame) -> list[str]:
+    """Columns that look like classes: few values, each of several items; those with the fewest values first.
+
+    >>> class_columns(pd.DataFrame({"id": list("abcdef"), "kind": ["x", "y", "z"] * 2}))
+    ['kind']
+    """
+    found = {}
+    for name in items.columns.difference(["id", "family", "split"]):
+        kinds = pd.api.types.infer_dtype(items[name], skipna=True)
+        count = items[name].nunique() if kinds in ("string", "integer", "categorical", "boolean") else 0
+        if 2 <= count <= min(MOST_OFFERED, MOST_CLASSES * items[name].notna().sum()):
+            found[str(name)] = count
+    return sorted(found, key=lambda n: (found[n], n))
+
+
 def _roles(values: np.ndarray, label: str, roles: Mapping[str, Iterable[Any]]) -> Tensor:
     codes = torch.full((len(values),), -1)
     for role, members in roles.items():
@@ -154,12 +170,12 @@ def inapplicable(
     widths = {m: layout.widths[m] for m in single}
     if len(set(widths.values())) > 1 and not d.any_width:
         said = ", ".join(f"{m} {w}-d" for m, w in widths.items())
-        return f"different spaces: {said}; train or project them into one first"
+        return f"different spaces: {said}; bring them into one first (workbench train, or intervene cca)"
     for by in {getattr(s, "by", "") for s in statistics_of(reads)} - {""}:
         if by == "role" and by not in labels:
-            return "needs label= and roles={safe, unsafe, jailbreak}: the index means nothing on other groups"
+            return "needs a label and its roles safe, unsafe and jailbreak (--role): it means nothing on other groups"
         if by not in labels:
-            return "needs label=, a column of the items"
+            return "needs a label (--label), a column of the items with their classes"
         if by == "label" and (why := _unfit(labels[by])):
             return why
     if any(layout.rows[m] < 2 for m in single):

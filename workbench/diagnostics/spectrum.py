@@ -5,6 +5,8 @@ Spectrum: along how many directions the vectors really vary.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -21,9 +23,15 @@ DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their 
 TAIL = 0.1  # share of the largest ratios that TwoNN's authors drop
 
 
+@lru_cache(maxsize=4)  # five diagnostics and a curve read the same scatter
+def eigenvalues(scatter: Tensor) -> Tensor:
+    """Eigenvalues of a scatter matrix (d, d), ascending."""
+    return torch.linalg.eigvalsh(scatter)
+
+
 def singular_values(moments: State) -> Tensor:
     """Singular values of the centred rows, descending; what rounding made of a zero is a zero."""
-    eigen = torch.linalg.eigvalsh(moments["scatter"]).flip(0).clamp_min(0)
+    eigen = eigenvalues(moments["scatter"]).flip(0).clamp_min(0)
     eps = torch.finfo(eigen.dtype).eps
     # relative to the largest, and, where all rows coincide, to what rounding unit rows leaves behind
     floor = max(len(eigen) * eps * float(eigen[0]), float(moments["n"]) * (8 * eps) ** 2)
@@ -187,7 +195,7 @@ def isoscore(moments: State) -> Tensor:
     """
     if len(moments["mean"]) < 2:
         raise NotApplicable("needs at least two dimensions")
-    eigen = torch.linalg.eigvalsh(moments["scatter"]).clamp_min(0)
+    eigen = eigenvalues(moments["scatter"]).clamp_min(0)
     # what rounding leaves of a constant is nothing: far below the square of what the rows measure
     if float(eigen[-1]) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
         raise NotApplicable("all rows coincide")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
@@ -29,3 +30,16 @@ class Finding:
     def to_dict(self) -> dict[str, Any]:
         """The finding as plain data."""
         return asdict(self)
+
+
+def verdict(findings: Iterable[Finding]) -> str:
+    """The findings in three words: how many faults and warnings, or that there are none.
+
+    >>> verdict([])
+    'healthy'
+    >>> verdict([Finding("collapse", "fault", "…"), Finding("hubs", "warning", "…"), Finding("gap", "info", "…")])
+    '1 fault, 1 warning'
+    """
+    severities = [f.severity for f in findings]
+    counts = {s: severities.count(s) for s in SEVERITIES[:2]}
+    return ", ".join(f"{n} {s}{'s' * (n > 1)}" for s, n in counts.items() if n) or "healthy"

@@ -94,7 +94,7 @@ def layers(data: Any, *, only: Sequence[str] | None = None, **settings: Any) -> 
     [0, 1, 2]
     """
     es = as_set(data)
-    if only is None:
+    if not only:
         grouped = {"role"} if settings.get("roles") else set()
         only = [n for n, d in diagnostics().items() if d.layered and {d.labelling} - {""} <= grouped]
     if not es.layers:

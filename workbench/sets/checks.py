@@ -50,13 +50,14 @@ def check_rows(name: str, x: Tensor, source: str) -> None:
                 value = "NaN" if bool(part[tuple(bad[0])].isnan()) else "an infinite number"
                 raise InputError(
                     f"{source}: modality {name!r} has {value} at row {row}, dimension {column} "
-                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); drop or mend those rows"
+                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); "
+                    "mend those rows, or leave them out (--drop-missing)"
                 )
         zero = (part.abs().amax(-1) == 0).nonzero()
         if len(zero):
             raise InputError(
                 f"{source}: modality {name!r} has a zero vector at row {int(zero[0, 0]) + start}, which has no "
-                "direction; leave the row out (the modality is then missing for that item)"
+                "direction; leave the row out (--drop-missing): the modality is then missing for that item"
             )
 
 

@@ -81,8 +81,9 @@ class EmbeddingSet:
             if n != count:
                 other = "items has" if items is not None else f"{next(iter(lengths))!r} has"
                 raise InputError(
-                    f"{source}: modality {name!r} has {n} rows but {other} {count}; row i must be item i, "
-                    f"or say which item each row belongs to with rows={{{name!r}: …}}"
+                    f"{source}: modality {name!r} has {n} rows but {other} {count}; row i must be item i: "
+                    "keep the rows that both have, or say which item a row belongs to "
+                    f"(a column of a table: --item COLUMN; in Python rows={{{name!r}: …}})"
                 )
         self.items = items_of(items, count, source)
         self._rows: dict[str, Tensor] = {}

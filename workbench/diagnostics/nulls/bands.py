@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy.special import bdtr, bdtrik  # scipy.stats takes a second to import
 
 from workbench.diagnostics.registry import NAN_BAND
 from workbench.scan.statistics import Moments
@@ -19,12 +20,21 @@ def percentiles(draws: np.ndarray) -> Band:
     return float(low), float(mid), float(high)
 
 
-def binomial(n: int, p: float) -> Band:
-    from scipy.stats import binom
+def binomial_quantiles(n: int, p: float) -> np.ndarray:
+    """The least counts that a share of 2.5 and of 97.5 % of binomial draws does not exceed."""
+    if not 0 < p < 1:
+        return np.full(2, n * p)
+    ends = np.array([0.025, 0.975])
+    # bdtrik has no answer where all or nothing is nearly certain
+    count = np.where(bdtr(0, n, p) >= ends, 0.0, np.nan_to_num(np.ceil(bdtrik(ends, n, p)), nan=n))
+    below = np.maximum(count - 1, 0)
+    return np.where(bdtr(below, n, p) >= ends, below, count)
 
+
+def binomial(n: int, p: float) -> Band:
     if not n:
         return NAN_BAND
-    low, high = binom.ppf([0.025, 0.975], n, p) / n
+    low, high = binomial_quantiles(n, p) / n
     return min(float(low), p), p, max(float(high), p)
 
 

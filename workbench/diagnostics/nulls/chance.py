@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from scipy.special import betaincinv
 from torch import Tensor
 
 from workbench.diagnostics.nulls.bands import Band, binomial, normal
@@ -36,13 +37,11 @@ def chance_mixed(context, states, scope) -> Band:
 
 def chance_median_rank(context, states, scope) -> Band:
     """The middle of that many ranks drawn evenly: a Beta order statistic."""
-    from scipy.stats import beta
-
     queries, gallery, positives = context.retrieval(states, scope)
     if not queries:
         return NAN_BAND
     half = (queries + 1) / 2
-    share = beta.ppf([0.025, 0.5, 0.975], half, half)
+    share = betaincinv(half, half, [0.025, 0.5, 0.975])
     several = float(positives.mean())
     return tuple((0.5 + gallery * (1 - (1 - share) ** (1 / several))).tolist())
 

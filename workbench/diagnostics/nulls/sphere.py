@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+from scipy.special import betainc, gammaincinv
 from torch import Tensor
 
 from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
@@ -74,10 +75,8 @@ def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> N
 
 
 def sphere_resultant(context, states, scope) -> Band:
-    from scipy.stats import chi2
-
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
-    low, mid, high = np.sqrt(chi2.ppf([0.025, 0.5, 0.975], d) / (n * d))
+    low, mid, high = np.sqrt(2 * gammaincinv(d / 2, [0.025, 0.5, 0.975]) / (n * d))  # quantiles of χ² with d degrees
     return float(low), float(mid), float(high)
 
 
@@ -151,8 +150,6 @@ def two_nn(fit: Callable[[Tensor], Tensor]) -> Null:
 
 def sphere_duplicates(context, states, scope, *, cosine: float) -> Band:
     """Chance that the nearest of n even points lies within the angle, from the share of the sphere's cap."""
-    from scipy.special import betainc
-
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     if d < 2:
         return NAN_BAND

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -20,14 +21,18 @@ ITEMS = 500  # items whose kernel a null of MMD holds in memory
 
 def _swap(joint) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Eigenvalues of the second moment of differences, the summed means along its axes, and how many items."""
-    n, d = float(joint["n"]), len(joint["mean"]) // 2
-    if n < 2:
-        return None
-    a, b, s = joint["mean"][:d], joint["mean"][d:], joint["scatter"]
+    n = float(joint["n"])
+    return None if n < 2 else (*_axes(joint["mean"], joint["scatter"], n), n)
+
+
+@lru_cache(maxsize=4)  # several nulls read the same state
+def _axes(mean: Tensor, s: Tensor, n: float) -> tuple[np.ndarray, np.ndarray]:
+    d = len(mean) // 2
+    a, b = mean[:d], mean[d:]
     delta = a - b
     second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(delta, delta)
     eigen, axes = torch.linalg.eigh(second)
-    return eigen.clamp_min(0).numpy(), ((a + b) @ axes).numpy(), n
+    return eigen.clamp_min(0).numpy(), ((a + b) @ axes).numpy()
 
 
 def _swapped(joint) -> np.ndarray:

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from scipy.special import bdtrc
+
 from workbench.report.doctor.rules import Fault, Said, rule
 from workbench.report.finding import FAULT, INFO, WARNING
 from workbench.report.report import Report
@@ -191,8 +193,6 @@ def flat_tuples(report: Report) -> Iterable[Said]:
 def shifted_pairs(report: Report) -> Iterable[Said]:
     """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
     them do so than any offset could gather by luck."""
-    from scipy.stats import binom
-
     items = report.about["items"]
     done = set()
     for name, scope in report.arrays:
@@ -209,7 +209,7 @@ def shifted_pairs(report: Report) -> Iterable[Said]:
         if not counts:
             continue
         offset, count = counts.most_common(1)[0]
-        chance = items * float(binom.sf(count - 1, len(pairs), 1 / items))
+        chance = items * float(bdtrc(count - 1, len(pairs), 1 / items))
         own = sum(i == j for i, j in pairs)
         if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
             continue

@@ -25,6 +25,7 @@ class Reading:
     modalities: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
     label: str = ""
+    drop_missing: bool = False  # rows that are NaN, infinite or zero: the modality is then missing for their items
 
 
 def of_arrays(found: Arrays, reading: Reading) -> EmbeddingSet:
@@ -46,7 +47,9 @@ def of_arrays(found: Arrays, reading: Reading) -> EmbeddingSet:
                     "columns and modalities need one entry an item"
                 )
         frame = pd.DataFrame(columns) if frame is None else frame.assign(**columns)
-    rows = {names[k]: r for k, r in found.rows.items() if k in names}
+    rows = {names[k]: np.asarray(r) for k, r in found.rows.items() if k in names}
+    if reading.drop_missing:
+        vectors, rows = usable(vectors, rows)
     return EmbeddingSet(vectors, labelled(frame, reading, found.source), rows=rows, source=found.source)
 
 
@@ -160,7 +163,23 @@ def gathered(table: Table, reading: Reading, scratch: Path | None) -> EmbeddingS
                 rows[m] = np.concatenate(into.items)
     if not vectors:
         raise InputError(f"{table.source}: {', '.join(listed)} hold no vector at all")
+    if reading.drop_missing:
+        vectors, rows = usable(vectors, rows)
     return EmbeddingSet(vectors, labelled(items, reading, table.source), rows=rows, source=table.source)
+
+
+def usable(
+    vectors: Mapping[str, Any], rows: Mapping[str, np.ndarray]
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """The rows that have a direction, and the item of each: without those that are NaN, infinite or zero."""
+    kept: dict[str, np.ndarray] = {}
+    owners: dict[str, np.ndarray] = {}
+    for m, x in vectors.items():
+        flat = np.asarray(x).reshape(len(x), -1)
+        good = np.isfinite(flat).all(1) & (flat != 0).any(1)
+        kept[m], owner = np.asarray(x)[good], rows.get(m, np.arange(len(x)))
+        owners |= {m: owner[good]} if m in rows or not good.all() else {}
+    return kept, owners
 
 
 def _batches(table: Table) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -16,24 +17,26 @@ from workbench.sets.formats.assemble import Reading, of_arrays, of_table
 from workbench.sets.formats.kinds import kind_of
 from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Arrays, Table
+from workbench.sets.grouping import by_item
 
 COLUMNS = (".csv", ".tsv", ".json", ".jsonl")  # columns of the items beside arrays
-
-
 ENDS = ("embeddings", "embedding", "embeds", "embed", "emb", "vectors", "vector", "features")
-
-
 IDS = ("uid", "key", "_id", "item_id", "image_path", "path", "file_name", "filename", "file", "url")
 
 
 def import_set(
-    sources: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], reading: Reading | None = None
+    sources: Sequence[str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    reading: Reading | None = None,
+    *,
+    item: str = "",
 ) -> tuple[EmbeddingSet, list[str]]:
     """Bring files of any format into a saved set at `out`; returns it, and what was guessed in plain words.
 
     Several tables of one schema follow each other; several arrays are the modalities of the same items; a table
     without vectors (or .csv, .tsv, .json, .jsonl) beside them holds the columns. Tables are read in batches: vectors
-    go through a file beside `out`, so that memory does not grow with them.
+    go through a file beside `out`, so that memory does not grow with them. `item` names the column that says which item
+    a row belongs to.
     """
     paths = [Path(s) for s in sources]
     if not paths:
@@ -49,9 +52,22 @@ def import_set(
             es = of_table(found, reading, Path(scratch))
         else:
             es = of_arrays(found, reading)
-        es = _with_id(es, said) if not reading.id else es
+        if item:
+            es = by_item(es, item)
+        elif not reading.id:
+            es = _with_id(es, said)
         es.save(out)
     return EmbeddingSet.load(out), said
+
+
+def load_together(
+    sources: Sequence[str | os.PathLike[str]], reading: Reading | None = None
+) -> tuple[EmbeddingSet, list[str]]:
+    """Several files as one set in memory, as `import_set` takes them; with what was guessed in plain words."""
+    said: list[str] = []
+    found = _together([Path(s) for s in sources])
+    reading = _guess(found, reading or Reading(), said)
+    return (of_table(found, reading) if isinstance(found, Table) else of_arrays(found, reading)), said
 
 
 def _together(paths: Sequence[Path]) -> Arrays | Table:
@@ -107,7 +123,7 @@ def _guess(found: Arrays | Table, reading: Reading, said: list[str]) -> Reading:
     for m, column in guessed.items():
         if m != column:
             said.append(f"{column} is the modality {m}")
-    return Reading(guessed, reading.id, reading.label)
+    return replace(reading, modalities=guessed)
 
 
 def _short(name: str) -> str:
