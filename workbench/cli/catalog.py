@@ -59,7 +59,7 @@ def _rules() -> list[dict[str, Any]]:
     for kind, rules in (("report", RULES), ("run", RUN_RULES)):
         for rule in rules.values():
             power = figures["power"].get(rule.name, {})
-            missing = "no alarm" if rule.severity == INFO else "not measured"
+            missing = "–" if rule.severity == INFO else "not measured"
             rows.append(
                 {
                     "name": rule.name,
