@@ -30,7 +30,7 @@ def overhead() -> list[dict]:
 
         def whole() -> None:
             shutil.rmtree(root / "out", ignore_errors=True)
-            assert batch(report, root / "out", grid={"set": sets}).ok
+            assert batch(report, root / "out", grid={"data": sets}).ok
 
         found = ratios({"papermill": bare, "batch": whole}, ROUNDS)
     seconds, ratio = found["batch"]

@@ -32,14 +32,14 @@ def main() -> None:
         ):
             wb.train(recipe, data="emoji", modalities=two, out=runs / name, steps=STEPS, **settings)
         pages = {
-            "report": {"set": str(runs / "infonce"), "title": "InfoNCE on emoji: text and drawings"},
+            "report": {"data": str(runs / "infonce"), "title": "InfoNCE on emoji: text and drawings"},
             "compare": {
                 "a": str(runs / "infonce"),
                 "b": str(runs / "siglip"),
                 "seeds": [str(runs / "infonce-seed1")],
                 "by": "group",
             },
-            "explore": {"set": str(runs / "infonce"), "view": "gap axis"},
+            "explore": {"data": str(runs / "infonce"), "view": "gap axis"},
             "train": {"recipe": "vicreg", "modalities": two, "steps": STEPS, "out": str(runs / "vicreg")},
             "sweep": {
                 "temperatures": [0.02, 0.07, 0.3],

@@ -24,10 +24,11 @@ def executed(tmp_path_factory):
     b = wb.testing.planted(items=80, gap=0.2, seed=1).save(root / "b")
     small = {"data": str(a), "modalities": ["image", "text"], "steps": 4}
     given = {
-        "report": {"set": str(a), "only": ["recall_at_1", "modality_gap", "median_rank"]},
+        "report": {"data": str(a), "only": ["recall_at_1", "modality_gap", "median_rank"]},
         "compare": {"a": str(a), "b": str(b)},
         "train": {"data": str(a), "steps": 4, "settings": {"batch": 16}, "out": str(root / "run")},
-        "explore": {"set": str(a)},
+        "explore": {"data": str(a)},
+        "quickstart": {"out": str(root / "quick")},
         "objectives": small | {"recipes": ["infonce", "siglip"], "seeds": 2, "out": str(root / "objectives")},
         "paper": {"paper": "gram", "quick": True},
         "sweep": small | {"temperatures": [0.05, 0.5], "batches": [8, 16], "seeds": 1, "out": str(root / "sweep")},

@@ -2,45 +2,91 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
+import importlib as _importlib
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-from workbench.version import __version__ as __version__
+from workbench.version import __version__
 
+if _TYPE_CHECKING:
+    from workbench import diagnostics, interventions
+    from workbench.errors import InputError
+    from workbench.explorer.widgets import explore
+    from workbench.objectives.batch import Batch
+    from workbench.objectives.recipes import recipe
+    from workbench.papers import paper
+    from workbench.report.accumulator import Accumulator
+    from workbench.report.comparison import compare
+    from workbench.report.diagnose import diagnose
+    from workbench.report.report import Report
+    from workbench.report.slices import layers, slices, templates
+    from workbench.sets import planted as testing
+    from workbench.sets.embeddings import EmbeddingSet
+    from workbench.sets.formats import load
+    from workbench.sets.shipped import dataset
+    from workbench.training.loop import train
+    from workbench.training.run import Run
+
+__all__ = [
+    "Accumulator",
+    "Batch",
+    "EmbeddingSet",
+    "InputError",
+    "Report",
+    "Run",
+    "__version__",
+    "compare",
+    "dataset",
+    "diagnose",
+    "diagnostics",
+    "explore",
+    "interventions",
+    "layers",
+    "load",
+    "paper",
+    "recipe",
+    "slices",
+    "templates",
+    "testing",
+    "train",
+]
 _HOME = {
+    "Accumulator": "workbench.report.accumulator",
     "Batch": "workbench.objectives.batch",
     "EmbeddingSet": "workbench.sets.embeddings",
     "InputError": "workbench.errors",
     "Report": "workbench.report.report",
     "Run": "workbench.training.run",
-    "Accumulator": "workbench.report.accumulator",
     "compare": "workbench.report.comparison",
     "dataset": "workbench.sets.shipped",
     "diagnose": "workbench.report.diagnose",
-    "diagnostics": "workbench.diagnostics",
     "explore": "workbench.explorer.widgets",
-    "interventions": "workbench.interventions",
     "layers": "workbench.report.slices",
     "load": "workbench.sets.formats",
     "paper": "workbench.papers",
     "recipe": "workbench.objectives.recipes",
     "slices": "workbench.report.slices",
     "templates": "workbench.report.slices",
-    "testing": "workbench.sets.planted",
     "train": "workbench.training.loop",
 }
+_MODULES = {
+    "diagnostics": "workbench.diagnostics",
+    "interventions": "workbench.interventions",
+    "testing": "workbench.sets.planted",
+}
 
-MODULES = ("diagnostics", "interventions", "testing")
+if not _TYPE_CHECKING:  # a type checker knows the names above, and nothing else
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOME:
-        raise AttributeError(f"module 'workbench' has no attribute {name!r}")
-    module = importlib.import_module(_HOME[name])
-    value = module if name in MODULES else getattr(module, name)
-    globals()[name] = value
-    return value
+    def __getattr__(name: str) -> _Any:
+        if name in _MODULES:
+            value = _importlib.import_module(_MODULES[name])
+        elif name in _HOME:
+            value = getattr(_importlib.import_module(_HOME[name]), name)
+        else:
+            raise AttributeError(f"module 'workbench' has no attribute {name!r}")
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted(__all__)

@@ -17,6 +17,10 @@ class InputError(ValueError):
     no recipe named 'infonse': did you mean 'infonce'? there are infonce, siglip
     """
 
+    def _render_traceback_(self) -> list[str]:
+        """What IPython shows in the place of a traceback: the sentence is all there is to know."""
+        return [f"InputError: {self}"]
+
 
 def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     """The error for a name that is not there, with the nearest one that is."""

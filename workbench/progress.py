@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Listener = Callable[[str, int, int | None], None]  # what, how many are done, of how many
@@ -33,24 +33,34 @@ def _telling(things: Iterable[T], what: str, total: int | None, listener: Listen
         yield thing
 
 
-def progress(things: Iterable[T], what: str, total: int | None = None) -> Iterator[T]:
-    """Yield `things`, showing a bar on stderr once they take more than two seconds."""
-    from tqdm import tqdm
+def _noted(bar: Any, note: Callable[[], str]) -> Iterator[Any]:
+    for thing in bar:
+        yield thing
+        bar.set_postfix_str(note(), refresh=False)
+
+
+def progress(
+    things: Iterable[T], what: str, total: int | None = None, note: Callable[[], str] | None = None
+) -> Iterator[T]:
+    """Yield `things`, showing a bar once they take more than two seconds: a widget in a notebook, else on stderr.
+
+    `note` says what stands behind the bar, asked after each thing.
+    """
+    from tqdm.auto import tqdm  # a widget in a notebook, a line in a terminal
 
     listener = _listener.get()
     if listener is not None:
         things = _telling(things, what, total, listener)
-    terminal = sys.stderr.isatty()
-    return iter(
-        tqdm(
-            things,
-            desc=what,
-            total=total,
-            delay=PATIENCE,
-            disable=bool(os.environ.get("WORKBENCH_QUIET")),
-            leave=False,
-            # a log file gets a line every ten seconds, a terminal moves ten times a second
-            mininterval=0.1 if terminal else 10.0,
-            dynamic_ncols=terminal,
-        )
+    lively = sys.stderr.isatty() or "ipykernel" in sys.modules
+    bar = tqdm(
+        things,
+        desc=what,
+        total=total,
+        delay=PATIENCE,
+        disable=bool(os.environ.get("WORKBENCH_QUIET")),
+        leave=False,
+        # a log file gets a line every ten seconds, what a person watches moves ten times a second
+        mininterval=0.1 if lively else 10.0,
+        dynamic_ncols=lively,
     )
+    return iter(bar) if note is None or bar.disable else _noted(bar, note)

@@ -11,7 +11,7 @@ from workbench.cli.base import app, command, pair, say
 from workbench.errors import InputError, unknown
 
 
-@command("Batch", "workbench batch report --grid set=runs/a,runs/b -o out")
+@command("Batch", "workbench batch report --grid data=runs/a,runs/b -o out")
 def batch(
     notebook: Annotated[str, typer.Argument(help="a notebook, or a shipped one by name, such as report")],
     out: Annotated[Path, typer.Option("-o", "--out", help="folder of the executed notebooks and their index")],
@@ -36,7 +36,7 @@ def batch(
 ) -> None:
     """Execute a notebook over a grid of parameters, in processes that cannot take each other down.
 
-    workbench batch report --grid set=a.parquet,b.parquet --grid only=[],[modality_gap] -o out --workers 2
+    workbench batch report --grid data=a.parquet,b.parquet --grid only=[],[modality_gap] -o out --workers 2
 
     What is finished is left out the next time; what failed, hung or was killed is done again. out/index.html compares.
     """
@@ -138,7 +138,7 @@ def install(
     from workbench.batch.kernels import install_kernel
 
     made, place = install_kernel(name, gpu=gpu, prefix=prefix)
-    say(f"{made}   {place}\nnext  workbench batch report --grid set=… -o out --kernel {made}")
+    say(f"{made}   {place}\nnext  workbench batch report --grid data=… -o out --kernel {made}")
 
 
 @kernels.command("list")

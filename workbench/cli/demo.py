@@ -34,7 +34,7 @@ def demo(out: Path, *, steps: int) -> None:
         notebooks.execute(
             notebooks.folder() / "report.ipynb",
             run.path / "reports" / "test.ipynb",
-            {"set": str(run.path.absolute()), "split": "test", "title": f"{run.name} on the test split"},
+            {"data": str(run.path.absolute()), "split": "test", "title": f"{run.name} on the test split"},
         )
         for run in progress(runs, "report notebooks", len(runs))
     ]

@@ -167,7 +167,7 @@ def report(
     of_run = is_run(data)
     kind = selection or split or "validation"
     out = out or (data / "reports" / f"{kind}.ipynb" if of_run else Path(f"{data.stem}-report.ipynb"))
-    given = {"set": str(data.absolute()), "split": split, "title": title, "selection": selection}
+    given = {"data": str(data.absolute()), "split": split, "title": title, "selection": selection}
     page = notebooks.execute(notebooks.folder() / "report.ipynb", out, given)
     say(f"{out}\n{page}")
 

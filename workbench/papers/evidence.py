@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from workbench.disk import finite, write_text
+from workbench.papers.card import bar, evidence_card
 from workbench.papers.catalogue import entry
 from workbench.papers.paper import Paper
 from workbench.papers.rule import rule, within
@@ -77,8 +78,20 @@ class Evidence:
         runs = [_nan(r) for r in found["runs"]]
         return cls(found["key"], runs, found["data"], found["quick"], found["seconds"])
 
+    def _repr_html_(self) -> str:
+        d, c, m = self.difference, self.controlled, self.moved
+        rows = [
+            (self.paper.quantity, f"{self.mean('baseline'):.4g} → {self.mean('mechanism'):.4g}"),
+            ("gain", f"{d.mean:.3g} [{d.low:.3g}, {d.high:.3g}], worth having from {self.paper.min_effect:g}"),
+            ("control", f"{c.mean:.3g} [{c.low:.3g}, {c.high:.3g}], to stay within ±{self.paper.equivalence:g}"),
+            ("must move", f"{m.mean:.3g} [{m.low:.3g}, {m.high:.3g}]"),
+        ]
+        picture = bar(d.low, d.high, d.mean, self.paper.min_effect)
+        return evidence_card(self.paper, self.verdict, self.reason, rows, picture)
+
     @property
     def paper(self) -> Paper:
+        """What is known of the paper."""
         return entry(self.key)
 
     def _gain(self, a: float, b: float) -> float:

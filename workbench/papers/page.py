@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from workbench.papers.card import bar
 from workbench.papers.evidence import Evidence
 from workbench.papers.paper import FORMS, Paper
 from workbench.views.document import number
-from workbench.views.theme import BAND, FAINT, HUES, INK, dressed, style
+from workbench.views.theme import FAINT, HUES, dressed, style
 
 MARKS = {"held": "●", "not held": "○", "inconclusive": "◐", "not judged": "·"}
 SHOWN = 400  # points of a map or a thumbnail
@@ -186,26 +187,6 @@ def yours(p: Paper) -> str:
         train = f"\nworkbench train {p.recipe} --data YOUR_SET -o runs/{p.recipe}" if p.recipe else ""
         return f"<h2>On your own data</h2><p>Needs {escape(p.own.sentence)}.</p><pre>{escape(p.yours + train)}</pre>"
     return f"<h2>On your own data</h2><p>The same comparison cannot be made: {escape(p.alone)}.</p>"
-
-
-def bar(low: float, high: float, mean: float, least: float, width: int = 200) -> str:
-    """A gain with its interval, nothing as a line and the smallest effect worth having as a dashed one."""
-    ends = [x for x in (low, high, mean, least, 0.0) if np.isfinite(x)]
-    a, b = min(ends), max(ends)
-    pad = (b - a) * 0.08 or 1.0
-    a, b = a - pad, b + pad
-
-    def x(v: float) -> float:
-        return (v - a) / (b - a) * width
-
-    if not np.isfinite(low):
-        return ""
-    return (
-        f'<svg width="{width}" height="22" role="img" aria-label="gain {mean:.3g}, interval {low:.3g} to {high:.3g}, '
-        f'worth having from {least:.3g}"><rect x="{x(low):.1f}" y="8" width="{max(x(high) - x(low), 1):.1f}" height="6" fill="{BAND}"/>'
-        f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="2" y2="20" stroke="{FAINT}"/><line x1="{x(least):.1f}" x2="{x(least):.1f}" y1="2" '
-        f'y2="20" stroke="{FAINT}" stroke-dasharray="2 2"/><circle cx="{x(mean):.1f}" cy="11" r="4" fill="{INK}"/></svg>'
-    )
 
 
 def cards(rows: Sequence[Mapping[str, Any]]) -> str:

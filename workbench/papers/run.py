@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 
 from workbench.errors import InputError
+from workbench.papers.card import paper_card
 from workbench.papers.catalogue import entry, runnable
 from workbench.papers.evidence import Evidence
 from workbench.papers.paper import RUNS, Outcome, Trial
@@ -35,6 +36,9 @@ QUICK = 2  # runs of a quick look
 @dataclass(frozen=True)
 class Paper(Entry):
     """An entry of the catalogue that can be run."""
+
+    def _repr_html_(self) -> str:
+        return paper_card(self)
 
     def run(
         self,

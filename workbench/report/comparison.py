@@ -49,6 +49,11 @@ class Comparison:
     def __repr__(self) -> str:
         return "\n".join(self.sentences)
 
+    def _repr_html_(self) -> str:
+        from workbench.views.card import comparison_card
+
+        return comparison_card(self)
+
     @property
     def sentences(self) -> list[str]:
         """A verdict a direction, in plain words."""

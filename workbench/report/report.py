@@ -77,9 +77,9 @@ class Report:
         return f"Report({self.about['items']} items, {known} values of {len(self.frame)}, {self.about['fingerprint']})"
 
     def _repr_html_(self) -> str:
-        from workbench.views.page import report_body
+        from workbench.views.card import report_card
 
-        return report_body(self)
+        return report_card(self)
 
     def row(self, name: str, *modalities: str) -> pd.Series:
         """The row of one diagnostic on these modalities; a pair may be named in either order."""

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from workbench.disk import CHECK_ROWS, read_safetensors, replace_folder, write_safetensors
 from workbench.errors import InputError, first_line, unknown
+from workbench.sets.card import set_card
 from workbench.sets.checks import NAME, check_rows, items_of, tensor_of
 
 FORMAT, VERSION = "workbench.embedding_set", 1
@@ -130,6 +131,11 @@ class EmbeddingSet:
     def __repr__(self) -> str:
         parts = ", ".join(f"{m} {'×'.join(map(str, x.shape))}" for m, x in self._vectors.items())
         return f"EmbeddingSet({len(self)} items: {parts})"
+
+    def _repr_html_(self) -> str:
+        missing = {m: int((~has).sum()) for m, has in self.layout.has.items()}
+        columns = {str(c): str(kind) for c, kind in self.items.dtypes.items()}
+        return set_card(self.describe(), columns, missing)
 
     @property
     def modalities(self) -> tuple[str, ...]:

@@ -94,7 +94,13 @@ def train(
     run = Run.begin(Path(out), config, resume=resume) if fabric.is_global_zero else None
     fabric.barrier()
     run = run or Run(out)
-    loop.go(run)
+    try:
+        loop.go(run)
+    except KeyboardInterrupt:
+        kept = max(run.checkpoints, default=None)
+        if kept is not None:
+            print(f"interrupted: {run.path} goes on from step {kept} with resume (resume=True, --resume)", flush=True)
+        raise
     fabric.barrier()
     return run
 
@@ -199,7 +205,7 @@ class _Loop:
             with torch.no_grad():
                 self._evaluate(0, {"loss": float(self._parts(1)["loss"])})
         self._learn(start + 1)
-        for step in progress(range(start + 1, s.steps + 1), f"train {self.run.name}", s.steps - start):
+        for step in progress(range(start + 1, s.steps + 1), f"train {self.run.name}", s.steps - start, self._line):
             lr = s.lr * schedule(step, s.steps, s.warmup)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
@@ -230,6 +236,15 @@ class _Loop:
                         break
                 elif fabric.is_global_zero:
                     self.run.log(step=step, **values)
+
+    def _line(self) -> str:
+        """The last loss that was logged, and what the last look at the probe saw."""
+        lines = self.run.metrics
+        loss = next((m["loss"] for m in reversed(lines) if "loss" in m), math.nan)
+        look: dict[str, Any] = next((m for m in reversed(lines) if "probe_recall_at_1" in m), {})
+        gaps = [v for k, v in look.items() if k.startswith("modality_gap ")]
+        gap = f" · gap {sum(gaps) / len(gaps):.2f}" if gaps else ""
+        return f"loss {loss:.3f} · R@1 {look.get('probe_recall_at_1', math.nan):.3f}{gap}"
 
     # -- one step --------------------------------------------------------------------------------------------------
 
