@@ -99,26 +99,6 @@ def test_many_collapsed_rows_are_ranked_in_reasonable_time():
     assert report.value("median_rank", "a", "b") == pytest.approx(1500.5)
 
 
-@pytest.mark.parametrize(
-    ("rule", "severity", "plant"),
-    [
-        ("collapse", "fault", lambda es: testing.collapsed(es, "image", 0.97)),
-        ("rank_collapse", "fault", lambda es: testing.flattened(es, "text", 1)),
-        ("no_pairing_signal", "fault", lambda es: testing.shuffled(es, "text", 1.0, seed=4)),
-        ("shifted_pairs", "fault", lambda es: testing.shuffled(es, "text", offset=3)),
-        ("hubs", "warning", lambda es: testing.with_hubs(es, "image", 3, 0.6)),
-        ("duplicates", "warning", lambda es: testing.duplicated(es, "image", 0.4)),
-    ],
-)
-def test_the_doctor_sees_what_was_planted(rule, severity, plant):
-    es = testing.planted(items=240, cosine=0.6, seed=3)
-    assert all(f.severity == "info" for f in wb.diagnose(es).findings)
-    found = {f.rule: f for f in wb.diagnose(plant(es)).findings}
-    assert found[rule].severity == severity
-    assert found[rule].evidence
-    assert found[rule].next
-
-
 def test_the_offset_is_named():
     es = testing.shuffled(testing.planted(items=100, cosine=0.8), "text", offset=-7)
     (f,) = [f for f in wb.diagnose(es).findings if f.rule == "shifted_pairs"]

@@ -260,3 +260,38 @@ def test_judgements_are_a_list_that_training_heeds(es, tmp_path):
     (tmp_path / "bad.csv").write_text("id,other\n1,2\n")
     with pytest.raises(wb.InputError, match="needs columns"):
         read_pairs(str(tmp_path / "bad.csv"))
+
+
+def test_only_pairs_that_training_can_use_are_offered_to_it(tmp_path):
+    """The page of every run printed a command that training refused: a run shows items that it did not learn from."""
+    from workbench.app.run_page import HELD_OUT, RunScreen
+    from workbench.app.session import Session
+
+    testing = wb.testing.planted(items=120, cosine=0.5)
+    testing.save(tmp_path / "set")
+    plain = {"data": tmp_path / "set", "steps": 2, "batch": 16, "evaluate": 2}
+    run = wb.train("infonce", out=tmp_path / "run", **plain)
+
+    seen = inspection(run)
+    screen = RunScreen(Session(seen))
+    assert HELD_OUT in screen.purpose.object, "said before one judges"
+    seen.judge(screen.item, (screen.item + 1) % len(seen.es), "wrong", "image", "text")
+    screen._draw()
+    assert "1 judged in all" in screen.judged.object
+    assert "--set pairs" not in screen.judged.object
+    with pytest.raises(wb.InputError, match="none of its 1 pairs"):
+        wb.train("infonce", out=tmp_path / "no", pairs=tmp_path / "run" / "judgements" / "pairs.csv", **plain)
+
+    whole = inspection(tmp_path / "set")
+    learnt, held = np.flatnonzero(whole.trainable), np.flatnonzero(~whole.trainable)
+    whole.judge(int(learnt[0]), int(held[0]), "wrong", "image", "text")
+    assert not len(whole.usable)
+    file = whole.judge(int(learnt[0]), int(learnt[1]), "wrong", "image", "text")
+    assert len(whole.usable) == 1
+    screen = RunScreen(Session(whole))
+    screen.items = [int(learnt[0])]
+    screen._draw()
+    assert HELD_OUT not in screen.purpose.object
+    assert "2 judged in all, 1 of training items" in screen.judged.object
+    assert f"--set pairs={file}" in screen.judged.object
+    wb.train("infonce", out=tmp_path / "yes", pairs=file, **plain)

@@ -15,6 +15,7 @@ from workbench.app.session import Session, caption
 from workbench.explorer import cards
 from workbench.explorer.map_state import VIEWS
 from workbench.sets.projection import LINEAR_VIEWS, Projection, faithfulness, turned
+from workbench.sets.run_folder import RECALL
 from workbench.views import figures
 
 
@@ -111,11 +112,11 @@ class CheckpointsScreen:
             self.player.value = min(self.steps, key=lambda s: abs(s - asked))
 
     def _send(self) -> None:
-        at = next((m for m in self.run.metrics if m["step"] == self.player.value and "probe_recall_at_1" in m), {})
+        at = next((m for m in self.run.looks if m["step"] == self.player.value), {})
         told = [m.get("sentence", "") for m in self.run.metrics if "event" in m and m["step"] <= self.player.value]
         numbers = " · ".join(
             f"{name} <span class='num'>{at[key]:.3f}</span>"
-            for name, key in (("loss", "loss"), ("probe R@1", "probe_recall_at_1"), ("temperature", "temperature"))
+            for name, key in (("loss", "loss"), ("probe R@1", RECALL), ("temperature", "temperature"))
             if key in at
         )
         events = "".join(f"<li>⚑ {escape(t)}</li>" for t in told)

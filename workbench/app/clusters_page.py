@@ -15,18 +15,15 @@ from workbench.app.plots import plot
 from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.app.whatif_page import labels
+from workbench.diagnostics.registry import asked, diagnostics
+from workbench.diagnostics.scope import ROLES
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.report.diagnose import diagnose
 from workbench.report.slices import layers
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.views import figures
-from workbench.views.document import number
 
-ROLES = ("safe", "unsafe", "jailbreak")
-MEASURES = ("avqi_released", "avqi_safe_vs_adversarial", "avqi_quantile", "cluster_separation")
-SPREAD = ("effective_rank", "mean_cosine")
-KNOWN = ("silhouette", "nearest_centroid_accuracy", "knn_label_accuracy", "davies_bouldin", "neural_collapse_within")
 WRONG = 200  # items listed
 
 
@@ -81,7 +78,7 @@ class ClustersScreen:
         items = es.items.assign(**{label: text.to_numpy()})
         rows = {} if es.aligned(m) else {m: es.item_of_row(m)}
         labelled = EmbeddingSet({m: es[m]}, items, rows=rows, source=es.source)
-        report = diagnose(labelled, label=label, only=list(KNOWN))
+        report = diagnose(labelled, label=label, only=[d.name for d in asked("labels")])
         said = [r for r in report.frame.to_dict("records") if r["reason"] is None]
         table = "".join(f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r)}</td></tr>" for r in said)
         of = es.item_of_row(m).numpy()
@@ -112,10 +109,12 @@ class ClustersScreen:
         if len({v[0] for v in given.values()}) < 3:
             self.safety.objects = [caption("Choose three different classes for safe, unsafe and jailbreak.")]
             return
+        measures = [d.name for d in asked("clusters")]
         try:
             if self.inspection.layered is not None:
+                spread = [n for n, d in diagnostics().items() if d.layered and not d.labelling]
                 one = self.inspection.layered.only([self.modality.value])
-                frame = layers(one, label=self.label.value, roles=given, only=[*MEASURES, *SPREAD])
+                frame = layers(one, label=self.label.value, roles=given, only=[*measures, *spread])
                 wide = frame.pivot_table(index="name", columns="layer", values="value", sort=False)
                 self.safety.objects = [
                     plot(
@@ -125,7 +124,7 @@ class ClustersScreen:
                 ]
                 return
             report = diagnose(
-                self.inspection.es.only([self.modality.value]), label=self.label.value, roles=given, only=list(MEASURES)
+                self.inspection.es.only([self.modality.value]), label=self.label.value, roles=given, only=measures
             )
         except InputError as e:
             self.safety.objects = [caption(escape(str(e)))]
@@ -134,17 +133,8 @@ class ClustersScreen:
             f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r) if r['reason'] is None else escape(r['reason'])}</td></tr>"
             for r in report.frame.to_dict("records")
         )
-        parts = next((p for (name, _), p in report.arrays.items() if name == "avqi_parts"), None)
-        shown = (
-            ""
-            if parts is None
-            else "".join(
-                f"<tr><td class='null'>{escape(str(k))}</td><td class='num'>{_said(v)}</td></tr>"
-                for k, v in dict(parts).items()
-            )
-        )
         self.safety.objects = [
-            pn.pane.HTML(cards.framed(f"<h4>Adversarial Vulnerability Quality Index</h4><table>{rows}{shown}</table>"))
+            pn.pane.HTML(cards.framed(f"<h4>Adversarial Vulnerability Quality Index</h4><table>{rows}</table>"))
         ]
 
 
@@ -164,10 +154,3 @@ def centroids(x: torch.Tensor, classes: np.ndarray) -> tuple[np.ndarray, pd.Data
 def _first_wrong(rows: np.ndarray, near: np.ndarray, own: np.ndarray) -> list[tuple[int, Any]]:
     at = np.flatnonzero(near != own)[:WRONG]
     return list(zip(rows[at].tolist(), near[at], strict=True))
-
-
-def _said(value: Any) -> str:
-    try:
-        return number(float(value))
-    except (TypeError, ValueError):
-        return escape(str(np.round(np.asarray(value, dtype=float), 3).tolist()))

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection, inspection
+from workbench.sets.formats import sets_in
 from workbench.sets.run_folder import is_run
 from workbench.training.run import Run
 
-SETS = (".parquet", ".npz", ".safetensors")
 KEPT = 32  # inspections held at once
 
 
@@ -56,13 +56,11 @@ class Library:
         """What can be served now, by name; names that occur twice are told apart by their folder."""
         found: dict[str, Served] = {}
         for path in self.paths:
-            inner = sorted(path.iterdir()) if path.is_dir() and not _kind(path) else [path]
-            for p in inner:
-                if kind := _kind(p):
-                    name = p.name if kind == "run" else p.stem
-                    while name in found and found[name].path != p:
-                        name += "'"
-                    found[name] = Served(name, p, kind == "run", self.split)
+            for p in _runs_and_sets(path):
+                name = p.name if is_run(p) else p.stem
+                while name in found and found[name].path != p:
+                    name += "'"
+                found[name] = Served(name, p, is_run(p), self.split)
         return found
 
     def ready(self) -> None:
@@ -78,8 +76,10 @@ class Library:
                 print(f"  {e.name}: {error}", flush=True)
 
 
-def _kind(path: Path) -> str:
+def _runs_and_sets(path: Path) -> list[Path]:
+    """What is at a path: a run or a set, or those in a folder of them."""
     if is_run(path):
-        return "run"
-    is_set = (path / "manifest.json").exists() or (path.is_file() and path.suffix.lower() in SETS)
-    return "set" if is_set else ""
+        return [path]
+    runs = [p for p in path.iterdir() if is_run(p)] if path.is_dir() else []
+    sets = [p for p in sets_in(path) if not (runs and p == path)] if path.exists() else []
+    return sorted({*runs, *sets})

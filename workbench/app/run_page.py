@@ -13,18 +13,17 @@ import panel_material_ui as pmui
 from workbench.app.plots import plot
 from workbench.app.screens import screen
 from workbench.app.session import WORST, Session, caption, head
-from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.inspection import QueryResult
 from workbench.report.finding import Finding
-from workbench.report.report import HEADLINES
 from workbench.sets.run_folder import VERDICTS
 from workbench.views import figures
 
 SHARES = "solid: matched, dotted: mismatched; share of pairs by cosine"
-# where to look when a finding rests on a diagnostic of this family
-LOOKS = {"gap": "gap axis", "spectrum": "PCA", "spread": "SVD, uncentred"}
+
+HELD_OUT = "This item is held out of training: a verdict on it is for evaluation, no training can use it."
 
 
 @screen("run", 1)
@@ -47,6 +46,7 @@ class RunScreen:
             label="judge", variant="outlined", size="small", height=38, width=70, sizing_mode="fixed"
         )
         self.write.on_click(self._judge)
+        self.purpose = pn.pane.HTML("")
         self.judged = pn.pane.HTML("")
         self.back_off = pmui.Button(
             label="take back", variant="text", size="small", width=90, sizing_mode="fixed", visible=False
@@ -74,6 +74,7 @@ class RunScreen:
         right = pn.Column(
             pn.Row(self.back, self.on, self.place),
             self.card,
+            *([self.purpose] if self.inspection.home else []),
             judge,
             self.judged,
             self.back_off,
@@ -88,7 +89,7 @@ class RunScreen:
 
     def _numbers(self) -> str:
         rows, f = [], self.inspection.report.frame
-        for row in f[f["name"].isin(HEADLINES) & f["reason"].isna()].to_dict("records"):
+        for row in f[f["name"].isin(headlines()) & f["reason"].isna()].to_dict("records"):
             name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.scope(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
         about = (
@@ -110,16 +111,16 @@ class RunScreen:
     def show(self, f: Finding) -> None:
         """View, colour and selection that let one see what a finding says."""
         shown = max(f.evidence, key=lambda e: len(e["modalities"]))
-        family = diagnostics()[shown["diagnostic"]].family
+        view = questions()[diagnostics()[shown["diagnostic"]].question].view
         direction = tuple(shown["modalities"][:2])
         colour, items = "modality", None
         said = "coloured by modality; the selection stays as it was"
-        if direction in self.inspection.directions and family not in ("gap", "spectrum", "spread"):
+        if direction in self.inspection.directions and not view:
             colour, items = "rank " + " → ".join(direction), self.inspection.worst(WORST, direction)
             said = (
                 f"selected: the {WORST} items whose match ranks worst, {' → '.join(direction)}; coloured by that rank"
             )
-        self.session.look(LOOKS.get(family, self.session.view.value), colour, items)
+        self.session.look(view or self.session.view.value, colour, items)
         self.session.say(said)
 
     # -- the pair card ---------------------------------------------------------------------------------------------
@@ -137,7 +138,8 @@ class RunScreen:
         if not self.items:
             hint = "Click a point on the map, or draw around some: the pair stands here, with who beats it."
             self.card.object = cards.framed(f'<h4>Pair card</h4><p class="caption">{hint}</p>')
-            self.place.object, self.rival.options, self.back_off.visible = "", {}, False
+            self.place.object = self.purpose.object = ""
+            self.rival.options, self.back_off.visible = {}, False
             return
         self.item = self.session.item = self.items[self.at]
         said = f"{self.at + 1:,} of {len(self.items):,}, worst match first"
@@ -145,6 +147,8 @@ class RunScreen:
         meetings = self.inspection.meetings(self.item)
         self.card.object = cards.framed(cards.card(self.inspection, self.item, meetings))
         self.rival.options = self._rivals(meetings)
+        held = "" if self.inspection.trainable[self.item] else HELD_OUT
+        self.purpose.object = cards.framed(f'<p class="caption">{held}</p>')
         self._verdicts()
 
     def _rivals(self, meetings: Mapping[tuple[str, str], QueryResult | None]) -> dict[str, tuple[int, str, str]]:
@@ -191,7 +195,8 @@ class RunScreen:
             f"<li>{escape(names.get(r['other'], r['other']))}: {escape(r['verdict'])}</li>"
             for r in mine.to_dict("records")
         )
-        use = f"workbench train … --set pairs={self.inspection.home}/judgements/pairs.csv"
-        self.judged.object = cards.framed(
-            f"<ul>{said}</ul><p class='caption'>{len(known)} judged in all; <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span></p>"
-        )
+        count = f"{len(known)} judged in all"
+        if usable := len(self.inspection.usable):
+            use = f"workbench train … --set pairs={self.inspection.home}/judgements/pairs.csv"
+            count += f", {usable} of training items: <span class='num' style='white-space:normal;overflow-wrap:anywhere'>{escape(use)}</span>"
+        self.judged.object = cards.framed(f"<ul>{said}</ul><p class='caption'>{count}</p>")

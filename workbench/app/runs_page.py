@@ -15,19 +15,18 @@ import panel_material_ui as pmui
 
 from workbench.app.library import Library, Served
 from workbench.app.session import caption, head
+from workbench.diagnostics.registry import panels
+from workbench.diagnostics.retrieval import recall_at_1
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.explorer import cards
 from workbench.report.finding import MARKS
+from workbench.sets.run_folder import RECALL
 from workbench.training.run import Run
 from workbench.views.document import number
 
 EVERY = 2_000  # milliseconds between looks at the folders
 FRESH = 120  # seconds since the last line of a log that still counts as training
-SHOWN = {
-    "modality_gap": "gap",
-    "alignment": "alignment ↓",
-    "uniformity": "uniformity ↓",
-    "effective_rank": "effective rank ↑",
-}
+ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 # exactly two runs are compared, so there is nothing that ticks them all
 NO_TICK_ALL = ".tabulator-header input[type=checkbox] { display: none; }"
 PALE = ".tabulator-row.tabulator-selected { background: #e8f1f8 !important; color: inherit !important; }"
@@ -104,14 +103,14 @@ def _row(e: Served) -> dict[str, str]:
         assert s is not None
         return _cells(link, s.report, "", "", "set", f"{len(s.es):,} items", e.path.stat().st_mtime)
     run = e.run
-    looks = [m for m in run.metrics if "probe_recall_at_1" in m]
+    looks = run.looks
     if not looks:
         return _cells(link, None, "", "", run.config["recipe"], "no snapshot yet", e.path.stat().st_mtime)
     written = (run.path / "metrics.jsonl").stat().st_mtime
     live = not run.finished and time.time() - written < FRESH
     total = run.config["train"]["steps"]
     steps = f"{run.steps:,} of {total:,}" + (" · training" if live else "" if run.finished else " · stopped")
-    spark = sparkline([m["probe_recall_at_1"] for m in looks], live)
+    spark = sparkline([m[RECALL] for m in looks], live)
     if live:
         return _cells(link, None, looks[-1], spark, run.config["recipe"], steps, written, run)
     s = e.inspection()
@@ -126,11 +125,11 @@ def _cells(
     mark = ""
     if findings:
         worst = findings[0]
-        hue = "#D55E00" if worst.severity != "info" else "inherit"
+        hue = "#D55E00" if worst.alarm else "inherit"
         count = sum(f.severity == worst.severity for f in findings)
-        said = "fine" if worst.severity == "info" else f"{count} {worst.severity}{'s' * (count > 1)}"
+        said = "fine" if not worst.alarm else f"{count} {worst.severity}{'s' * (count > 1)}"
         mark = f'<span style="color:{hue}" title="{escape(worst.sentence)}">{MARKS[worst.severity]} {said}</span>'
-    values = {label: _range(_values(report, look, name)) for name, label in SHOWN.items()}
+    values = {d.heading + ARROWS[d.better]: _range(_values(report, look, d.name)) for d in panels()[1:]}
     return {
         "run": link,
         "doctor": mark,
@@ -144,9 +143,11 @@ def _cells(
 
 
 def _recall(report: Any, look: Any) -> str:
-    if report is not None and report.has("recall_at_1"):
+    if report is not None and report.has(recall_at_1.__name__):
         f = report.frame
-        f = f[(f["name"] == "recall_at_1") & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))]
+        f = f[
+            (f["name"] == recall_at_1.__name__) & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))
+        ]
         if len(f):
             a, b, *_ = f.iloc[0]["modalities"]
             both = [r for r in f.to_dict("records") if set(r["modalities"]) == {a, b}]
@@ -155,14 +156,14 @@ def _recall(report: Any, look: Any) -> str:
                 + (f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else "")
                 for r in both
             )
-    return number(look["probe_recall_at_1"]) if look else "–"
+    return number(look[RECALL]) if look else "–"
 
 
 def _values(report: Any, look: Any, name: str) -> list[float]:
     if report is not None:
         f = report.frame
         return [v for v in f.loc[f["name"] == name, "value"] if math.isfinite(v)]
-    return [v for k, v in (look or {}).items() if k.startswith(f"{name} ")]
+    return [look[key] for key in ScopedName.of(look or {}, name).values()]
 
 
 def _range(values: list[float]) -> str:

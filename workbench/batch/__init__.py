@@ -2,7 +2,7 @@
 
 What is done is known by a hash of notebook, parameters, data and package, and is not done again.
 
-May import: errors, disk, version, sets, scan, report, views, training, papers.
+May import: errors, disk, version, sets, scan, diagnostics, report, views, training, papers.
 Open first: run.py (a whole grid), jobs.py (what is to be done), supervise.py (one job from begin to end).
 """
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +10,14 @@ from jinja2 import Environment, FileSystemLoader
 
 from workbench.batch.manifest import JobRecord, Manifest
 from workbench.batch.results import read
+from workbench.diagnostics.registry import diagnostics, headlines
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 
 
 def write_index(out: Path) -> Path:
     """A row a job: parameters, headline numbers, the doctor's mark, curves, links; sort, filter, compare two."""
     from workbench.report.finding import MARKS
-    from workbench.report.report import HEADLINES
 
     entries = Manifest(out).entries()
     rows = [_row(out, e) for e in entries]
@@ -31,7 +31,7 @@ def write_index(out: Path) -> Path:
         "parameters": _varied(entries),
         "shared": _shared(entries),
         "names": names,
-        "shown": _headlines(names, HEADLINES),
+        "shown": _headlines(names),
         "marks": MARKS,
     }
     import workbench.views
@@ -89,10 +89,11 @@ def _shared(entries: list[JobRecord]) -> list[tuple[str, Any]]:
     return [(n, v) for n, v in entries[0].parameters.items() if n not in varied and v not in ("", [], {}, None)]
 
 
-def _headlines(names: list[str], leading: Sequence[str]) -> list[str]:
+def _headlines(names: list[str]) -> list[str]:
     """The first scope of each headline diagnostic, both directions of retrieval; else the first few numbers."""
     found = []
-    for name in leading:
-        scopes = [n for n in names if n.split(" ")[0] == name and "+" not in n]
-        found += scopes[: 2 if name == "recall_at_1" else 1]
+    known = diagnostics()
+    for name in headlines():
+        scopes = [key for m, key in ScopedName.of(names, name).items() if not m.fused]
+        found += scopes[: 2 if known[name].on == "direction" else 1]
     return found or names[:6]

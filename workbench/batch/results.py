@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import finite, write_text
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def record(
         for row in report.to_dict()["results"]:
             if row["reason"] is None:
                 kept = {k: row[k] for k in ("value", "low", "high", "null_low", "null_high")} | {"of": scope(row)}
-                found["numbers"][" ".join([row["name"], *row["modalities"]])] = kept
+                found["numbers"][str(ScopedName(row["name"], tuple(row["modalities"])))] = kept
     for name, value in (numbers or {}).items():
         found["numbers"][name] = dict(value) if isinstance(value, Mapping) else {"value": value}
     found["curves"] = {name: [float(x) for x in values] for name, values in (curves or {}).items()}

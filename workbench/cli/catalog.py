@@ -15,7 +15,7 @@ def _diagnostics() -> list[dict[str, Any]]:
     return [
         {
             "name": d.name,
-            "family": d.family,
+            "question": d.question,
             "summary": d.summary,
             "on": d.on,
             "better": d.better or "neither",
@@ -35,7 +35,7 @@ def _recipes() -> list[dict[str, Any]]:
     return [
         {
             "name": e.name,
-            "family": e.family,
+            "topic": e.topic,
             "summary": e.summary,
             "paper": e.paper,
             "modalities": e.modalities,
@@ -50,25 +50,26 @@ def _recipes() -> list[dict[str, Any]]:
 
 def _rules() -> list[dict[str, Any]]:
     """The doctor's rules, with what the benchmark measured of them."""
-    from workbench.report.doctor import RULES, RUN_RULES, measured  # noqa: F401 - their rules register
+    from workbench.report.doctor import RULES, RUN_RULES, measured
+    from workbench.report.finding import INFO
 
     figures = measured()
     count = figures["healthy_runs"]
     rows = []
     for kind, rules in (("report", RULES), ("run", RUN_RULES)):
-        for rule in rules:
-            said = " ".join((inspect.getdoc(rule) or "").split())
-            power = {name: figures["power"][name] for name in rule.finds if name in figures["power"]}
-            rows += [
+        for rule in rules.values():
+            power = figures["power"].get(rule.name, {})
+            missing = "–" if rule.severity == INFO else "not measured"
+            rows.append(
                 {
-                    "name": name,
+                    "name": rule.name,
                     "reads": kind,
-                    "summary": said,
-                    "false alarms": f"{figures['false_alarms'].get(name, 0)} of {count}",
-                    "power": "; ".join(f"{label}: {seen:.0%}" for label, seen in strengths.items()),
+                    "severity": rule.severity,
+                    "summary": " ".join((inspect.getdoc(rule) or "").split()),
+                    "false alarms": f"{figures['false_alarms'].get(rule.name, 0)} of {count}" if power else missing,
+                    "power": "; ".join(f"{label}: {seen:.0%}" for label, seen in power.items()) or missing,
                 }
-                for name, strengths in power.items()
-            ]
+            )
     return rows
 
 
@@ -99,7 +100,7 @@ def _formats() -> list[dict[str, Any]]:
     return [
         {
             "name": n,
-            "summary": READERS[n][0] if n in READERS else WRITERS[n][0],
+            "summary": (READERS[n] if n in READERS else WRITERS[n]).summary,
             "read": "yes" if n in READERS else "",
             "written": "yes" if n in WRITERS else "",
         }
@@ -141,7 +142,7 @@ CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "papers": _papers,
 }
 COLUMNS = {
-    "rules": ("name", "summary", "false alarms", "power"),
+    "rules": ("name", "severity", "summary", "false alarms", "power"),
     "interventions": ("name", "summary", "settings"),
     "fits": ("name", "summary"),
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),

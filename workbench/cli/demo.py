@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from workbench.diagnostics.registry import headlines
 from workbench.disk import write_text
 from workbench.report.finding import MARKS
-from workbench.report.report import HEADLINES
 from workbench.sets.run_folder import is_run
 
 MODALITIES = ("text", "color", "sketch")  # the first is GRAM's anchor
@@ -60,7 +60,7 @@ def _table(reports: dict) -> None:
     first = next(iter(reports.values()))
     width = max(len(n) for n in reports) + 16
     print(f"{'test split':<20}{'':<24}" + "".join(f"{n:<{width}}" for n in reports) + "null (of the first)")
-    for row in first.frame[first.frame["name"].isin(HEADLINES)].to_dict("records"):
+    for row in first.frame[first.frame["name"].isin(headlines())].to_dict("records"):
         cells = ""
         for report in reports.values():
             r = report.row(row["name"], *row["modalities"])

@@ -48,8 +48,10 @@ def train(
     )
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return  # one rank speaks
-    last = next(m for m in reversed(run.metrics) if "probe_recall_at_1" in m)
-    say(f"{run.path}   step {last['step']}   loss {last['loss']:.3f}   probe R@1 {last['probe_recall_at_1']:.3f}")
+    from workbench.sets.run_folder import RECALL
+
+    last = run.looks[-1]
+    say(f"{run.path}   step {last['step']}   loss {last['loss']:.3f}   probe R@1 {last[RECALL]:.3f}")
     say(f"next  workbench report {run.path}      workbench serve {run.path}")
 
 
@@ -107,11 +109,12 @@ def sweep(
     write_text(out / "index.html", sweep_page(frame))
     write_text(out / "moved.csv", frame.to_csv(index=False))
     say("\nLast look (change since the first [95 % over seeds])")
-    say(f"{'run':<34}" + "".join(f"{n:<36}" for n in sweeps.MOVED))
+    moved = list(frame["name"].unique())
+    say(f"{'run':<34}" + "".join(f"{n:<36}" for n in moved))
     for run, part in frame.groupby("run", sort=False):
         by = part.set_index("name")
         said = []
-        for n in sweeps.MOVED:
+        for n in moved:
             r = by.loc[n]
             between = f" [{r['low']:+.2g}, {r['high']:+.2g}]" if math.isfinite(r["low"]) else ""
             said.append(f"{r['final']:.3g} ({r['change']:+.2g}{between})")

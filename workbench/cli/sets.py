@@ -68,11 +68,7 @@ def diagnose(
     if by or layer == "all":
         if html or (by and layer == "all"):
             raise InputError("--by and --layer all each print one table: leave out --html, and one of the two")
-        frame = (
-            tables.slices(es, by, only=only or tables.HEADLINES, **settings)
-            if by
-            else tables.layers(es, only=only, **settings)
-        )
+        frame = tables.slices(es, by, only=only or None, **settings) if by else tables.layers(es, only=only, **settings)
         _print_table(frame, by or "layer")
         if json_file:
             from workbench.disk import write_text

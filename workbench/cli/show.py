@@ -9,13 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.diagnostics.scope import class_columns
 from workbench.report.finding import MARKS, verdict
-from workbench.report.report import HEADLINES, Report
+from workbench.report.report import Report
 from workbench.views.document import number
 from workbench.views.figures import scope
-from workbench.views.page import QUESTIONS
 
 MOST = 20  # headline rows: three modalities and more have many pairs
 
@@ -28,7 +27,7 @@ def summary(report: Report, items: pd.DataFrame, said: Sequence[str] = (), words
     out = [read(report), *(f"  {line}" for line in said), ""]
     out.append(verdict(report.findings) if paired(report) else "nothing is paired, so no pair can be judged")
     out += [*findings(report), *unpaired(report)]
-    rows = [r for n in HEADLINES for r in known(report) if r["name"] == n]
+    rows = [r for n in headlines() for r in known(report) if r["name"] == n]
     if rows:
         wide = max(len(scope(r)) for r in rows[:MOST]) + 2
         out += ["", f"  {'':<22} {'':<{wide}}{'value [95 % interval]':<26}{'by chance':<20}queries of gallery"]
@@ -51,7 +50,7 @@ def findings(report: Report) -> list[str]:
     out = []
     for f in report.findings:
         out.append(f"  {MARKS[f.severity]}  {f.sentence}")
-        if f.next and f.severity != "info":
+        if f.next and f.alarm:
             out.append(f"     → {f.next}")
     return out
 
@@ -78,11 +77,11 @@ def lines(rows: Sequence[dict[str, Any]], wide: int) -> list[str]:
 
 def everything(report: Report) -> list[str]:
     """Every number, by the question it answers, and why the others are not there."""
-    questions, rows = diagnostics(), known(report)
+    declared, asked, rows = diagnostics(), questions(), known(report)
     wide = max((len(scope(r)) for r in rows), default=0) + 2
     out = []
-    for family, part in itertools.groupby(rows, lambda r: questions[r["name"]].family):
-        out += [f"\n{QUESTIONS[family]}", *lines(list(part), wide)]
+    for question, part in itertools.groupby(rows, lambda r: declared[r["name"]].question):
+        out += [f"\n{asked[question].text}", *lines(list(part), wide)]
     silent = missing(report)
     return [*out, *(["\nWithout a value", *silent] if silent else [])]
 
@@ -98,8 +97,8 @@ def missing(report: Report) -> list[str]:
 
 def paired(report: Report) -> bool:
     """Whether any row could ask for its match."""
-    questions = diagnostics()
-    return any(questions[r["name"]].family == "retrieval" for r in known(report))
+    declared = diagnostics()
+    return any(declared[r["name"]].per_query for r in known(report))
 
 
 def unpaired(report: Report) -> list[str]:

@@ -1,4 +1,6 @@
-"""Clusters: are groups that must be apart, apart? AVQI in both forms with its parts; its roles are named.
+"""Are the groups apart?
+
+Clusters: AVQI in both forms with its parts; its roles are named.
 
 Silhouettes and other measures of any labelling are in labels.py.
 """
@@ -15,6 +17,8 @@ from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.diagnostics.scope import ROLES
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State
+
+ORDER = 7  # among the questions
 
 RELEASED = tuple(combinations(range(3), 2))
 SAFE_VS_ADVERSARIAL = ((0, 1), (0, 2))
@@ -130,6 +134,8 @@ def avqi_released(moments: State, spread: State, diameter: State) -> Tensor:
     unit="index",
     better="lower",
     bound=(0.0, math.inf),
+    see="The lower, the farther the safe items lie from the unsafe and the jailbreaks, for their spread.",
+    layered=True,
 )
 def avqi_safe_vs_adversarial(moments: State, spread: State, diameter: State) -> Tensor:
     r"""AVQI with Dunn's minimum over safe-unsafe and safe-jailbreak only: how near the adversarial roles come to safe.
@@ -156,6 +162,7 @@ def avqi_safe_vs_adversarial(moments: State, spread: State, diameter: State) -> 
     unit="index",
     better="lower",
     bound=(0.0, math.inf),
+    layered=True,
 )
 def avqi_quantile(moments: State, spread: State, diameter: State) -> Tensor:
     r"""AVQI, safe against adversarial, with the 95 % quantile of the distances in a role in place of its diameter.

@@ -15,6 +15,7 @@ from torch import Tensor
 from workbench.diagnostics import intervals
 from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, statistics_of
 from workbench.diagnostics.scope import Measurement, Scope
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
 from workbench.sets.embeddings import EmbeddingSet
@@ -186,8 +187,7 @@ def _over_each(
     weight = state["count"] if d.each == "item" else torch.ones_like(got)
     column = torch.zeros(len(context.family), dtype=torch.float64).index_add(0, item, got)
     count = torch.zeros(len(context.family), dtype=torch.float64).index_add(0, item, weight)
-    joint = "→" if d.on == "direction" else "·"
-    columns[f"{d.name} {joint.join(one.scope)}"] = (column / count).numpy()  # 0/0: the item has no value
+    columns[ScopedName(d.name, one.scope).column] = (column / count).numpy()  # 0/0: the item has no value
     if d.each == "item":
         value = float(got.sum() / weight.sum())
         return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())

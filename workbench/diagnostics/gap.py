@@ -1,4 +1,7 @@
-"""Gap: do the modalities live in different places?"""
+"""Is there a gap, and how large?
+
+Gap: whether the modalities live in different places.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,9 @@ from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import pairing, sphere, swap
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
+
+ORDER = 3  # among the questions
+VIEW = "gap axis"  # the map that shows it
 
 DELTAS = tuple(d / 4 for d in range(-8, 9))  # steps along the gap; 0 is the space as it is
 ROWS_PER_DIMENSION = 10  # a covariance of fewer rows makes any two sets look apart
@@ -29,6 +35,9 @@ def squared_gap(centroids: State) -> Tensor:
     interval="jackknife of the square",
     unit="unit length",
     bound=(0.0, 2.0),
+    headline=3,
+    see="Distance between the centroids; the band is what items whose modalities trade places would show.",
+    probed=True,
 )
 def modality_gap(centroids: State) -> Tensor:
     r"""Distance between the mean unit vectors of two modalities.
@@ -356,7 +365,11 @@ def gap_moments(joint: State, differences: State) -> State:
     }
 
 
-@curve(on="pair", reads=lambda a, b: (ClassMoments(a, "label"), ClassMoments(b, "label")))
+@curve(
+    on="pair",
+    reads=lambda a, b: (ClassMoments(a, "label"), ClassMoments(b, "label")),
+    see="The gap within each class. A class of few rows shows a larger one by noise alone.",
+)
 def label_gap(a: State, b: State) -> State:
     """The modality gap within each class, and how many rows each has; classes in the order of the report's labels."""
     gap = (centroids(a) - centroids(b)).norm(dim=1)
@@ -364,7 +377,15 @@ def label_gap(a: State, b: State) -> State:
     return {"gap": gap.masked_fill(empty, torch.nan), "first": a["n"], "second": b["n"]}
 
 
-@curve(on="pair", reads=lambda a, b: (Shifted(a, b, DELTAS), Moments((a,)), Moments((b,))))
+@curve(
+    on="pair",
+    reads=lambda a, b: (Shifted(a, b, DELTAS), Moments((a,)), Moments((b,))),
+    see=(
+        "Both modalities move along the line between their centroids; the thin line is where they are. A flat "
+        "solid line: for retrieval within one modality the gap does not matter. Queries are sampled, the gallery "
+        "is whole."
+    ),
+)
 def shift_curve(shifted: State, a: State, b: State) -> State:
     """Loss (InfoNCE, temperature 0.01) and recall at 1 of sampled queries against all keys, as the modalities move
     along the gap by δ/2 each.

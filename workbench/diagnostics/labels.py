@@ -1,4 +1,7 @@
-"""Labels: does the space know the classes of a column, whatever they are?"""
+"""Does the space know the classes?
+
+Labels: how well the classes of a column, whatever they are, can be told from the vectors.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,8 @@ from workbench.scan.statistics import (
     State,
     centroids,
 )
+
+ORDER = 8  # among the questions
 
 INDEX = "none: an index of class means, which a resampled row repeats"
 DEGENERATE = 1e-24  # of a squared unit length: centroids nearer than this coincide
@@ -243,6 +248,7 @@ def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
     better="higher",
     bound=(0.0, 1.0),
     each="row",
+    gallery=True,
 )
 def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose class wins the vote of their ten nearest labelled rows of other items.
@@ -282,6 +288,7 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     better="higher",
     bound=(0.0, 1.0),
     each="row",
+    see="Right of the band: a linear rule tells the classes of families that it has not seen.",
 )
 def linear_probe_accuracy(probed: State, moments: State) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose class a linear probe names, fitted on the other half of the families.

@@ -1,4 +1,7 @@
-"""Matched: are the vectors of one item near each other?"""
+"""Are the vectors of an item near each other?
+
+Matched: distances, cosines and volumes of the vectors of one item.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from workbench.diagnostics.nulls import chance, pairing
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
 
+ORDER = 4  # among the questions
+
 
 @diagnostic(
     on="pair",
@@ -19,6 +24,9 @@ from workbench.scan.statistics import BINS, Histogram, Matched, PerTuple, Ranks,
     unit="squared length",
     bound=(0.0, 4.0),
     each="item",
+    headline=5,
+    see="Left of the band: matched items lie nearer than shuffled ones. A collapsed space does so too.",
+    probed=True,
 )
 def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
     r"""Mean distance of matched unit rows, to the power alpha.
@@ -96,6 +104,9 @@ def cosine_margin(centroids: State) -> Tensor:
     unit="volume",
     bound=(0.0, 1.0),
     each="item",
+    headline=8,
+    see="Left of the band: tuples are flatter than shuffled ones, whichever of their vectors agree.",
+    probed=True,
 )
 def gramian_volume(matched: State) -> Tensor:
     r"""Mean volume of the body spanned by the unit vectors of each tuple.
@@ -179,6 +190,7 @@ def _joint_reads(*m: str) -> tuple:
     unit="share of queries",
     bound=(0.0, 1.0),
     each="row",
+    gallery=True,
 )
 def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Tensor]:
     r"""Share of anchors on which the volume's verdict and that of the pairs differ.
@@ -211,7 +223,13 @@ def verdicts(joint: State, *pairs: State) -> tuple[Tensor, Tensor, Tensor]:
     return (joint["above"][:, 0] + joint["tied"][:, 0]) == 0, every, row
 
 
-@curve(on="pair", reads=lambda a, b: (Matched((a, b)), Histogram(a, b)))
+@curve(
+    on="pair",
+    reads=lambda a, b: (Matched((a, b)), Histogram(a, b)),
+    see=(
+        "The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from non-matches."
+    ),
+)
 def similarity_histogram(matched: State, histogram: State) -> State:
     """Cosines of matched and of mismatched pairs in bins from −1 to 1, each as shares that add up to 1."""
     cosine = matched["cosine"] / matched["count"]

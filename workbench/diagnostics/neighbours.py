@@ -1,4 +1,7 @@
-"""Retrieval, by neighbours: hubs, shared neighbourhoods, duplicates, and false negatives."""
+"""Who is near whom?
+
+Neighbours: hubs, shared neighbourhoods, duplicates, and false negatives.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from workbench.diagnostics.nulls import chance, sphere
 from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Labels, Neighbours, State
+
+ORDER = 2  # among the questions
 
 
 def occurrences(neighbours: State) -> Tensor:
@@ -37,6 +42,8 @@ NEIGHBOURLY = "none: neighbours of a resampled row are the row itself"
     interval=NEIGHBOURLY,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
+    see="Right of the band: a few keys are near everyone, and take the place of other items' matches.",
+    gallery=True,
 )
 def hubness(neighbours: State) -> Tensor:
     r"""Skewness of how often a key is among the ten nearest of the queries: do a few keys turn up everywhere?
@@ -62,6 +69,7 @@ def hubness(neighbours: State) -> Tensor:
     interval=NEIGHBOURLY,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
+    gallery=True,
 )
 def hubness_within(neighbours: State) -> Tensor:
     r"""Skewness of the k-occurrence within one modality: as `hubness`, among rows of other items of the same modality.
@@ -84,6 +92,7 @@ def hubness_within(neighbours: State) -> Tensor:
     unit="share of keys",
     better="lower",
     bound=(0.0, 1.0),
+    gallery=True,
 )
 def antihub_share(neighbours: State) -> Tensor:
     r"""Share of keys that are among the ten nearest of no query at all: they can never be found.
@@ -111,6 +120,8 @@ def antihub_share(neighbours: State) -> Tensor:
     bound=(0.0, 1.0),
     each="row",
     any_width=True,
+    see="Right of the band: items that are neighbours in one modality are neighbours in the other too.",
+    gallery=True,
 )
 def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
     r"""Share of an item's ten nearest items in one modality that are among its ten nearest in the other.
@@ -173,6 +184,7 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     better="lower",
     bound=(0.0, 1.0),
     each="row",
+    gallery=True,
 )
 def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tensor, Tensor]:
     r"""Share of rows that coincide with a row of another item: $\max_{j \ne i}\langle x_i,x_j\rangle \ge 1 - 10^{-6}$.
@@ -196,6 +208,7 @@ def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tens
     unit="share of rows",
     bound=(0.0, 1.0),
     each="row",
+    gallery=True,
 )
 def near_duplicate_rate(neighbours: State, *, cosine: float = 0.95) -> tuple[Tensor, Tensor]:
     r"""Share of rows with a row of another item at a cosine of at least 0.95; see `duplicate_rate`.
@@ -218,6 +231,7 @@ def near_duplicate_rate(neighbours: State, *, cosine: float = 0.95) -> tuple[Ten
     unit="share of wrong keys",
     bound=(0.0, 1.0),
     each="row",
+    gallery=True,
 )
 def false_negative_rate(neighbours: State, query: State, key: State) -> tuple[Tensor, Tensor]:
     r"""Of the ten nearest keys that belong to other items, the share that bears the query's label.

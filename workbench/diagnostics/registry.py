@@ -5,15 +5,17 @@ from __future__ import annotations
 import importlib
 import inspect
 import math
+import pkgutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from torch import Tensor
 
 from workbench.errors import unknown
 
-FAMILIES = ("retrieval", "neighbours", "gap", "matched", "spread", "spectrum", "clusters", "labels")
 LENGTHS = {"modality": 1, "pair": 2, "direction": 2, "subset": 3, "triple": 3, "tuple": 3}
 
 
@@ -34,7 +36,36 @@ class Null:
 
 
 @dataclass(frozen=True)
-class Diagnostic:
+class Question:
+    """What a module of diagnostics asks: the first line of its docstring.
+
+    The module declares `ORDER`, the place among the questions of a report, and `VIEW`, the map on which to look for the
+    answer, where it is a map of all items and not of the worst ones.
+    """
+
+    name: str
+    text: str
+    order: float
+    view: str = ""
+
+
+class _Asked:
+    """What diagnostics and curves have in common: a function in the module of their question."""
+
+    function: Callable[..., Any]
+
+    @property
+    def question(self) -> str:
+        """The name of the question: the last part of the module's."""
+        return self.function.__module__.rsplit(".", 1)[-1]
+
+    @property
+    def order(self) -> float:
+        return getattr(sys.modules[self.function.__module__], "ORDER", math.inf)
+
+
+@dataclass(frozen=True)
+class Diagnostic(_Asked):
     """One definition: `function` of what `reads` asks for, on each scope of kind `on`.
 
     `reads(*scope, **params)` gives tallies or statistics; the function sees their states in that order. `each` says
@@ -42,6 +73,12 @@ class Diagnostic:
     and the item of each. `interval` is `jackknife`, `jackknife of the square`, `bootstrap`, or the reason why there is
     none. `fused`: also asked of fused queries. `axes`: depends on the coordinate axes. `any_width`: looks at each
     modality in its own space.
+
+    Of where it is shown: `headline`, its place among the eight numbers that matter wherever only a few are shown;
+    `see`, what to see in its figure, which a diagnostic has that leads its question; `title`, its name above a narrow
+    panel; `probed`: logged at every look at the probe in training; `layered`: shown layer by layer where nobody says
+    what else; `paired`: two spaces of the same items are compared in it, query by query. `gallery`: more keys or
+    neighbours to choose from would change the value: it is not compared with that of a set of another size.
     """
 
     name: str
@@ -59,10 +96,28 @@ class Diagnostic:
     axes: bool = False
     any_width: bool = False
     params: dict[str, Any] = field(default_factory=dict)
+    headline: int | None = None
+    see: str = ""
+    title: str = ""
+    probed: bool = False
+    layered: bool = False
+    paired: bool = False
+    gallery: bool = False
 
     @property
-    def family(self) -> str:
-        return self.function.__module__.rsplit(".", 1)[-1]
+    def heading(self) -> str:
+        """Its title, or its name in words."""
+        return self.title or self.name.replace("_", " ")
+
+    @property
+    def per_query(self) -> bool:
+        """Whether the value is a mean over queries: a slice of these keeps the whole gallery."""
+        return self.each == "query"
+
+    @property
+    def of_tuples(self) -> bool:
+        """Whether it is asked of several modalities at once, and not of a pair at a time."""
+        return self.on in ("subset", "triple", "tuple")
 
     @property
     def summary(self) -> str:
@@ -70,11 +125,19 @@ class Diagnostic:
         return (inspect.getdoc(self.function) or "").splitlines()[0]
 
     @property
+    def _statistics(self) -> list[Any]:
+        return statistics_of(self.reads(*"abc"[: LENGTHS[self.on]], **self.params))
+
+    @property
+    def labelling(self) -> str:
+        """What its items are grouped by: `label`, `role`, or nothing."""
+        return next((s.by for s in self._statistics if getattr(s, "by", "")), "")
+
+    @property
     def cost(self) -> str:
         from workbench.scan.statistics import PairStatistic
 
-        read = statistics_of(self.reads(*"abc"[: LENGTHS[self.on]], **self.params))
-        return "pairs" if any(isinstance(s, PairStatistic) for s in read) else "rows"
+        return "pairs" if any(isinstance(s, PairStatistic) for s in self._statistics) else "rows"
 
 
 def statistics_of(reads: Sequence[Any]) -> list[Any]:
@@ -99,8 +162,15 @@ def diagnostic(
     fused: bool = False,
     axes: bool = False,
     any_width: bool = False,
+    headline: int | None = None,
+    see: str = "",
+    title: str = "",
+    probed: bool = False,
+    layered: bool = False,
+    paired: bool = False,
+    gallery: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Declare a diagnostic; its parameters are the function's keyword-only arguments."""
+    """Declare a diagnostic, with the facts of `Diagnostic`; its parameters are the function's keyword-only ones."""
 
     def register(f: Callable[..., Any]) -> Callable[..., Any]:
         params = {
@@ -108,19 +178,19 @@ def diagnostic(
             for name, p in inspect.signature(f).parameters.items()
             if p.kind is inspect.Parameter.KEYWORD_ONLY
         }
-        REGISTRY[f.__name__] = Diagnostic(
-            f.__name__, f, on, reads, null, interval, unit, better, bound, each, reduce, fused, axes, any_width, params
-        )
+        facts = (interval, unit, better, bound, each, reduce, fused, axes, any_width, params)
+        shown = (headline, see, title, probed, layered, paired, gallery)
+        REGISTRY[f.__name__] = Diagnostic(f.__name__, f, on, reads, null, *facts, *shown)
         return f
 
     return register
 
 
 @dataclass(frozen=True)
-class Curve:
+class Curve(_Asked):
     """Arrays to look at, one set of them a scope: spectra, histograms, vectors, the parts of an index.
 
-    With `sees_set` the function is also given the set and the scope.
+    With `sees_set` the function is also given the set and the scope. `see`: what to see in its figure.
     """
 
     name: str
@@ -129,32 +199,78 @@ class Curve:
     reads: Callable[..., tuple]
     sees_set: bool = False
     any_width: bool = False
-
-    @property
-    def family(self) -> str:
-        return self.function.__module__.rsplit(".", 1)[-1]
+    see: str = ""
 
 
 CURVES: dict[str, Curve] = {}
 
 
 def curve(
-    *, on: str, reads: Callable[..., tuple], sees_set: bool = False
+    *, on: str, reads: Callable[..., tuple], sees_set: bool = False, see: str = ""
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a curve; it is drawn from the same states as the numbers beside it."""
 
     def register(f: Callable[..., Any]) -> Callable[..., Any]:
-        CURVES[f.__name__] = Curve(f.__name__, f, on, reads, sees_set)
+        CURVES[f.__name__] = Curve(f.__name__, f, on, reads, sees_set, see=see)
         return f
 
     return register
 
 
+@cache
+def _import_all() -> None:
+    """Every module of the room, so that whatever it declares is declared."""
+    room = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(sys.modules[room].__path__, f"{room}."):
+        importlib.import_module(module.name)
+
+
 def diagnostics() -> dict[str, Diagnostic]:
     """All of them, in the order of the questions a report asks."""
-    for family in FAMILIES:
-        importlib.import_module(f"workbench.diagnostics.{family}")
-    return dict(sorted(REGISTRY.items(), key=lambda kv: FAMILIES.index(kv[1].family)))
+    _import_all()
+    return dict(sorted(REGISTRY.items(), key=lambda named: named[1].order))
+
+
+def curves() -> dict[str, Curve]:
+    """All curves, in the order of the questions a report asks."""
+    _import_all()
+    return dict(sorted(CURVES.items(), key=lambda named: named[1].order))
+
+
+def questions() -> dict[str, Question]:
+    """The questions that diagnostics answer, by name, in the order in which a report asks them."""
+    found = {}
+    for d in diagnostics().values():
+        module = sys.modules[d.function.__module__]
+        text = (module.__doc__ or d.question).splitlines()[0]
+        found[d.question] = Question(d.question, text, d.order, getattr(module, "VIEW", ""))
+    return found
+
+
+def asked(question: str) -> list[Diagnostic]:
+    """The diagnostics that answer a question."""
+    return [d for d in diagnostics().values() if d.question == question]
+
+
+def headlines() -> list[str]:
+    """The names of the eight numbers that matter, wherever only a few are shown; the first matters most."""
+    order = {name: d.headline for name, d in diagnostics().items() if d.headline is not None}
+    return sorted(order, key=order.__getitem__)
+
+
+def logged() -> list[Diagnostic]:
+    """What every look at the probe logs while a model trains, in the order of the headlines."""
+    return sorted((d for d in diagnostics().values() if d.probed), key=lambda d: d.headline or math.inf)
+
+
+def panels() -> list[Diagnostic]:
+    """Those of `logged` that a set of two modalities has: what can be drawn and tabled for any run."""
+    return [d for d in logged() if not d.of_tuples]
+
+
+def leading(question: str) -> list[Diagnostic]:
+    """The diagnostics whose figures lead a question: those that say what to see in them."""
+    return [d for d in asked(question) if d.see]
 
 
 def choose(only: Sequence[str] | str | None) -> list[Diagnostic]:

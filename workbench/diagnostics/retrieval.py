@@ -1,4 +1,7 @@
-"""Retrieval: does a query find its partner among all keys?"""
+"""Do pairs find each other?
+
+Retrieval: where the partner of a query stands among all keys.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,8 @@ from torch import Tensor
 from workbench.diagnostics.nulls import chance
 from workbench.diagnostics.registry import diagnostic
 from workbench.scan.statistics import Positive, Ranks, State, VolumeRanks
+
+ORDER = 1  # among the questions
 
 
 def expected_hits(ranks: State, k: int) -> Tensor:
@@ -32,6 +37,12 @@ def expected_ranks(ranks: State) -> Tensor:
     bound=(0.0, 1.0),
     each="query",
     fused=True,
+    headline=1,
+    title="R@1",
+    see="A dot to the right of its grey band finds more than a shuffled pairing would.",
+    probed=True,
+    gallery=True,
+    paired=True,
 )
 def recall_at_1(ranks: State) -> Tensor:
     r"""Share of queries whose nearest key, by cosine, belongs to the same item.
@@ -60,6 +71,7 @@ def recall_at_1(ranks: State) -> Tensor:
     bound=(0.0, 1.0),
     each="query",
     fused=True,
+    gallery=True,
 )
 def recall_at_5(ranks: State) -> Tensor:
     r"""Share of queries with a match among the five nearest keys; see `recall_at_1`.
@@ -82,6 +94,7 @@ def recall_at_5(ranks: State) -> Tensor:
     bound=(0.0, 1.0),
     each="query",
     fused=True,
+    gallery=True,
 )
 def recall_at_10(ranks: State) -> Tensor:
     r"""Share of queries with a match among the ten nearest keys; see `recall_at_1`.
@@ -105,6 +118,7 @@ def recall_at_10(ranks: State) -> Tensor:
     each="query",
     reduce="median",
     fused=True,
+    gallery=True,
 )
 def median_rank(ranks: State) -> Tensor:
     r"""Median over queries of the expected rank of the best match, $1 + g + t/2$.
@@ -129,6 +143,8 @@ def median_rank(ranks: State) -> Tensor:
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    headline=4,
+    gallery=True,
 )
 def mixed_recall_at_1(ranks: State, own: State) -> Tensor:
     r"""Recall at 1 in a gallery that holds both modalities: rows of the query's own modality compete.
@@ -162,6 +178,8 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    headline=2,
+    gallery=True,
 )
 def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     r"""Share of anchors that span their smallest volume with the other modalities of their own item.
@@ -198,6 +216,8 @@ def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Ten
     bound=(0.0, 1.0),
     each="query",
     fused=True,
+    gallery=True,
+    paired=True,
 )
 def mrr(ranks: State) -> Tensor:
     r"""Mean reciprocal rank of the best match, $\mathbb{E}_q\,1/\text{rank}_q$.
@@ -222,6 +242,7 @@ def mrr(ranks: State) -> Tensor:
     better="higher",
     bound=(0.0, 1.0),
     each="query",
+    gallery=True,
 )
 def ndcg_at_10(ranks: State, positive: State) -> Tensor:
     r"""Normalised discounted gain of all matches among the first ten keys.

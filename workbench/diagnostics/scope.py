@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.registry import CURVES, Curve, Diagnostic, choose, statistics_of
+from workbench.diagnostics.registry import Curve, Diagnostic, choose, curves, statistics_of
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import Layout
 from workbench.sets.fused import PLUS, parts
@@ -63,7 +63,7 @@ def measurements(
             reason = inapplicable(layout, d, reads, scope, labels)
             null_reads = () if reason else d.null.reads(*scope, **settings)
             asked.append(Measurement(d, scope, settings, reads, null_reads, reason))
-    for c in CURVES.values() if only is None else ():
+    for c in curves().values() if only is None else ():
         for scope in scopes(layout.modalities, c.on):
             reads = c.reads(*scope)
             if not inapplicable(layout, c, reads, scope, labels):

@@ -102,8 +102,8 @@ def shuffled(measure: Callable[[Tensor], float], n: int, draws: int = PERMUTATIO
     return float(low), float(mid), float(high)
 
 
-Measure = Callable[[Tensor, Tensor, Tensor], float]  # x, y, and the half that each row belongs to
-MEASURES: dict[str, Measure] = {
+Similarity = Callable[[Tensor, Tensor, Tensor], float]  # x, y, and the half that each row belongs to
+MEASURES: dict[str, Similarity] = {
     "cka": lambda x, y, half: cka(x, y),
     "rsa": lambda x, y, half: rsa(x, y),
     "procrustes_r2": procrustes_r2,

@@ -1,4 +1,7 @@
-"""Spectrum: in how many directions do the vectors really vary?"""
+"""In how many directions?
+
+Spectrum: along how many directions the vectors really vary.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Moments, Neighbours, State
+
+ORDER = 6  # among the questions
+VIEW = "PCA"  # the map that shows it
 
 SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside its null of the same size"
 DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their ratio is rounding
@@ -72,6 +78,10 @@ def iso(sigma: Tensor) -> Tensor:
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
+    headline=7,
+    see="Directions in use, against as many random vectors; there is no interval for a spectrum.",
+    probed=True,
+    layered=True,
 )
 def effective_rank(moments: State) -> Tensor:
     r"""Number of directions that the centred unit rows really use: exp of the entropy of their singular values.
@@ -220,6 +230,7 @@ def resultant_length(centroids: State) -> Tensor:
     interval="none: neighbours of a resampled row are the row itself",
     unit="dimensions",
     bound=(0.0, float("inf")),
+    gallery=True,
 )
 def twonn_dimension(neighbours: State) -> Tensor:
     r"""Intrinsic dimension of the unit rows from the ratio of the distances to their two nearest neighbours.
@@ -257,7 +268,11 @@ def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:
     return (x * y).sum() / x.square().sum()
 
 
-@curve(on="modality", reads=lambda m: (Moments((m,)),))
+@curve(
+    on="modality",
+    reads=lambda m: (Moments((m,)),),
+    see="A line that falls off a cliff leaves the directions after it unused.",
+)
 def singular_spectrum(moments: State) -> State:
     """Singular values of the centred unit rows, descending."""
     return {"sigma": singular_values(moments)}

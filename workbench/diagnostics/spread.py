@@ -1,4 +1,7 @@
-"""Spread: is the sphere used, or do the vectors crowd together?"""
+"""Is the sphere used?
+
+Spread: whether the vectors crowd together.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +15,21 @@ from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import curve, diagnostic
 from workbench.scan.statistics import Sample, State
 
+ORDER = 5  # among the questions
+VIEW = "SVD, uncentred"  # the map that shows it
+
 POTENTIAL: dict[str, Any] = {"interval": "jackknife", "unit": "nats", "bound": (-8.0, 0.0)}
 
 
-@diagnostic(on="modality", reads=lambda m, t: (Potential((m,), t),), null=sphere.POTENTIAL, **POTENTIAL)
+@diagnostic(
+    on="modality",
+    reads=lambda m, t: (Potential((m,), t),),
+    null=sphere.POTENTIAL,
+    headline=6,
+    see="The nearer to the band, the more evenly the sphere is used; 0 is a single point.",
+    probed=True,
+    **POTENTIAL,
+)
 def uniformity(potential: State, *, t: float = 2.0) -> Tensor:
     r"""Log mean Gaussian potential over distinct pairs of unit rows of one modality.
 
@@ -77,6 +91,7 @@ def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
     interval="jackknife",
     unit="cosine",
     bound=(-1.0, 1.0),
+    layered=True,
 )
 def mean_cosine(centroids: State) -> Tensor:
     r"""Mean cosine of distinct rows of one modality: the width of its cone.
@@ -97,7 +112,15 @@ def mean_cosine(centroids: State) -> Tensor:
 SIZES = (16, 32, 64, 128, 256, 512, 1024)
 
 
-@curve(on="modality", reads=lambda m: (Sample(m, 2_048),), sees_set=True)
+@curve(
+    on="modality",
+    reads=lambda m: (Sample(m, 2_048),),
+    sees_set=True,
+    see=(
+        "Compare uniformity only at one n: small samples scatter, and the form that pairs a row with itself is "
+        "biased upwards."
+    ),
+)
 def uniformity_by_size(sample: State, es, modality: str) -> State:
     """Uniformity (t = 2) of disjoint samples of n rows: their mean, as it is here and with self-pairs as it is often
     coded. The second is biased upwards, by −log of the share of true pairs; the first only by the logarithm."""

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,14 +16,18 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.projection import Projection, cached, project
 from workbench.sets.run_folder import VERDICTS, is_run
+from workbench.sets.shipped import load_data, with_splits
 from workbench.training.run import Run
 
+RANK = median_rank.__name__  # whose values an item are the ranks of the matches
 SHOWN = 5  # keys beside a match
 HUB = 10  # a hub is among the ten nearest of many queries
 
@@ -112,9 +117,9 @@ class Inspection:
         if (a, b) not in self._ranks:
             from workbench.report.diagnose import diagnose
 
-            column = f"median_rank {a}→{b}"
+            column = ScopedName(RANK, (a, b)).column
             pair = self.es.only([m for m in self.es.modalities if m in (a, b)])
-            known = (self._report or diagnose(pair, only=["median_rank"])).items
+            known = (self._report or diagnose(pair, only=[RANK])).items
             out = np.full(len(self.es), np.nan)
             if column in known:
                 out[self.places(known["id"])] = known[column].to_numpy()
@@ -236,6 +241,19 @@ class Inspection:
                 continue
         return out
 
+    @cached_property
+    def trainable(self) -> np.ndarray:
+        """Items that a training on this set would learn from, (N,) bool; none of a run, which shows held-out items."""
+        if self.run is not None:
+            return np.zeros(len(self.es), dtype=bool)
+        return (with_splits(self.es).items["split"] == "train").to_numpy()
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The judged pairs that `workbench train --set pairs=…` can use: both of their items are learnt from."""
+        known, learnt = self.judgements, set(self.es.items["id"].astype(str)[self.trainable])
+        return known[known["id"].isin(learnt) & known["other"].isin(learnt)]
+
     def unjudge(self, item: int) -> None:
         """Take back what was said of an item."""
         known = self.judgements
@@ -243,7 +261,7 @@ class Inspection:
         write_text(self._folder("judgements") / "pairs.csv", rest.to_csv(index=False))
 
     def judge(self, item: int, other: int, verdict: str, query: str, key: str) -> Path:
-        """Write down what a stolen match is; the file is a list of pairs that `workbench train` takes."""
+        """Write down what a stolen match is; `workbench train` takes the file, of which it uses what is `usable`."""
         if verdict not in VERDICTS:
             raise InputError(f"a verdict is one of {', '.join(VERDICTS)}, not {verdict!r}")
         file = self._folder("judgements") / "pairs.csv"
@@ -278,8 +296,6 @@ def first_rows(rows: np.ndarray, items: np.ndarray) -> np.ndarray:
 
 def inspection(source: Any, split: str = "validation") -> Inspection:
     """An inspection of a run (its probe, or the test split where that is asked for), of a set, a path or arrays."""
-    from workbench.sets.shipped import load_data
-
     if isinstance(source, str | Path) and is_run(source):
         source = Run(source)
     if isinstance(source, Run):

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
+from workbench.diagnostics.gap import modality_gap
+from workbench.diagnostics.retrieval import mixed_recall_at_1, recall_at_1
 from workbench.errors import InputError, unknown
 from workbench.explorer.inspection import Inspection, first_rows
 from workbench.explorer.map_state import VIEWS, MapState
@@ -159,16 +161,16 @@ class WhatIf:
         forth, back = f"{a} → {b}", f"{b} → {a}"
         hit = {forth: _hit(own, row_max), back: _hit(own, col_max)}
         items = {
-            ("recall_at_1", forth): hit[forth],
-            ("recall_at_1", back): hit[back],
-            ("mixed_recall_at_1", forth): _hit(own, torch.maximum(row_max, within[a])),
-            ("mixed_recall_at_1", back): _hit(own, torch.maximum(col_max, within[b])),
+            (recall_at_1.__name__, forth): hit[forth],
+            (recall_at_1.__name__, back): hit[back],
+            (mixed_recall_at_1.__name__, forth): _hit(own, torch.maximum(row_max, within[a])),
+            (mixed_recall_at_1.__name__, back): _hit(own, torch.maximum(col_max, within[b])),
             ("loss", f"{a} · {b}"): -(p_row.clamp_min(1e-300).log() + p_col.clamp_min(1e-300).log()) / 2,
         }
         gap = float((x.mean(0) - y.mean(0)).norm())
         top = torch.maximum(positive, ((row_max.double() - 1.0) / tau).exp()) / (positive + row_sum)
         whole = {
-            ("modality_gap", f"{a} · {b}"): gap,
+            (modality_gap.__name__, f"{a} · {b}"): gap,
             ("calibration_error", forth): _calibration(top, hit[forth]),
             ("hardest_negatives_weight", forth): float((hard / mass.clamp_min(1e-300)).mean()),
         }

@@ -8,10 +8,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.gap import modality_gap
+from workbench.diagnostics.matched import alignment
+from workbench.diagnostics.registry import headlines
+from workbench.diagnostics.retrieval import median_rank, recall_at_1, recall_at_5, recall_at_10
+from workbench.diagnostics.scoped_name import ScopedName
+from workbench.diagnostics.spread import uniformity
 from workbench.report.accumulator import Accumulator
-from workbench.report.report import HEADLINES, Report
+from workbench.report.report import Report
 
-NAMES = {"recall_at_1": "R@1", "recall_at_5": "R@5", "recall_at_10": "R@10", "median_rank": "median_rank"}
+NAMES = {
+    recall_at_1.__name__: "R@1",
+    recall_at_5.__name__: "R@5",
+    recall_at_10.__name__: "R@10",
+    median_rank.__name__: "median_rank",
+}
 
 
 def clip_metrics(
@@ -26,7 +37,7 @@ def clip_metrics(
     >>> found["image_to_text_R@1"]
     1.0
     """
-    seen = Accumulator([*NAMES, "modality_gap", "alignment", "uniformity"])
+    seen = Accumulator([*NAMES, *(f.__name__ for f in (modality_gap, alignment, uniformity))])
     seen.update({"image": image_features, "text": text_features}, ids=ids)
     return _flat(seen.compute())
 
@@ -39,7 +50,7 @@ def evaluate_clip(
     only: Sequence[str] | None = None,
 ) -> Report:
     """The report of an open_clip model over batches of (images, tokenised texts), as its loaders give them."""
-    seen = Accumulator(list(only or HEADLINES))
+    seen = Accumulator(list(only or headlines()))
     was = model.training
     model.eval()
     try:
@@ -56,6 +67,6 @@ def _flat(report: Report) -> dict[str, float]:
     out = {}
     for r in report.frame[report.frame["reason"].isna()].to_dict("records"):
         name, scope = NAMES.get(r["name"], r["name"]), r["modalities"]
-        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else " ".join([name, *scope])
+        key = f"{'_to_'.join(scope)}_{name}" if r["name"] in NAMES else str(ScopedName(name, scope))
         out[key] = float(r["value"])
     return out

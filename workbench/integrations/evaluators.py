@@ -8,9 +8,10 @@ from typing import Any
 
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 
+from workbench.diagnostics.registry import diagnostics, headlines
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError
 from workbench.report.accumulator import Accumulator
-from workbench.report.report import HEADLINES
 
 
 class PairEvaluator(SentenceEvaluator):
@@ -38,9 +39,9 @@ class PairEvaluator(SentenceEvaluator):
             raise InputError(f"an evaluator needs pairs, at least four: {len(first)} and {len(second)} were given")
         self.first, self.second, self.ids, self.columns = list(first), list(second), ids, columns
         self.modalities, self.batch_size, self.name = modalities, batch_size, name
-        self.only = list(only or [n for n in HEADLINES if "volume" not in n])
-        a, b = modalities
-        self.primary_metric = f"recall_at_1 {a} {b}" if "recall_at_1" in self.only else None
+        self.only = list(only or [n for n in headlines() if not diagnostics()[n].of_tuples])
+        first_of_all = headlines()[0]
+        self.primary_metric = str(ScopedName(first_of_all, tuple(modalities))) if first_of_all in self.only else None
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
@@ -56,7 +57,7 @@ class PairEvaluator(SentenceEvaluator):
             place = Path(output_path) / f"workbench{f'-{self.name}' if self.name else ''}"
             report.save(place / f"epoch{epoch}-step{steps}")
         f = report.frame[report.frame["reason"].isna()]
-        found = {" ".join([r["name"], *r["modalities"]]): float(r["value"]) for r in f.to_dict("records")}
+        found = {str(ScopedName(r["name"], r["modalities"])): float(r["value"]) for r in f.to_dict("records")}
         named = self.prefix_name_to_metrics(found, self.name)
         if hasattr(model, "model_card_data"):
             self.store_metrics_in_model_card_data(model, named, epoch, steps)

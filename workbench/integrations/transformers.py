@@ -9,7 +9,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from workbench.interventions import changed, named
+from workbench.interventions import changed, named, whiten
 from workbench.sets.embeddings import EmbeddingSet
 
 
@@ -26,7 +26,7 @@ class InterventionTransformer(TransformerMixin, BaseEstimator):
     True
     """
 
-    def __init__(self, intervention: str = "whiten", settings: dict[str, Any] | None = None) -> None:
+    def __init__(self, intervention: str = whiten.__name__, settings: dict[str, Any] | None = None) -> None:
         self.intervention = intervention
         self.settings = settings
 

@@ -14,14 +14,19 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics import intervals
-from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Measure, shuffled
+from workbench.diagnostics.neighbours import mutual_knn
+from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.retrieval import median_rank, recall_at_1
+from workbench.diagnostics.scoped_name import ScopedName
+from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Similarity, shuffled
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
-PAIRED = ("recall_at_1", "mrr")
+# what items, sentences and spaces are compared by
+RANK, HIT, SHARED = median_rank.__name__, recall_at_1.__name__, mutual_knn.__name__
 SAME, BETTER, WORSE = "not distinguishable", "higher", "lower"
 
 
@@ -55,12 +60,12 @@ class Comparison:
         said = []
         if not len(self.paired):
             return ["No retrieval to compare: the modalities have different widths, or there is only one."]
-        for r in self.paired[self.paired["name"] == "recall_at_1"].to_dict("records"):
+        for r in self.paired[self.paired["name"] == HIT].to_dict("records"):
             q, k = r["modalities"]
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
             if r["verdict"] == SAME:
                 why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else ""
-                said.append(f"{q} → {k}: not distinguishable; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
+                said.append(f"{q} → {k}: {SAME}; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
             else:
                 alone = " One seed each: no verdict on the recipe."
                 if math.isfinite(r["floor"]):
@@ -113,23 +118,24 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     both = [m for m in one.modalities if m in two]
     if not both:
         raise InputError(f"no modality in common: {', '.join(one.modalities)} and {', '.join(two.modalities)}")
-    reports = [diagnose(x.only(both), only=[*PAIRED, "median_rank"], device=device, exact=True) for x in (one, two)]
-    others = [diagnose(_of(as_set(s), ids).only(both), only=list(PAIRED), device=device, exact=True) for s in seeds]
+    names = [n for n, d in diagnostics().items() if d.paired]
+    reports = [diagnose(x.only(both), only=[*names, RANK], device=device, exact=True) for x in (one, two)]
+    others = [diagnose(_of(as_set(s), ids).only(both), only=names, device=device, exact=True) for s in seeds]
     family = one.families
     rows, slices, items = [], [], pd.DataFrame({"id": one.items["id"]})
     for r in reports[0].frame.to_dict("records"):
         name, scope = r["name"], r["modalities"]
-        joint = "→".join(scope)
-        column = f"{name} {joint}"
-        if r["reason"] is not None or column not in reports[1].items or any("+" in m for m in scope):
+        measure = ScopedName(name, scope)
+        joint, column = measure.arrow, measure.column
+        if r["reason"] is not None or column not in reports[1].items or measure.fused:
             continue
         x, y = (rep.items[column].to_numpy() for rep in reports)
-        if name == "median_rank":
+        if name == RANK:
             items[f"rank A {joint}"], items[f"rank B {joint}"] = x, y
             continue
         floor = _floor(r["value"], [o.value(name, *scope) for o in others])
         rows.append({"name": name, "modalities": scope, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
-        if by is not None and name == "recall_at_1":
+        if by is not None and name == HIT:
             for value, at in one.items.groupby(by, sort=True).indices.items():
                 part = _paired(x[at], y[at], family[at], floor)
                 slices.append({"modalities": scope, by: value, **part})
@@ -190,11 +196,11 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
         one.items,
         rows={n: x.item_of_row(m) for n, x in zip(names, (one, two), strict=True) if not x.aligned(m)},
     )
-    report = diagnose(joined, only=["mutual_knn"], device=device, exact=True)
-    r = report.row("mutual_knn", *names)
+    report = diagnose(joined, only=[SHARED], device=device, exact=True)
+    r = report.row(SHARED, *names)
     fields = ("value", "low", "high", "null_low", "null", "null_high", "reason")
-    found = [{"name": "mutual_knn", "modality": m} | {f: r[f] for f in fields}]
-    column = f"mutual_knn {'·'.join(names)}"
+    found = [{"name": SHARED, "modality": m} | {f: r[f] for f in fields}]
+    column = ScopedName(SHARED, names).column
     items[f"changed {m}"] = 1 - report.items[column].to_numpy() if column in report.items else math.nan
     at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
     x, y = (s.unit(m, torch.searchsorted(s.item_of_row(m), at)) for s in (one, two))
@@ -207,7 +213,7 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     return found
 
 
-def _dealt(measure: Measure, x: Tensor, y: Tensor, half: Tensor, order: Tensor) -> float:
+def _dealt(measure: Similarity, x: Tensor, y: Tensor, half: Tensor, order: Tensor) -> float:
     return measure(x, y[order], half)
 
 
@@ -229,24 +235,14 @@ def side_by_side(data: Mapping[str, Report | Any], **settings: Any) -> pd.DataFr
         f = report.frame.set_index(["name", "modalities"])
         frames.append(pd.concat({name: f[["value", "low", "high", "null_low", "null_high", "n_gallery"]]}, axis=1))
     table = pd.concat(frames, axis=1)
-    galleries = table.xs("n_gallery", axis=1, level=1)
-    unequal = (galleries.nunique(axis=1) > 1).to_numpy()
-    if any(n in SIZED for n, _ in table.index[unequal]):
+    galleries = table.xs("n_gallery", axis=1, level=1).where(table.xs("value", axis=1, level=1).notna())
+    unequal = table.index[(galleries.nunique(axis=1) > 1).to_numpy()].get_level_values("name").unique()
+    known = diagnostics()
+    refused = [n for n in unequal if n in known and known[n].gallery]
+    if refused:
+        more = f" and {len(refused) - 3} more" if len(refused) > 3 else ""
         raise InputError(
-            "the sets have galleries of different sizes, so their retrieval cannot be compared: "
+            f"the sets have galleries of different sizes, so {', '.join(refused[:3])}{more} cannot be compared: "
             "take the same items of each (es.take), or compare them with workbench.compare, which does"
         )
     return table
-
-
-# values that another gallery would change
-SIZED = (
-    "recall_at_1",
-    "recall_at_5",
-    "recall_at_10",
-    "mixed_recall_at_1",
-    "median_rank",
-    "mrr",
-    "ndcg_at_10",
-    "volume_recall_at_1",
-)

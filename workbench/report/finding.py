@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
 
-SEVERITIES = ("fault", "warning", "info")
-
-
-MARKS = {"fault": "●", "warning": "○", "info": "·"}
+Severity = Literal["fault", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = get_args(Severity)  # worst first
+FAULT, WARNING, INFO = SEVERITIES
+MARKS: dict[str, str] = {FAULT: "●", WARNING: "○", INFO: "·"}
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,18 @@ class Finding:
     """One sentence of a diagnosis, the numbers it stands on, and what to try next."""
 
     rule: str
-    severity: str
+    severity: Severity
     sentence: str
     evidence: list[dict[str, Any]] = field(default_factory=list)
     next: str = ""
 
+    @property
+    def alarm(self) -> bool:
+        """Whether something may be wrong: a fault or a warning, and no mere information."""
+        return self.severity != INFO
+
     def to_dict(self) -> dict[str, Any]:
+        """The finding as plain data."""
         return asdict(self)
 
 

@@ -44,17 +44,6 @@ COLUMNS = [
     "reason",
 ]
 
-# the numbers that matter, wherever only a few are shown
-HEADLINES = (
-    "recall_at_1",
-    "volume_recall_at_1",
-    "modality_gap",
-    "alignment",
-    "gramian_volume",
-    "uniformity",
-    "effective_rank",
-)
-
 
 class Report:
     """What one diagnosis found.

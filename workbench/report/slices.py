@@ -10,24 +10,25 @@ import numpy as np
 import pandas as pd
 import torch
 
+from workbench.diagnostics import intervals
+from workbench.diagnostics.registry import choose, diagnostics, headlines
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
 FIELDS = ["name", "modalities", "value", "low", "high", "null_low", "null_high", "n_query", "n_gallery", "reason"]
-HEADLINES = ("recall_at_1", "modality_gap", "alignment", "uniformity")
-LAYERED = ("avqi_safe_vs_adversarial", "avqi_quantile", "effective_rank", "mean_cosine")
 MOST = 200  # slices of one column: more is a name
 
 
 def slices(
-    data: Any, by: str, *, only: Sequence[str] = HEADLINES, within: bool = False, **settings: Any
+    data: Any, by: str, *, only: Sequence[str] | None = None, within: bool = False, **settings: Any
 ) -> pd.DataFrame:
     """Diagnostics by the values of a column: a row a slice, diagnostic and scope, with n and interval.
 
-    Retrieval keeps the whole gallery, and only its queries are sliced, so that slices can be compared; `within=True`
-    cuts the gallery too. Everything else is computed on the items of the slice alone.
+    By default the headline numbers. Retrieval keeps the whole gallery, and only its queries are sliced, so that slices
+    can be compared; `within=True` cuts the gallery too. Everything else is computed on the items of the slice alone.
 
     >>> import workbench as wb
     >>> es = wb.testing.planted(items=60)
@@ -43,9 +44,10 @@ def slices(
     if len(groups) > MOST:
         raise InputError(f"column {by!r} has {len(groups):,} values, more than {MOST}: a name, not a label")
     out = []
-    per_query = [] if within else [n for n in only if n.startswith(("recall_at", "mrr", "ndcg", "mixed_recall"))]
+    chosen = choose(only or headlines())
+    per_query = [] if within else [d.name for d in chosen if d.per_query]
     whole = diagnose(es, only=per_query, **settings) if per_query else None
-    rest = [n for n in only if n not in per_query]
+    rest = [d.name for d in chosen if d.name not in per_query]
     for value, at in groups.items():
         if whole is not None:
             out += [{by: value, "items": len(at), **row} for row in _queries(whole, es, at)]
@@ -57,11 +59,10 @@ def slices(
 
 def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
     """Retrieval of the queries of some items against everything."""
-    from workbench.diagnostics import intervals
-
     out = []
     for r in report.frame.to_dict("records"):
-        column = f"{r['name']} {'→'.join(r['modalities'])}"
+        column = ScopedName(r["name"], r["modalities"]).column
+        reduce = diagnostics()[r["name"]].reduce
         row = {f: r[f] for f in FIELDS}
         values = report.items[column].to_numpy()[at] if column in report.items else np.array([])
         has = np.isfinite(values)
@@ -70,12 +71,13 @@ def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
             row["reason"] = r["reason"] or "fewer than two queries"
         else:
             family = torch.as_tensor(es.families[at][has])
-            low, high = intervals.bootstrap(torch.from_numpy(values[has]), family, "mean")
-            row |= {"value": float(values[has].mean()), "low": low, "high": high, "n_query": int(has.sum())}
-            # fewer queries: the null is as much wider as its mean is less certain
+            low, high = intervals.bootstrap(torch.from_numpy(values[has]), family, reduce)
+            value = float(np.mean(values[has]) if reduce == "mean" else np.median(values[has]))
+            row |= {"value": value, "low": low, "high": high, "n_query": int(has.sum())}
+            # fewer queries: the null is as much wider as its mean or median is less certain
             wider = math.sqrt(r["n_query"] / has.sum())
             for end in ("null_low", "null_high"):
-                row[end] = min(max(r["null"] + (r[end] - r["null"]) * wider, 0.0), 1.0)
+                row[end] = float(np.clip(r["null"] + (r[end] - r["null"]) * wider, *(r["bound"] or (None, None))))
         out.append(row)
     return out
 
@@ -92,7 +94,9 @@ def layers(data: Any, *, only: Sequence[str] | None = None, **settings: Any) -> 
     [0, 1, 2]
     """
     es = as_set(data)
-    only = only or (LAYERED if settings.get("roles") else LAYERED[2:])
+    if not only:
+        grouped = {"role"} if settings.get("roles") else set()
+        only = [n for n, d in diagnostics().items() if d.layered and {d.labelling} - {""} <= grouped]
     if not es.layers:
         raise InputError(f"{es.source}: its rows have no layers; give vectors of shape (rows, layers, dimensions)")
     out = []
@@ -115,6 +119,7 @@ def templates(data: Any, query: str, key: str, *, names: Sequence[str] = (), **s
         raise InputError(f"{es.source}: prompt sensitivity needs at least two rows of {query!r} for every item")
     first = count.cumsum(0) - count
     items = (count > 0).nonzero()[:, 0]
+    paired = [n for n, d in diagnostics().items() if d.paired]
     out = []
     for k in range(least):
         one = EmbeddingSet(
@@ -122,9 +127,9 @@ def templates(data: Any, query: str, key: str, *, names: Sequence[str] = (), **s
             es.items,
             rows={query: items} | ({} if es.aligned(key) else {key: es.item_of_row(key)}),
         )
-        report = diagnose(one, only=["recall_at_1", "mrr"], **settings)
+        report = diagnose(one, only=paired, **settings)
         label = names[k] if k < len(names) else str(k)
-        for name in ("recall_at_1", "mrr"):
+        for name in paired:
             r = report.row(name, query, key)
             out.append({"template": label, "name": name, **{f: r[f] for f in FIELDS if f != "name"}})
     frame = pd.DataFrame(out)

@@ -115,6 +115,19 @@ def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
     return _with(es, {modality: x})
 
 
+def flat(es: EmbeddingSet, noise: float, *, seed: int = 0) -> EmbeddingSet:
+    """Tuples that agree by their volume alone: beside the first modality a random direction, and the sum of the two.
+
+    The anchor lies in the plane of the others, but for noise of this length; its pair with `aside` is at chance.
+    """
+    m = es.modalities[0]
+    x = es.unit(m)
+    aside = unit(_noise(seed, *x.shape), dim=1)
+    third = unit(x + 2 * aside + noise * unit(_noise(seed + 1, *x.shape), dim=1), dim=1)
+    rows = {} if es.aligned(m) else dict.fromkeys((m, "aside", "sum"), es.item_of_row(m))
+    return EmbeddingSet({m: x, "aside": aside, "sum": third}, es.items, rows=rows, source=es.source)
+
+
 def missing(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
     """A modality that a share of the items lacks."""
     n = len(es)

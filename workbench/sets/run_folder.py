@@ -19,10 +19,10 @@ from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
 
 CONFIG, LOG = "config.yaml", "metrics.jsonl"
+RECALL, CHANCE = "probe_recall_at_1", "probe_chance_high"  # a line of the log with these is a look at the probe
 STOPPED = "early_stop"  # the event that ends a run before its last step
-
-
-VERDICTS = ("wrong", "false negative", "duplicate")  # what a person may say of a pair, in judgements/pairs.csv
+# what a person may say of a pair, in judgements/pairs.csv
+VERDICTS = WRONG, FALSE_NEGATIVE, DUPLICATE = "wrong", "false negative", "duplicate"
 
 
 def is_run(path: str | os.PathLike[str]) -> bool:
@@ -79,6 +79,11 @@ class RunFolder:
                 break
         self._seen, self._lines = seen, out
         return list(out)
+
+    @property
+    def looks(self) -> list[dict[str, Any]]:
+        """The lines of the log that tell of a look at the probe."""
+        return [m for m in self.metrics if RECALL in m]
 
     @property
     def steps(self) -> int:

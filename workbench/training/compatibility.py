@@ -16,15 +16,14 @@ NEEDED = {
     "target": "a column that says target or background, and rows with two halves",
     "teacher of the same width": "another model's vectors of the towers' own width",
 }
-SPECIAL = {"grace": "roles", "sepclr": "target", "distil": "teacher of the same width"}
 
 
 def lacking(entry: RecipeSpec, modalities: Sequence[str], label: str = "") -> str:
     """What these data lack for a recipe, or nothing: plain rows of each modality, and perhaps a label."""
-    if entry.name in SPECIAL:
-        return NEEDED[SPECIAL[entry.name]]
-    if len(modalities) < entry.least:
-        return f"{entry.least} modalities"
+    if entry.data:
+        return NEEDED[entry.data]
+    if len(modalities) < entry.min_modalities:
+        return f"{entry.min_modalities} modalities"
     for what in entry.needs:
         if what in ("negatives", "tokens") or (what == "labels" and not label):
             return NEEDED[what]
@@ -51,9 +50,7 @@ def table() -> list[dict[str, str]]:
         rows.append({"data": data, "recipes": ", ".join(f"`{n}`" for n in names)})
     for what, said in NEEDED.items():
         names = [
-            n
-            for n, e in RECIPES.items()
-            if n not in seen and (SPECIAL.get(n) == what or (what in e.needs and n not in SPECIAL))
+            n for n, e in RECIPES.items() if n not in seen and (e.data == what or (what in e.needs and not e.data))
         ]
         seen |= set(names)
         if names:

@@ -16,8 +16,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
+from workbench.sets.fused import PLUS
 from workbench.training.run import Run
 
 REMEMBER = 200  # lines between notes of what was sent
@@ -235,6 +237,6 @@ def settings(run: Run) -> dict[str, Any]:
 
 def tag(name: str) -> str:
     """`recall_at_1 text color+sketch` as a tag that every tracker takes: `recall_at_1/text-color.sketch`."""
-    name, _, scope = name.partition(" ")
-    tags = "/".join(x for x in (name, scope.replace(" ", "-").replace("+", ".")) if x)
+    parsed = ScopedName.parse(name)
+    tags = "/".join(x for x in (parsed.name, "-".join(parsed.scope).replace(PLUS, ".")) if x)
     return re.sub(r"/+", "/", re.sub(r"[^\w\-./]", "_", tags)).strip("/") or "_"

@@ -19,6 +19,7 @@ from workbench.errors import InputError, unknown
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.progress import progress
+from workbench.report.finding import INFO
 from workbench.scan.device import resolve_device
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.run_folder import STOPPED
@@ -27,12 +28,11 @@ from workbench.training import samplers, towers
 from workbench.training.compatibility import lacking
 from workbench.training.gather import Gathered
 from workbench.training.gradcache import cached_backward
-from workbench.training.probe import forward, light, probed
+from workbench.training.probe import better, forward, light, probed
 from workbench.training.run import Run
 from workbench.training.settings import Settings, sort_settings
 
 LOG_EVERY = 10  # steps between lines of the training loss
-QUEUED = ("infonce", "gram")  # recipes that know keys beyond the batch
 
 
 def train(
@@ -137,8 +137,11 @@ class _Loop:
                 raise InputError(f"{what} works in one process; leave it out with several devices")
         if s.chunk and fabric._precision.precision == "16-mixed":
             raise InputError("train.chunk does not go with 16-mixed, whose loss is scaled; take bf16-mixed")
-        if s.queue and self.entry.name not in QUEUED:
-            raise InputError(f"train.queue serves {' and '.join(QUEUED)}; recipe {self.entry.name} has no keys")
+        if s.queue and not self.entry.queue:
+            able = " and ".join(n for n, r in RECIPES.items() if r.queue)
+            raise InputError(f"train.queue serves {able}; recipe {self.entry.name} has no keys")
+        if s.patience:
+            better(s.watch)
         torch.manual_seed(s.seed)
         es = with_splits(es)
         learn = es.split("train")
@@ -333,16 +336,16 @@ class _Loop:
         s = self.settings
         if not s.patience:
             return False
-        looks = [m for m in self.run.metrics if "probe_recall_at_1" in m]
+        looks = self.run.looks
         if not all(s.watch in m for m in looks):
             raise unknown("metric of the looks (train.watch)", s.watch, looks[-1])
-        sign = -1 if s.watch == "loss" or s.watch.startswith("alignment ") else 1  # of these, less is better
+        sign = {"higher": 1, "lower": -1}[better(s.watch)]
         seen = [sign * m[s.watch] for m in looks]
         enough = len(seen) > s.patience and max(seen[-s.patience :]) <= max(seen[: -s.patience])
         self.fabric.barrier()  # every rank has read the log before one writes into it
         if enough and self.fabric.is_global_zero:
             said = f"Stopped early: {s.watch} has not got better for {s.patience} looks."
-            self.run.log(step=step, event=STOPPED, severity="info", sentence=said)
+            self.run.log(step=step, event=STOPPED, severity=INFO, sentence=said)
         return enough
 
     # -- looking at the probe --------------------------------------------------------------------------------------

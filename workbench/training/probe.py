@@ -10,30 +10,49 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import InputError
+from workbench.diagnostics.registry import logged
+from workbench.diagnostics.scoped_name import ScopedName
+from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS
+from workbench.sets.run_folder import CHANCE, RECALL
 from workbench.sets.shipped import load_data, with_splits
 from workbench.training import towers
 from workbench.training.settings import Settings
 
-PROBED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank", "gramian_volume")
-
 
 def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
-    """What a look at the probe logs: the diagnostics of `PROBED`, and recall over all plain directions."""
-    report = diagnose(es, only=PROBED, device=device)
+    """What a look at the probe logs: the diagnostics that are `probed`, and the first of them over plain directions."""
+    names = [d.name for d in logged()]
+    report = diagnose(es, only=names, device=device)
     single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
-    hits = report.frame[(report.frame["name"] == "recall_at_1") & single]
-    values = {
-        "probe_recall_at_1": float(hits["value"].mean()),
-        "probe_chance_high": float(hits["null_high"].max()),
-    }
+    hits = report.frame[(report.frame["name"] == names[0]) & single]
+    values = {RECALL: float(hits["value"].mean()), CHANCE: float(hits["null_high"].max())}
     for row in report.frame.to_dict("records"):
         if row["reason"] is None and math.isfinite(row["value"]):
-            values[f"{row['name']} {' '.join(row['modalities'])}"] = row["value"]
+            values[str(ScopedName(row["name"], row["modalities"]))] = row["value"]
     return values
+
+
+def better(watch: str) -> str:
+    """`higher` or `lower`: which way a metric of the looks gets better.
+
+    Raises `InputError` where nobody has said that: a gap or a rank may rise or fall in a good run.
+    """
+    ways = {d.name: d.better for d in logged()}
+    ways |= {"loss": "lower", RECALL: logged()[0].better}
+    name = ScopedName.parse(watch).name
+    if name not in ways:
+        raise unknown("metric of the looks (train.watch)", watch, ways)
+    way = ways[name]
+    if way is None:
+        sure = ", ".join(n for n, w in ways.items() if w)
+        raise InputError(
+            f"train.watch={watch}: neither more nor less of it is better in itself, so it cannot say when to stop; "
+            f"watch one of {sure}"
+        )
+    return way
 
 
 def forward(model: nn.Module, inputs: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import InputError
-from workbench.sets.run_folder import VERDICTS
+from workbench.sets.run_folder import VERDICTS, WRONG
 
 Sampler = Callable[[int], Tensor]
 
@@ -89,7 +89,7 @@ def judged(inner: Sampler, pairs: pd.DataFrame, ids: pd.Series) -> Sampler:
     against: dict[int, set[int]] = {}
     for r in known.to_dict("records"):
         i, j = int(place[r["id"]]), int(place[r["other"]])
-        table = against if r["verdict"] == "wrong" else apart
+        table = against if r["verdict"] == WRONG else apart
         table.setdefault(i, set()).add(j)
         table.setdefault(j, set()).add(i)
 

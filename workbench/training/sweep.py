@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from workbench.diagnostics.registry import panels
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError
 from workbench.objectives.recipes import RECIPES
 from workbench.sets.run_folder import is_run
@@ -21,8 +23,6 @@ from workbench.training.compatibility import lacking
 from workbench.training.loop import configured, train
 from workbench.training.run import Run
 from workbench.training.settings import sort_settings
-
-MOVED = ("recall_at_1", "modality_gap", "alignment", "uniformity", "effective_rank")
 
 
 def sweep(
@@ -92,12 +92,12 @@ def moved(runs: Sequence[Run]) -> pd.DataFrame:
     found: dict[str, list[dict[str, tuple[float, float]]]] = {}
     for run in runs:
         recipe = run.name.rsplit("-s", 1)[0]
-        looks = [m for m in run.metrics if "probe_recall_at_1" in m]
-        ends = {name: (_mean(looks[0], name), _mean(looks[-1], name)) for name in MOVED}
+        looks = run.looks
+        ends = {d.name: (_mean(looks[0], d.name), _mean(looks[-1], d.name)) for d in panels()}
         found.setdefault(recipe, []).append(ends)
     rows = []
     for recipe, seeds in found.items():
-        for name in MOVED:
+        for name in seeds[0]:
             first, last = (np.array([s[name][k] for s in seeds]) for k in (0, 1))
             change = last - first
             n = len(change)
@@ -118,5 +118,5 @@ def moved(runs: Sequence[Run]) -> pd.DataFrame:
 
 
 def _mean(line: Mapping[str, Any], name: str) -> float:
-    values = [v for k, v in line.items() if k.startswith(f"{name} ") and "+" not in k]
+    values = [line[key] for m, key in ScopedName.of(line, name).items() if not m.fused]
     return float(np.mean(values)) if values else math.nan

@@ -4,25 +4,46 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from workbench.diagnostics import gap, matched, spectrum, spread
+from workbench.diagnostics.registry import diagnostics, panels
+from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.report import Report
 from workbench.sets.fused import PLUS
 from workbench.sets.projection import Projection
 from workbench.views.theme import BAND, FAINT, HUES, dressed, style
 
 SVG_POINTS = 5_000  # above this the map is drawn by WebGL
+RANK = median_rank.__name__  # whose values an item are drawn as a curve
+
+
+CURVES: dict[str, Callable[..., go.Figure]] = {}
+
+
+def draws(curve: Callable[..., Any]) -> Callable[[Callable[..., go.Figure]], Callable[..., go.Figure]]:
+    """Declare which curve of a report a figure draws."""
+
+    def register(f: Callable[..., go.Figure]) -> Callable[..., go.Figure]:
+        CURVES[curve.__name__] = f
+        return f
+
+    return register
+
+
+def _drawn_from(report: Report, curve: Callable[..., Any]) -> dict[tuple[str, ...], Mapping[str, Any]]:
+    """The arrays of a curve by scope."""
+    return {s: a for (n, s), a in report.arrays.items() if n == curve.__name__}
 
 
 def scope(row: Mapping[str, Any]) -> str:
     """`text → color` for a direction, `text · color` else."""
-    from workbench.diagnostics.registry import diagnostics
-
     directed = diagnostics()[row["name"]].on == "direction"
     return (" → " if directed else " · ").join(m.replace(PLUS, " + ") for m in row["modalities"])
 
@@ -93,9 +114,10 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
     return fig
 
 
+@draws(matched.similarity_histogram)
 def similarities(report: Report, *, stacked: bool = False) -> go.Figure:
     """Cosines of matched and mismatched pairs, a small panel a pair of modalities, side by side or stacked."""
-    found = {s: a for (n, s), a in report.arrays.items() if n == "similarity_histogram"}
+    found = _drawn_from(report, matched.similarity_histogram)
     if not found:
         return dressed(go.Figure(), height=120)
     shape = (len(found), 1) if stacked else (1, len(found))
@@ -128,9 +150,10 @@ def similarities(report: Report, *, stacked: bool = False) -> go.Figure:
     return fig
 
 
+@draws(spectrum.singular_spectrum)
 def spectra(report: Report) -> go.Figure:
     """Singular values of the centred rows, each relative to the largest, one line a modality."""
-    found = {s[0]: a["sigma"] for (n, s), a in report.arrays.items() if n == "singular_spectrum"}
+    found = {s[0]: a["sigma"] for s, a in _drawn_from(report, spectrum.singular_spectrum).items()}
     looks = style(found)
     fig = go.Figure()
     for m, sigma in found.items():
@@ -151,9 +174,10 @@ def spectra(report: Report) -> go.Figure:
     return fig
 
 
+@draws(gap.shift_curve)
 def shift(report: Report) -> go.Figure:
     """Retrieval (solid) and loss (dotted, own axis) as two modalities move along their gap."""
-    found = {s: a for (n, s), a in report.arrays.items() if n == "shift_curve"}
+    found = _drawn_from(report, gap.shift_curve)
     fig = make_subplots(
         1,
         len(found),
@@ -189,9 +213,10 @@ def shift(report: Report) -> go.Figure:
     return fig
 
 
+@draws(spread.uniformity_by_size)
 def by_size(report: Report) -> go.Figure:
     """Uniformity of samples of n rows: as it is here, and biased where a row is paired with itself."""
-    found = {s[0]: a for (n, s), a in report.arrays.items() if n == "uniformity_by_size"}
+    found = {s[0]: a for s, a in _drawn_from(report, spread.uniformity_by_size).items()}
     looks, fig = style(found), go.Figure()
     for m, a in found.items():
         for key, dash, said in (("uniformity", "solid", ""), ("with_self_pairs", "dot", ", with self-pairs")):
@@ -210,9 +235,10 @@ def by_size(report: Report) -> go.Figure:
     return fig
 
 
+@draws(gap.label_gap)
 def label_gaps(report: Report) -> go.Figure:
     """The gap within each class, largest first: at most thirty classes."""
-    found = {s: a for (n, s), a in report.arrays.items() if n == "label_gap"}
+    found = _drawn_from(report, gap.label_gap)
     names, fig = np.array(report.about.get("classes") or []), go.Figure()
     scope_, a = next(iter(found.items()))
     order = np.argsort(-np.nan_to_num(a["gap"], nan=-1.0))[:30]
@@ -298,26 +324,18 @@ def changes(rows: Any, name: str) -> go.Figure:
     return fig.update_layout(margin={"l": 160})
 
 
-PANELS = (
-    ("loss", "loss"),
-    ("recall_at_1", "R@1"),
-    ("modality_gap", "modality gap"),
-    ("alignment", "alignment"),
-    ("uniformity", "uniformity"),
-    ("effective_rank", "effective rank"),
-)
-
-
 def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 420) -> go.Figure:
     """What training did: six panels over steps; where a diagnostic has several scopes, their mean."""
-    fig = make_subplots(2, 3, subplot_titles=[t for _, t in PANELS], horizontal_spacing=0.1, vertical_spacing=0.2)
+    shown = {"loss": "loss"} | {d.name: d.heading for d in panels()}
+    grid = (-(-len(shown) // 3), 3)
+    fig = make_subplots(*grid, subplot_titles=list(shown.values()), horizontal_spacing=0.1, vertical_spacing=0.2)
     for k, (label, lines) in enumerate(runs.items()):
-        for i, (name, _) in enumerate(PANELS):
+        every = dict.fromkeys(key for line in lines for key in line)
+        for i, name in enumerate(shown):
+            keys = [key for m, key in ScopedName.of(every, name).items() if not m.fused] or [name]
             x, y = [], []
             for line in lines:
-                found = [
-                    v for key, v in line.items() if (key == name or key.startswith(f"{name} ")) and PLUS not in key
-                ]
+                found = [line[key] for key in keys if key in line]
                 if found:
                     x.append(line["step"])
                     y.append(float(np.mean(found)))
@@ -339,23 +357,22 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
     fig = dressed(fig, height=height, legend=len(runs) > 1)
     fig.update_layout(legend={"y": 1.1})
     fig.update_xaxes(nticks=5, tickangle=0)
-    fig.update_xaxes(title="step", row=2)
+    fig.update_xaxes(title="step", row=grid[0])
     return fig
 
 
 def rank_curve(report: Report) -> go.Figure:
     """Share of queries whose match ranks at most k, over k: steep on the left is good."""
     fig = go.Figure()
-    columns = [c for c in report.items if c.startswith("median_rank ") and PLUS not in c]
-    for k, column in enumerate(columns):
+    columns = {m: c for m, c in ScopedName.of(report.items, RANK).items() if not m.fused}
+    for k, (measure, column) in enumerate(columns.items()):
         rank = np.sort(report.items[column].dropna().to_numpy())
         if not len(rank):
             continue
-        direction = column.removeprefix("median_rank ").replace("→", " → ")
         share = np.arange(1, len(rank) + 1) / len(rank)
         keep = np.unique(np.geomspace(1, len(rank), 200).astype(int)) - 1
         line = {"color": HUES[k % len(HUES)], "width": 2, "dash": "dot" if k >= len(HUES) else "solid"}
-        name = html.escape(direction)
+        name = html.escape(" → ".join(measure.scope))
         fig.add_trace(go.Scatter(x=rank[keep], y=share[keep], mode="lines", name=name, line=line))
     fig = dressed(fig, height=340, x="rank of the match", y="share of queries")
     fig.update_xaxes(type="log")

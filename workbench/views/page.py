@@ -10,6 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from workbench.diagnostics.neighbours import taken_by
+from workbench.diagnostics.registry import Curve, Diagnostic, curves, diagnostics, leading, questions
+from workbench.diagnostics.retrieval import median_rank
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.finding import MARKS, Finding
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
@@ -17,35 +21,9 @@ from workbench.sets.shipped import ATTRIBUTION, CAVEAT
 from workbench.views import figures
 from workbench.views.document import drawn, number, page
 
-QUESTIONS = {
-    "retrieval": "Do pairs find each other?",
-    "neighbours": "Who is near whom?",
-    "gap": "Is there a gap, and how large?",
-    "matched": "Are the vectors of an item near each other?",
-    "spread": "Is the sphere used?",
-    "spectrum": "In how many directions?",
-    "clusters": "Are the groups apart?",
-    "labels": "Does the space know the classes?",
-}
-SEE = {
-    "recall_at_1": "A dot to the right of its grey band finds more than a shuffled pairing would.",
-    "modality_gap": "Distance between the centroids; the band is what items whose modalities trade places would show.",
-    "alignment": "Left of the band: matched items lie nearer than shuffled ones. A collapsed space does so too.",
-    "gramian_volume": "Left of the band: tuples are flatter than shuffled ones, whichever of their vectors agree.",
-    "uniformity": "The nearer to the band, the more evenly the sphere is used; 0 is a single point.",
-    "effective_rank": "Directions in use, against as many random vectors; there is no interval for a spectrum.",
-}
-LEADING = {
-    "retrieval": ["recall_at_1"],
-    "gap": ["modality_gap"],
-    "matched": ["alignment", "gramian_volume"],
-    "spread": ["uniformity"],
-    "spectrum": ["effective_rank"],
-    "clusters": ["avqi_safe_vs_adversarial"],
-    "neighbours": ["hubness", "mutual_knn"],
-    "labels": ["linear_probe_accuracy"],
-}
 WORST = 10  # items shown with their drawings
+# the worst items are those whose match ranks last, and who took its place
+RANK, TAKEN = median_rank.__name__, taken_by.__name__
 
 
 def interval(row: Mapping[str, Any]) -> str:
@@ -113,45 +91,30 @@ def about(report: Report) -> str:
     return f"<table>{rows}</table>"
 
 
-def question(report: Report, family: str) -> str:
-    """One question: its leading figures with what to see, and every value."""
-    from workbench.diagnostics.registry import diagnostics
-
-    known = diagnostics()
-    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].family == family]
+def question(report: Report, name: str) -> str:
+    """One question by its name: its leading figures with what to see, and every value."""
+    known, asked = diagnostics(), questions()[name]
+    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].question == name]
     if not rows:
         return ""
-    parts = [f"<h2>{QUESTIONS[family]}</h2>"]
-    for name in LEADING[family]:
-        if any(r["name"] == name and math.isfinite(r["value"]) for r in rows):
-            parts += [drawn(figures.values({"": report}, name)), f'<p class="caption">{SEE.get(name, "")}</p>']
-    if family == "matched" and any(n == "similarity_histogram" for n, _ in report.arrays):
-        parts += [drawn(figures.similarities(report))]
-        parts += [
-            '<p class="caption">The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from non-matches.</p>'
-        ]
-    if family == "gap" and any(n == "shift_curve" for n, _ in report.arrays):
-        parts += [drawn(figures.shift(report))]
-        parts += [
-            '<p class="caption">Both modalities move along the line between their centroids; the thin line is where they are. A flat solid line: for retrieval within one modality the gap does not matter. Queries are sampled, the gallery is whole.</p>'
-        ]
-    if family == "gap" and any(n == "label_gap" for n, _ in report.arrays):
-        parts += [drawn(figures.label_gaps(report))]
-        parts += [
-            '<p class="caption">The gap within each class. A class of few rows shows a larger one by noise alone.</p>'
-        ]
-    if family == "spread" and any(n == "uniformity_by_size" for n, _ in report.arrays):
-        parts += [drawn(figures.by_size(report))]
-        parts += [
-            '<p class="caption">Compare uniformity only at one n: small samples scatter, and the form that pairs a row with itself is biased upwards.</p>'
-        ]
-    if family == "spectrum" and any(n == "singular_spectrum" for n, _ in report.arrays):
-        parts += [drawn(figures.spectra(report))]
-        parts += ['<p class="caption">A line that falls off a cliff leaves the directions after it unused.</p>']
-    lead = [r for r in rows if r["name"] in LEADING[family]]
-    more = [r for r in rows if r["name"] not in LEADING[family]]
+    parts = [f"<h2>{escape(asked.text)}</h2>"]
+    lead = [d.name for d in leading(name)]
+    for first in lead:
+        if any(r["name"] == first and math.isfinite(r["value"]) for r in rows):
+            parts += [drawn(figures.values({"": report}, first)), see(known[first])]
+    for curve in curves().values():
+        draw = figures.CURVES.get(curve.name)
+        if curve.question == name and draw and any(n == curve.name for n, _ in report.arrays):
+            parts += [drawn(draw(report)), see(curve)]
+    shown = [r for r in rows if r["name"] in lead]
+    more = [r for r in rows if r["name"] not in lead]
     folded = f"<details><summary>{len(more)} more values</summary>{table(more)}</details>" if more else ""
-    return "".join([*parts, table(lead or rows), folded if lead else ""])
+    return "".join([*parts, table(shown or rows), folded if shown else ""])
+
+
+def see(shown: Diagnostic | Curve) -> str:
+    """What to see in a figure, as its caption."""
+    return f'<p class="caption">{escape(shown.see)}</p>'
 
 
 def map_of(es: EmbeddingSet, method: str = "pca") -> str:
@@ -167,14 +130,14 @@ def map_of(es: EmbeddingSet, method: str = "pca") -> str:
 
 def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
     """The items whose match ranks worst, in the first direction, with their drawing where there is one."""
-    columns = [c for c in report.items if c.startswith("median_rank ")]
-    if not columns:
+    ranks = ScopedName.of(report.items, RANK)
+    if not ranks:
         return ""
-    column = columns[0]
+    measure, column = next(iter(ranks.items()))
     ranked = report.items.dropna(subset=[column]).nlargest(shown, column)
     by_id = items.set_index(items["id"].astype(str)) if items is not None else None
     cards, drawings = [], False
-    thieves = _thieves(report, column.removeprefix("median_rank "), by_id)
+    thieves = _thieves(report, measure.scope, by_id)
     for row in ranked.to_dict("records"):
         picture, name = "", row["id"]
         if by_id is not None and row["id"] in by_id.index:
@@ -189,13 +152,13 @@ def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
             f"{thieves.get(row['id'], '')}</div>"
         )
     credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if drawings else ""
-    direction = escape(column.removeprefix("median_rank "))
+    direction = escape(measure.arrow)
     return f'<h2>Worst items</h2><p class="caption">{direction}: the items whose own match ranks last.</p><div class="cards">{"".join(cards)}</div>{credit}'
 
 
-def _thieves(report: Report, direction: str, by_id: Any) -> dict[str, str]:
+def _thieves(report: Report, direction: tuple[str, ...], by_id: Any) -> dict[str, str]:
     """By item: a line that says whose key came first in its place."""
-    taken = report.arrays.get(("taken_by", tuple(direction.split("→"))))
+    taken = report.arrays.get((TAKEN, direction))
     if taken is None:
         return {}
     ids = report.items["id"].to_numpy()
@@ -211,7 +174,7 @@ def _thieves(report: Report, direction: str, by_id: Any) -> dict[str, str]:
 
 def report_body(report: Report, items: Any = None) -> str:
     parts = ["<h2>Findings</h2>", findings(report)]
-    parts += [question(report, family) for family in QUESTIONS]
+    parts += [question(report, name) for name in questions()]
     parts += [worst(report, items), definitions(report)]
     return "".join(parts)
 
@@ -236,8 +199,6 @@ def training(run: Any) -> str:
 def definitions(report: Report) -> str:
     """What each diagnostic of the report measures, its formulas as MathML."""
     import inspect
-
-    from workbench.diagnostics.registry import diagnostics
 
     known = diagnostics()
     parts = ["<h2>Definitions</h2>"]
@@ -302,16 +263,13 @@ def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[M
     parts += [
         '<p class="caption">On the validation split; where a diagnostic has several scopes, their mean. The losses are of different kinds: compare their course, not their height.</p>'
     ]
-    for family, said in QUESTIONS.items():
-        for name in LEADING[family]:
+    for asked in questions().values():
+        for d in leading(asked.name):
             if all(
-                r.has(name) and r.frame.loc[r.frame["name"] == name, "reason"].isna().any() for r in reports.values()
+                r.has(d.name) and r.frame.loc[r.frame["name"] == d.name, "reason"].isna().any()
+                for r in reports.values()
             ):
-                parts += [
-                    f"<h2>{said}</h2>",
-                    drawn(figures.values(reports, name)),
-                    f'<p class="caption">{SEE.get(name, "")}</p>',
-                ]
+                parts += [f"<h2>{escape(asked.text)}</h2>", drawn(figures.values(reports, d.name)), see(d)]
     parts += ["<h2>Every value</h2>"]
     for name, report in reports.items():
         shown = [r for r in report.frame.to_dict("records") if math.isfinite(r["value"])]

@@ -36,7 +36,7 @@ def transported(x: Tensor, y: Tensor, x_present: Tensor | None, y_present: Tenso
 
 @entry(
     paper="Huang et al. 2025 (ORMA)",
-    family="assignment",
+    topic="assignment",
     modalities="2, with tokens of both",
     cost="B² T² (d + iterations)",
     minimum="wholes aligned, and each token carried to its part",
@@ -81,7 +81,7 @@ class Swapped(nn.Module):
 
 @entry(
     paper="Caron et al. 2020 (SwAV), across modalities",
-    family="assignment",
+    topic="assignment",
     modalities="2 or more",
     cost="B K d for each modality",
     minimum="both rows of an item at the same prototype, prototypes evenly used",
@@ -130,7 +130,7 @@ class Codebook(nn.Module):
 
 @entry(
     paper="Chen et al. 2023 (FDT)",
-    family="assignment",
+    topic="assignment",
     modalities="2 or more, tokens if there are any",
     cost="B T K d, B² d",
     minimum="both rows of an item the same mixture of codes",

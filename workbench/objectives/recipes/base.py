@@ -32,14 +32,16 @@ class RecipeSpec:
 
     `needs` names fields of a `Batch` that it cannot do without; `guess(B)` is its loss where every key looks alike,
     if that can be said, `aligned(B)` at perfect alignment, where that is not the minimum. `teacher` says which one the
-    loop gives: the frozen `inputs`, the towers at the `start`, or their average (`ema`).
+    loop gives: the frozen `inputs`, the towers at the `start`, or their average (`ema`). `queue`: it can meet keys of
+    earlier batches. `data`: what it needs of the data that no column of plain rows gives.
     """
 
     name: str
     build: Callable[..., list[Term]]
     paper: str
-    family: str
+    topic: str
     modalities: str
+    min_modalities: int
     cost: str
     minimum: str
     settings: dict[str, Any]
@@ -47,11 +49,8 @@ class RecipeSpec:
     guess: Callable[[int], float] | None = None
     aligned: Callable[[int], float] | None = None
     teacher: str = "none"
-
-    @property
-    def least(self) -> int:
-        """The fewest modalities that it works on: the first number of what it says of them."""
-        return int(self.modalities[0]) if self.modalities[0].isdigit() else 2
+    queue: bool = False
+    data: str = ""
 
     @property
     def summary(self) -> str:
@@ -66,14 +65,17 @@ RECIPES: dict[str, RecipeSpec] = {}
 def entry(
     *,
     paper: str,
-    family: str,
+    topic: str,
     modalities: str,
     cost: str,
     minimum: str,
+    min_modalities: int = 2,
     needs: tuple[str, ...] = (),
     guess: Callable[[int], float] | None = None,
     aligned: Callable[[int], float] | None = None,
     teacher: str = "none",
+    queue: bool = False,
+    data: str = "",
     temperature: float = 0.07,
     learn_temperature: bool = True,
 ) -> Callable:
@@ -82,9 +84,9 @@ def entry(
     def register(f: Callable[..., list[Term]]) -> Callable[..., list[Term]]:
         settings = {k: p.default for k, p in inspect.signature(f).parameters.items() if k != "dims"}
         base = {"temperature": temperature, "learn_temperature": learn_temperature}
-        RECIPES[f.__name__] = RecipeSpec(
-            f.__name__, f, paper, family, modalities, cost, minimum, base | settings, needs, guess, aligned, teacher
-        )
+        said = (paper, topic, modalities, min_modalities, cost, minimum)
+        fits = (needs, guess, aligned, teacher, queue, data)
+        RECIPES[f.__name__] = RecipeSpec(f.__name__, f, *said, base | settings, *fits)
         return f
 
     return register
@@ -121,9 +123,9 @@ class Objective(nn.Module):
             raise InputError(
                 f"an objective takes a Batch, not {type(batch).__name__}: wb.Batch({{'image': x, 'text': y}})"
             )
-        if len(batch.names) < self.entry.least:
+        if len(batch.names) < self.entry.min_modalities:
             raise InputError(
-                f"recipe {self.entry.name} needs {self.entry.least} modalities, not {', '.join(batch.names)}"
+                f"recipe {self.entry.name} needs {self.entry.min_modalities} modalities, not {', '.join(batch.names)}"
             )
         parts = {t.name: t.function(batch, self.temperature) for t in self.terms}
         total = torch.stack([t.weight * parts[t.name] for t in self.terms]).sum()

@@ -29,11 +29,12 @@ def clip(batch: Batch, temperature: Tensor) -> Tensor:
 
 @entry(
     paper="Radford et al. 2021 (CLIP); van den Oord et al. 2018 (InfoNCE)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
     minimum="perfect alignment, negatives apart",
     guess=math.log,
+    queue=True,
 )
 def infonce() -> list[Term]:
     """Symmetric softmax contrast, averaged over all pairs of modalities and both directions."""
@@ -67,7 +68,7 @@ class SigmoidPairs(nn.Module):
 
 @entry(
     paper="Zhai et al. 2023 (SigLIP)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
     minimum="matches above, non-matches below the bias",
@@ -84,7 +85,7 @@ def siglip(bias: float = -10.0) -> list[Term]:
 
 @entry(
     paper="Yeh et al. 2022 (DCL)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
     minimum="unbounded: matches near, non-matches far",
@@ -105,7 +106,7 @@ def decoupled() -> list[Term]:
 
 @entry(
     paper="Fürst et al. 2022 (CLOOB)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="5 B² d for each pair",
     minimum="unbounded: retrieved matches near, non-matches far",
@@ -134,7 +135,7 @@ def infoloob(beta: float = 8.0) -> list[Term]:
 
 @entry(
     paper="Goel et al. 2022 (CyCLIP)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="3 B² d for each pair",
     minimum="perfect alignment, negatives apart",
@@ -154,7 +155,7 @@ def cyclip(cross: float = 0.25, within: float = 0.25) -> list[Term]:
 
 @entry(
     paper="Faghri et al. 2018 (VSE++); in the form of VLANet (2020)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
     minimum="every match above every non-match by the margin",
@@ -172,7 +173,7 @@ def triplet(margin: float = 0.2, hardest: bool = False) -> list[Term]:
 
 @entry(
     paper="Radenovic et al. 2023 (DiHT); after Robinson et al. 2021",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="B² d for each pair",
     minimum="perfect alignment, negatives apart",
@@ -209,7 +210,7 @@ def intra_modal(x: Tensor, topk: int, duplicate: float) -> Tensor:
 
 @entry(
     paper="Xie et al. 2025 (FG-CLIP 2)",
-    family="contrast",
+    topic="contrast",
     modalities="2 or more",
     cost="2 B² d for each pair",
     minimum="matches above the bias; rows of one modality spread",
@@ -234,7 +235,7 @@ def fgclip2(
 
 @entry(
     paper="Wang et al. 2024 (DeGLA)",
-    family="contrast",
+    topic="contrast",
     modalities="2, with negatives and a teacher for one of them",
     cost="(1 + H) B² d",
     minimum="own caption above its hard negatives",

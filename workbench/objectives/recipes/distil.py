@@ -41,12 +41,13 @@ def held(batch: Batch, loss, modality: str, why: str) -> Tensor:
 
 @entry(
     paper="Fan et al. 2025 (ProCLIP, stage 1)",
-    family="distillation",
+    topic="distillation",
     modalities="2 or more; one learns from its teacher",
     cost="B² d",
     minimum="the teacher's rows",
     needs=("teacher",),
     teacher="start",
+    data="teacher of the same width",
 )
 def distil(
     modality: str = "", rows_weight: float = 1.0, structure_weight: float = 1.0, reduction: str = "mean"
@@ -66,7 +67,7 @@ def distil(
 
 @entry(
     paper="Fan et al. 2025 (ProCLIP, stage 2)",
-    family="distillation",
+    topic="distillation",
     modalities="2 or more; one is held by its teacher",
     cost="2 B² d",
     minimum="perfect alignment near the teacher's rows",
@@ -88,7 +89,7 @@ def proclip(modality: str = "", weight: float = 0.1, reduction: str = "sum") -> 
 
 @entry(
     paper="Yamaguchi et al. 2025 (HyCD of CLIP-Refine)",
-    family="distillation",
+    topic="distillation",
     modalities="2 or more, with the model before as teacher",
     cost="2 B² d for each pair",
     minimum="softmax of the teacher, sharpened by the labels",

@@ -14,12 +14,13 @@ from workbench.objectives.recipes.base import Term, entry
 
 @entry(
     paper="Cicchetti et al. 2025 (GRAM)",
-    family="many modalities",
+    topic="many modalities",
     modalities="2 or more, first = anchor",
     cost="(M−1) B² d",
     minimum="anchor in the span of the others; perfect alignment costs log B exactly",
     guess=math.log,
     aligned=math.log,
+    queue=True,
 )
 def gram(smoothing: float = 0.1) -> list[Term]:
     """Softmax contrast of the anchor with whole tuples, by the volume they span.
@@ -49,8 +50,9 @@ def gram(smoothing: float = 0.1) -> list[Term]:
 
 @entry(
     paper="Grassucci et al. 2025 (TRIANGLE)",
-    family="many modalities",
+    topic="many modalities",
     modalities="3, first = anchor",
+    min_modalities=3,
     cost="2 B² d",
     minimum="the three ends on a line; perfect alignment costs log B exactly",
     guess=math.log,
@@ -75,7 +77,7 @@ def triangle(smoothing: float = 0.1, released: bool = False) -> list[Term]:
 
 @entry(
     paper="Liu et al. 2025 (PMRL)",
-    family="many modalities",
+    topic="many modalities",
     modalities="2 or more",
     cost="B² d and B M³",
     minimum="all vectors of an item parallel, items apart",
@@ -125,7 +127,7 @@ def views(batch: Batch) -> Tensor:
 
 @entry(
     paper="Koromilas et al. 2025 (MV-InfoNCE)",
-    family="many modalities",
+    topic="many modalities",
     modalities="2 or more, all views alike",
     cost="(N B)² d",
     minimum="all views of an item at one point, items apart",
@@ -157,7 +159,7 @@ def mv_infonce() -> list[Term]:
 
 @entry(
     paper="Koromilas et al. 2025 (MV-DHEL)",
-    family="many modalities",
+    topic="many modalities",
     modalities="2 or more, all views alike",
     cost="N B² d",
     minimum="all views of an item at one point, each view spread; may be negative",
@@ -188,7 +190,7 @@ def mv_dhel() -> list[Term]:
 
 @entry(
     paper="Girdhar et al. 2023 (ImageBind); Zhu et al. 2024 (LanguageBind)",
-    family="many modalities",
+    topic="many modalities",
     modalities="2 or more, first = frozen anchor",
     cost="(M−1) B² d",
     minimum="every modality at the anchor's vector",

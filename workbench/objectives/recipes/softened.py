@@ -17,7 +17,7 @@ unit = torch.nn.functional.normalize
 
 @entry(
     paper="Srinivasa et al. 2023 (CWCL); confirmed in CellCLIP's code",
-    family="softened",
+    topic="softened",
     modalities="2 or more, first = frozen and trusted",
     cost="2 B² d for each pair",
     minimum="rows of the frozen side soft, the others one-hot",
@@ -59,7 +59,7 @@ def cwcl(power: float = 1.0) -> list[Term]:
 
 @entry(
     paper="Khosla et al. 2020 (SupCon)",
-    family="softened",
+    topic="softened",
     modalities="2 or more, with labels",
     cost="B² d for each pair",
     minimum="each class at one point, classes apart",
@@ -105,7 +105,7 @@ def local_to_global(
 
 @entry(
     paper="Yang et al. 2022 (TCL)",
-    family="softened",
+    topic="softened",
     modalities="2, with a momentum teacher",
     cost="4 B² d",
     minimum="perfect alignment across, and of the views within",
@@ -179,7 +179,7 @@ class Rebuilt(nn.Module):
 
 @entry(
     paper="Luo et al. 2023 (CLSR); temperature rule and weights are ours, the published ones are not public",
-    family="softened",
+    topic="softened",
     modalities="2 or more",
     cost="3 B² d for each pair",
     minimum="perfect alignment, rows of a modality apart",
@@ -224,7 +224,7 @@ def clsr(dims: dict[str, int], gamma: float = 1.0, intra: float = 0.5, rebuild: 
 
 @entry(
     paper="Qu et al. 2023 (SECLA)",
-    family="softened",
+    topic="softened",
     modalities="2 bags of tokens",
     cost="B² T² d",
     minimum="each member of a bag has its partner in the other",
@@ -261,7 +261,7 @@ def secla(agreement: float = 0.15) -> list[Term]:
 
 @entry(
     paper="Poulakakis-Daktylidis & Jamali-Rad 2024 (BECLR)",
-    family="softened",
+    topic="softened",
     modalities="2, with an averaged teacher",
     cost="2 B² d",
     minimum="near the teacher's other side, all rows spread",
@@ -376,7 +376,7 @@ def kmeans(x: Tensor, k: int, iterations: int = 20) -> tuple[Tensor, Tensor]:
 
 @entry(
     paper="Chen et al. 2022 (ProtoCLIP)",
-    family="softened",
+    topic="softened",
     modalities="2 or more",
     cost="B² d and 2 B K d for each pair",
     minimum="perfect alignment; rows near the other modality's clusters, in their own space",

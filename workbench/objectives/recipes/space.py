@@ -28,7 +28,7 @@ def raw_pairs(batch: Batch, loss) -> Tensor:
 
 @entry(
     paper="Wang & Isola 2020",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more",
     cost="B² d for each modality",
     minimum="matches coincide, each modality even on the sphere",
@@ -53,7 +53,7 @@ def align_uniform(alpha: float = 2.0, t: float = 2.0, weight: float = 1.0) -> li
 
 @entry(
     paper="Bardes et al. 2022 (VICReg)",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more",
     cost="B d² for each modality",
     minimum="matches coincide, every dimension varies and none twice",
@@ -93,7 +93,7 @@ def _each(batch: Batch, loss) -> Tensor:
 
 @entry(
     paper="Zhuo et al. 2023 (WhitenedCSE)",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more",
     cost="B² d, and d³/G² for whitening",
     minimum="perfect alignment of the whitened rows",
@@ -118,7 +118,7 @@ def whitened(groups: int = 8, eps: float = 1e-4, shuffle: bool = True) -> list[T
 
 @entry(
     paper="MambaRec 2025; kernel of Gretton et al. 2012",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more",
     cost="4 B² d for each pair",
     minimum="perfect alignment, modalities alike as clouds",
@@ -135,7 +135,7 @@ def mmd(weight: float = 2.0, sigma: float = 1.0) -> list[Term]:
 
 @entry(
     paper="Yamaguchi et al. 2025 (CLIP-Refine)",
-    family="geometry",
+    topic="geometry",
     modalities="2, with the model before as teacher",
     cost="2 B² d",
     minimum="near a shared random target, and near the teacher's similarities",
@@ -184,7 +184,7 @@ def hybrid(batch: Batch, share: float, temperature: Tensor) -> Tensor:
 
 @entry(
     paper="Qiu et al. 2024 (MacCap); Gu et al. 2023 (CLOSE)",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more, first = noised",
     cost="B² d for each pair",
     minimum="perfect alignment up to the noise",
@@ -232,7 +232,7 @@ class GapGuard(nn.Module):
 
 @entry(
     paper="LLM4GTA 2025; rule after MG-CLIP's code, the differentiable form is ours",
-    family="geometry",
+    topic="geometry",
     modalities="2 or more",
     cost="2 B² d for each pair",
     minimum="perfect alignment with non-matches as similar as at the start",
@@ -247,13 +247,14 @@ def gap_guard(weight: float = 10.0, tolerance: float = 0.05) -> list[Term]:
 
 @entry(
     paper="Louiset et al. 2024 (SepCLR)",
-    family="geometry",
+    topic="geometry",
     modalities="2 views; rows hold common and salient halves; labels: 1 = target, 0 = background",
     cost="6 B² d",
     minimum="common half shared, salient half empty for the background",
     needs=("labels",),
     temperature=0.5,
     learn_temperature=False,
+    data="target",
 )
 def sepclr(salient: float = 1000.0, empty: float = 1000.0, joint: float = 10.0) -> list[Term]:
     """A common and a salient half of each row: alignment and uniformity of both, an empty salient half for the
@@ -325,12 +326,14 @@ class LayerPooler(nn.Module):
 
 @entry(
     paper="Khanna et al. 2025 (ALKALI/GRACE)",
-    family="geometry",
+    topic="geometry",
     modalities="3: safe, unsafe, jailbreak of one prompt, (B, d) or with layers (B, L, d)",
+    min_modalities=3,
     cost="B d",
     minimum="safe a margin away from both others, and these together",
     temperature=1.0,
     learn_temperature=False,
+    data="roles",
 )
 def grace(
     dims: dict[str, int],

@@ -9,9 +9,10 @@ from typing import Any
 
 from scipy.special import bdtrc
 
-from workbench.report.doctor.rules import rule
-from workbench.report.finding import Finding
+from workbench.report.doctor.rules import Fault, Said, rule
+from workbench.report.finding import FAULT, INFO, WARNING
 from workbench.report.report import Report
+from workbench.sets import planted
 
 COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
 COLLAPSED_RANK = 4.5  # directions: fewer than five
@@ -53,8 +54,16 @@ def at_chance(report: Report, a: str, b: str) -> bool:
     return bool(reach[0] <= hit["null_high"] and reach[1] >= rank["null_low"])
 
 
-@rule("no_pairing_signal")
-def no_pairing_signal(report: Report) -> Iterable[Finding]:
+@rule(
+    "no_pairing_signal",
+    FAULT,
+    fault=Fault(
+        "{:.0%} of pairs shuffled",
+        lambda es, share: planted.shuffled(es, es.modalities[0], share),
+        (0.8, 0.95, 1.0),
+    ),
+)
+def no_pairing_signal(report: Report) -> Iterable[Said]:
     """Both directions of a pair at chance. Quiet where the gallery is too small for chance to mean anything."""
     for row in _rows(report, "alignment"):
         a, b = row["modalities"]
@@ -63,9 +72,7 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
         hits = [report.row("recall_at_10", *d).to_dict() for d in ((a, b), (b, a))]
         ranks = [report.row("median_rank", *d) for d in ((a, b), (b, a))]
         away = all(r["value"] > r["null_high"] for r in ranks)
-        yield Finding(
-            "no_pairing_signal",
-            "fault",
+        yield (
             f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} and {hits[1]['value']:.3f} "
             f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}"
             + (", and matches rank worse than non-matches: they point away from each other." if away else "."),
@@ -76,24 +83,41 @@ def no_pairing_signal(report: Report) -> Iterable[Finding]:
         )
 
 
-@rule("collapse", "rank_collapse")
-def collapse(report: Report) -> Iterable[Finding]:
-    """A modality whose vectors coincide, or vary in fewer than five directions where random ones use many more."""
+@rule(
+    "collapse",
+    FAULT,
+    fault=Fault(
+        "pulled to a point by {}",
+        lambda es, strength: planted.collapsed(es, es.modalities[0], strength),
+        (0.6, 0.8, 0.9),
+    ),
+)
+def collapse(report: Report) -> Iterable[Said]:
+    """A modality whose vectors coincide, or nearly so."""
     for row in _rows(report, "uniformity"):
         if row["value"] > COLLAPSED_UNIFORMITY:
-            yield Finding(
-                "collapse",
-                "fault",
+            yield (
                 f"{row['modalities'][0]} has collapsed: uniformity {row['value']:.3f}, where 0 means that all vectors "
                 "coincide.",
                 [_evidence(row, COLLAPSED_UNIFORMITY)],
                 "raise the temperature or lower the learning rate; look for a constant input or a dead tower",
             )
+
+
+@rule(
+    "rank_collapse",
+    FAULT,
+    fault=Fault(
+        "{} directions left",
+        lambda es, directions: planted.flattened(es, es.modalities[0], directions),
+        (8, 4, 2),
+    ),
+)
+def rank_collapse(report: Report) -> Iterable[Said]:
+    """A modality that varies in fewer than five directions where random vectors use many more."""
     for row in _rows(report, "effective_rank"):
         if row["value"] < COLLAPSED_RANK and row["null_low"] > 2 * COLLAPSED_RANK:
-            yield Finding(
-                "rank_collapse",
-                "fault",
+            yield (
                 f"{row['modalities'][0]} varies along {row['value']:.1f} directions where as many random vectors would "
                 f"use {row['null']:.0f}.",
                 [_evidence(row, COLLAPSED_RANK)],
@@ -101,8 +125,8 @@ def collapse(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule()
-def retrieval(report: Report) -> Iterable[Finding]:
+@rule("retrieval", INFO)
+def retrieval(report: Report) -> Iterable[Said]:
     """What retrieval amounts to, best direction and worst."""
     rows = _rows(report, "recall_at_1")
     if not rows:
@@ -116,29 +140,40 @@ def retrieval(report: Report) -> Iterable[Finding]:
         said += (
             f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
         )
-    yield Finding("retrieval", "info", said + ".", [_evidence(best), _evidence(worst)])
+    yield said + ".", [_evidence(best), _evidence(worst)], ""
 
 
-@rule("flat_tuples")
-def flat_tuples(report: Report) -> Iterable[Finding]:
-    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
-    for row in _rows(report, "volume_recall_at_1"):
-        if len(row["modalities"]) < 3 or not row["low"] > row["null_high"]:
-            continue
+def _found_by_volume(report: Report) -> Iterable[dict[str, Any]]:
+    """Tuples of three modalities and more whose anchor finds the others by volume, beyond chance."""
+    rows = _rows(report, "volume_recall_at_1")
+    return (r for r in rows if len(r["modalities"]) > 2 and r["low"] > r["null_high"])
+
+
+@rule("volume_retrieval", INFO)
+def volume_retrieval(report: Report) -> Iterable[Said]:
+    """What retrieval of whole tuples amounts to, where it is beyond chance."""
+    for row in _found_by_volume(report):
         anchor, *others = row["modalities"]
-        yield Finding(
-            "volume_retrieval",
-            "info",
+        yield (
             f"By volume, {anchor} finds its ({', '.join(others)}) for {row['value']:.0%} of items "
             f"(gallery {row['n_gallery']:,}, chance {row['null']:.1%}).",
             [_evidence(row)],
+            "",
         )
+
+
+@rule(
+    "flat_tuples",
+    WARNING,
+    fault=Fault("tuples flat, a pair at random, noise {}", planted.flat, (3.0, 1.5, 0.5)),
+)
+def flat_tuples(report: Report) -> Iterable[Said]:
+    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
+    for row in _found_by_volume(report):
         lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"]]
         if lost:
             said = ", ".join("→".join(r["modalities"]) for r in lost)
-            yield Finding(
-                "flat_tuples",
-                "warning",
+            yield (
                 f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as "
                 "soon as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
                 [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
@@ -146,8 +181,16 @@ def flat_tuples(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule("shifted_pairs")
-def shifted_pairs(report: Report) -> Iterable[Finding]:
+@rule(
+    "shifted_pairs",
+    FAULT,
+    fault=Fault(
+        "moved by {} rows",
+        lambda es, offset: planted.shuffled(es, es.modalities[0], offset=offset),
+        (1, 7, 40),
+    ),
+)
+def shifted_pairs(report: Report) -> Iterable[Said]:
     """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
     them do so than any offset could gather by luck."""
     items = report.about["items"]
@@ -171,9 +214,7 @@ def shifted_pairs(report: Report) -> Iterable[Finding]:
         if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
             continue
         offset = offset if offset <= items / 2 else offset - items
-        yield Finding(
-            "shifted_pairs",
-            "fault",
+        yield (
             f"{a} and {b} are paired with an offset: {count:,} of {len(pairs):,} mutual neighbours stand {offset:+d} "
             "items apart.",
             [{"diagnostic": "taken_by", "modalities": [a, b], "value": count / len(pairs), "threshold": SHIFTED_SHARE}],
@@ -181,8 +222,16 @@ def shifted_pairs(report: Report) -> Iterable[Finding]:
         )
 
 
-@rule("hubs")
-def hubs(report: Report) -> Iterable[Finding]:
+@rule(
+    "hubs",
+    WARNING,
+    fault=Fault(
+        "queries pulled to 3 keys by {}",
+        lambda es, strength: planted.with_hubs(es, es.modalities[0], 3, strength),
+        (0.3, 0.5, 0.7),
+    ),
+)
+def hubs(report: Report) -> Iterable[Said]:
     """A few keys that turn up for everyone, and so many that nobody finds. Quiet at the skewness of trained spaces."""
     for row in _rows(report, "hubness"):
         a, b = row["modalities"]
@@ -190,9 +239,7 @@ def hubs(report: Report) -> Iterable[Finding]:
             continue
         lost = report.row("antihub_share", a, b)
         if row["value"] > max(HUBS, row["null_high"]) and lost["value"] > max(LOST_KEYS, lost["null_high"]):
-            yield Finding(
-                "hubs",
-                "warning",
+            yield (
                 f"A few {b} keys are near every {a} query (skewness {row['value']:.1f}), and {lost['value']:.0%} of "
                 "the keys are found by none.",
                 [_evidence(row, HUBS), _evidence(lost.to_dict(), LOST_KEYS)],
@@ -201,16 +248,22 @@ def hubs(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule("duplicates")
-def duplicates(report: Report) -> Iterable[Finding]:
+@rule(
+    "duplicates",
+    WARNING,
+    fault=Fault(
+        "{:.0%} of rows copied",
+        lambda es, share: planted.duplicated(es, es.modalities[0], share),
+        (0.05, 0.15, 0.4),
+    ),
+)
+def duplicates(report: Report) -> Iterable[Said]:
     """Rows of different items that coincide. Quiet below one in twenty."""
     for row in _rows(report, "duplicate_rate"):
         m = row["modalities"][0]
         spread = report.row("uniformity", m)["value"] if report.has("uniformity") else -math.inf
         if row["low"] > DUPLICATES and not spread > COLLAPSED_UNIFORMITY:
-            yield Finding(
-                "duplicates",
-                "warning",
+            yield (
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
                 "apart, and in a batch they are false negatives.",
                 [_evidence(row, DUPLICATES)],
@@ -218,14 +271,12 @@ def duplicates(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule()
-def false_negatives(report: Report) -> Iterable[Finding]:
+@rule("false_negatives", INFO)
+def false_negatives(report: Report) -> Iterable[Said]:
     """Wrong neighbours that bear the right label: information, for a label is seldom all that is asked for."""
     for row in _rows(report, "false_negative_rate"):
         if row["low"] > max(SAME_LABEL, 2 * row["null_high"]):
-            yield Finding(
-                "false_negatives",
-                "info",
+            yield (
                 f"Of the wrong {row['modalities'][1]} keys near a {row['modalities'][0]} query {row['value']:.0%} bear "
                 f"its label (by chance {row['null']:.0%}): recall counts them as errors, the loss pushes them away.",
                 [_evidence(row, SAME_LABEL)],
@@ -233,8 +284,8 @@ def false_negatives(report: Report) -> Iterable[Finding]:
             )
 
 
-@rule()
-def gap(report: Report) -> Iterable[Finding]:
+@rule("gap", INFO)
+def gap(report: Report) -> Iterable[Said]:
     """Whether there is a gap, and whether it matters where it can: in a gallery that holds both modalities."""
     for row in _rows(report, "modality_gap"):
         a, b = row["modalities"]
@@ -242,7 +293,7 @@ def gap(report: Report) -> Iterable[Finding]:
             continue
         if not row["value"] > row["null_high"]:
             said = f"No gap between {a} and {b}: {row['value']:.2f}, as without one up to {row['null_high']:.2f}."
-            yield Finding("gap", "info", said, [_evidence(row, row["null_high"])])
+            yield said, [_evidence(row, row["null_high"])], ""
             continue
         said = f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). "
         evidence = [_evidence(row, row["null_high"])]
@@ -259,4 +310,4 @@ def gap(report: Report) -> Iterable[Finding]:
             )
         else:
             said += "A gap alone is no fault: read it with retrieval."
-        yield Finding("gap", "info", said, evidence)
+        yield said, evidence, ""

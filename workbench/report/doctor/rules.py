@@ -1,56 +1,79 @@
-"""What a rule is: a generator of findings that registers itself."""
+"""What a rule is: a generator of what it has to say, that registers itself with its severity and the fault it finds."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from workbench.report.finding import Finding
-from workbench.report.report import Report
+from workbench.report.finding import Finding, Severity
+
+Said = tuple[str, list[dict[str, Any]], str]  # a sentence, the numbers it stands on, and what to try next
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What a rule is there to find, planted into something healthy: a set, or the metrics of a run.
+
+    `label.format(strength)` says what was done by `plant(healthy, strength)`; the last strength is plain to see.
+    """
+
+    label: str
+    plant: Callable[[Any, Any], Any]
+    strengths: tuple[Any, ...]
+
+    def __iter__(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+        return ((self.label.format(s), partial(self._planted, s)) for s in self.strengths)
+
+    def _planted(self, strength: Any, healthy: Any) -> Any:
+        return self.plant(healthy, strength)
+
+    @property
+    def worst(self) -> Callable[[Any], Any]:
+        """The fault at its strongest."""
+        return list(self)[-1][1]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A generator of findings, and the names of those that are faults or warnings."""
+    """A generator of sentences with their evidence; called, it gives them as findings of its name and severity."""
 
-    function: Callable[..., Iterable[Finding]]
-    finds: tuple[str, ...]
+    name: str
+    severity: Severity
+    function: Callable[..., Iterable[Said]]
+    fault: Fault | None = None
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
         return self.function.__doc__ or ""
 
-    def __call__(self, *read: Any) -> Iterable[Finding]:
-        return self.function(*read)
+    def __call__(self, *read: Any) -> Iterator[Finding]:
+        return (Finding(self.name, self.severity, *said) for said in self.function(*read))
 
 
-RULES: list[Rule] = []
+RULES: dict[str, Rule] = {}
+RUN_RULES: dict[str, Rule] = {}
 
 
-RUN_RULES: list[Rule] = []
-
-
-def rule(*finds: str) -> Callable[[Callable[[Report], Iterable[Finding]]], Rule]:
-    """A rule over a report."""
-
-    def register(f: Callable[[Report], Iterable[Finding]]) -> Rule:
-        RULES.append(Rule(f, finds))
-        return RULES[-1]
+def _declare(rules: dict[str, Rule], name: str, severity: Severity, fault: Fault | None) -> Callable[..., Rule]:
+    def register(f: Callable[..., Iterable[Said]]) -> Rule:
+        rules[name] = Rule(name, severity, f, fault)
+        return rules[name]
 
     return register
 
 
-def run_rule(*finds: str) -> Callable[[Callable[..., Iterable[Finding]]], Rule]:
-    """A rule over the lines that a run logged when it looked at its probe, and the loss of a guess if there is one."""
+def rule(name: str, severity: Severity, *, fault: Fault | None = None) -> Callable[..., Rule]:
+    """Declare a rule over a report: `f(report)`."""
+    return _declare(RULES, name, severity, fault)
 
-    def register(f: Callable[..., Iterable[Finding]]) -> Rule:
-        RUN_RULES.append(Rule(f, finds))
-        return RUN_RULES[-1]
 
-    return register
+def run_rule(name: str, severity: Severity, *, fault: Fault | None = None) -> Callable[..., Rule]:
+    """Declare a rule over a run: `f(rows, uninformed)`, the lines of its looks and the loss of a guess, if known."""
+    return _declare(RUN_RULES, name, severity, fault)
 
 
 def measured() -> dict[str, Any]:

@@ -10,20 +10,23 @@ import pandas as pd
 
 from workbench.disk import read_safetensors
 from workbench.errors import InputError, first_line
+from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
 SWELL = 100  # times that an archive may grow when it is opened; embeddings hardly shrink
 SMALL = 1 << 28  # bytes that may always come out of one
 
 
-def npy_folder(path: Path) -> Arrays:
-    """A folder of .npy files, each a modality or a column."""
-    return Arrays({file.stem: _npy(file) for file in sorted(path.glob("*.npy"))}, str(path))
-
-
+@reader("npy", "one array of numpy", magic=b"\x93NUMPY", suffixes=(".npy",))
 def npy(file: Path) -> Arrays:
     """One array: the modality is called as the file."""
     return Arrays({file.stem: _npy(file)}, str(file))
+
+
+@reader("npy folder", "a folder of .npy files, each a modality or a column", folder=".npy", rank=4)
+def npy_folder(path: Path) -> Arrays:
+    """A folder of .npy files, each a modality or a column."""
+    return Arrays({file.stem: _npy(file) for file in sorted(path.glob("*.npy"))}, str(path))
 
 
 def _npy(file: Path) -> np.ndarray:
@@ -35,6 +38,28 @@ def _npy(file: Path) -> np.ndarray:
         raise InputError(f"{file}: truncated or not an .npy file ({first_line(e)})") from None
 
 
+def _zipped(head: bytes) -> bool:
+    return head.startswith(b"PK\x03\x04")
+
+
+def _holds_pickle(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as z:
+            return any(n.endswith("data.pkl") for n in z.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError):
+        return False
+
+
+def _is_torch(head: bytes, path: Path) -> bool:
+    return _zipped(head) and (path.suffix.lower() in (".pt", ".pth", ".bin", ".ckpt") or _holds_pickle(path))
+
+
+@reader(
+    "npz",
+    "arrays of numpy, compressed or not",
+    magic=lambda head, path: _zipped(head) and not _is_torch(head, path),
+    suffixes=(".npz",),
+)
 def npz(file: Path) -> Arrays:
     arrays = {}
     key = ""
@@ -70,11 +95,18 @@ def swells(file: Path) -> None:
         raise InputError(f"{file}: {size:,} bytes that open to {out:,}: no set of embeddings shrinks so")
 
 
+@reader(
+    "safetensors",
+    "tensors by name",
+    magic=lambda head, path: head[8:9] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size,
+    suffixes=(".safetensors",),
+)
 def safetensors(file: Path) -> Arrays:
     tensors = read_safetensors(file)
     return Arrays({k: x if x.ndim > 1 else x.numpy() for k, x in tensors.items()}, str(file))
 
 
+@reader("torch", "a dict of tensors by torch.save, read with weights_only", magic=_is_torch, suffixes=(".pt", ".pth"))
 def torch_file(file: Path) -> Arrays:
     """A file of torch.save with nothing but tensors, plain containers and strings in it; no other object is made."""
     import torch
@@ -110,6 +142,13 @@ def torch_file(file: Path) -> Arrays:
     return Arrays(arrays, str(file))
 
 
+@reader(
+    "clip",
+    "clip-retrieval and LAION: img_emb/, text_emb/, metadata/",
+    folder=lambda names, path: (
+        bool(names & {"img_emb", "text_emb"}) or any(n.startswith(("img_emb_", "text_emb_")) for n in names)
+    ),
+)
 def clip_folder(path: Path) -> Arrays:
     """What clip-retrieval and LAION publish: `img_emb/img_emb_0.npy`, `text_emb/…`, `metadata/metadata_0.parquet`."""
     import pyarrow as pa
@@ -142,6 +181,12 @@ def _number(file: Path) -> tuple[int, str]:
     return (int(tail), "") if tail.isdigit() else (0, file.stem)
 
 
+@reader(
+    "projector",
+    "TensorBoard's projector: vectors.tsv, metadata.tsv",
+    suffixes=(".tsv",),
+    folder=lambda names, path: any(n.endswith("vectors.tsv") for n in names),
+)
 def projector(path: Path) -> Arrays:
     """TensorBoard's projector: `vectors.tsv`, and `metadata.tsv` with a header, or one label a line.
 

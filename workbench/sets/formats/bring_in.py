@@ -14,7 +14,8 @@ from workbench.errors import InputError, first_line
 from workbench.sets.embeddings import EmbeddingSet, check_place
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
-from workbench.sets.formats.kinds import READERS, kind_of
+from workbench.sets.formats.kinds import kind_of
+from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.grouping import by_item
 
@@ -75,16 +76,14 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     every = set(kinds.values())
     if len(every) == 1 and len(paths) > 1:
         name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
-        if every == {"parquet"}:
-            return tables.parquet_files(paths, name)
-        if every == {"arrow"}:
-            return tables.arrow_files(paths, name)
+        if (together := READERS[every.pop()].several) is not None:
+            return together(paths, name)
     if len(paths) == 1 and kinds:
-        return READERS[kinds[paths[0]]][1](paths[0])
+        return READERS[kinds[paths[0]]].read(paths[0])
     merged, frame, sources = {}, None, []
     for path in paths:
         sources.append(path.name)
-        part = READERS[kinds[path]][1](path) if path in kinds else Arrays({}, str(path), read_columns(path))
+        part = READERS[kinds[path]].read(path) if path in kinds else Arrays({}, str(path), read_columns(path))
         if isinstance(part, Table):
             if any(tables.is_vector(f.type) for f in part.schema):
                 raise InputError(f"{path}: a table with vectors cannot be joined to {paths[0]}; import them one by one")

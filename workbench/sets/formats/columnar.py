@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InputError, first_line
+from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Table, needed
 
 BATCH = 8_192  # rows at once
@@ -35,6 +36,18 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
     return Table(
         _one(files, [f.schema_arrow for f in opened]), batches, sum(f.metadata.num_rows for f in opened), source
     )
+
+
+@reader("parquet", "Parquet", magic=b"PAR1", suffixes=(".parquet",), several=parquet_files)
+def parquet(file: Path) -> Table:
+    """One Parquet file."""
+    return parquet_files([file], str(file))
+
+
+@reader("parquet folder", "a folder of Parquet files", folder=".parquet", rank=2, parts=True)
+def parquet_folder(path: Path) -> Table:
+    """The Parquet files of a folder, which have one schema."""
+    return parquet_files(sorted(path.glob("*.parquet")), str(path))
 
 
 def arrow_files(files: Sequence[Path], source: str) -> Table:
@@ -78,6 +91,29 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
     return Table(_one(files, schemas), batches, count, source)
 
 
+@reader(
+    "arrow",
+    "Arrow IPC or Feather",
+    magic=(b"ARROW1", b"\xff\xff\xff\xff"),
+    suffixes=(".arrow", ".feather"),
+    several=arrow_files,
+)
+def arrow(file: Path) -> Table:
+    """One Arrow file or stream."""
+    return arrow_files([file], str(file))
+
+
+@reader("arrow folder", "a folder of Arrow files", folder=".arrow", rank=3, parts=True)
+def arrow_folder(path: Path) -> Table:
+    """The Arrow files of a folder, which have one schema."""
+    return arrow_files(sorted(path.glob("*.arrow")), str(path))
+
+
+@reader(
+    "datasets",
+    "Hugging Face datasets, save_to_disk",
+    folder=lambda names, path: bool(names & {"state.json", "dataset_dict.json"}),
+)
 def datasets_folder(path: Path) -> Table:
     """A folder of `Dataset.save_to_disk`, or of a `DatasetDict`, whose splits become the column `split`."""
     import json
@@ -113,6 +149,12 @@ def datasets_folder(path: Path) -> Table:
     return Table(whole, batches, sum(t.count or 0 for t in parts.values()), str(path))
 
 
+@reader(
+    "lance",
+    "Lance, or a table of LanceDB",
+    folder=lambda names, path: "_versions" in names or path.suffix == ".lance",
+    extra="lance",
+)
 def lance(path: Path) -> Table:
     """A Lance dataset, which is also what a LanceDB table is on disk."""
     library = needed("lance", "lance", "a Lance dataset")

@@ -8,7 +8,8 @@ from pathlib import Path
 from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
-from workbench.sets.formats.kinds import READERS, kind_of
+from workbench.sets.formats.kinds import kind_of, named, told
+from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Table
 from workbench.sets.run_folder import RunFolder
 
@@ -27,16 +28,35 @@ def load(path: str | os.PathLike[str]) -> EmbeddingSet:
     ('image', 'text')
     """
     path = Path(path)
-    if (path / "manifest.json").is_file() and not (path / "_versions").exists():
+    if is_saved(path):
         return EmbeddingSet.load(path)
     if (path / "snapshots").is_dir():
         return RunFolder(path).snapshot()
     return read(path)
 
 
+def is_saved(path: Path) -> bool:
+    """Whether a path is the folder of a saved set."""
+    return (path / "manifest.json").is_file() and not (path / "_versions").exists()  # which Lance has too
+
+
+def is_set(path: Path, *, by_name: bool = True) -> bool:
+    """Whether `load` would read a path as a set: a saved folder, or a format that its content (or name) tells."""
+    return is_saved(path) or bool(told(path) or (by_name and named(path)))
+
+
+def sets_in(path: Path) -> list[Path]:
+    """The sets at a path: itself, or what a folder of them holds, told by content alone."""
+    whole = told(path) if path.is_dir() and not is_saved(path) else None
+    if not path.is_dir() or is_saved(path) or (whole and not whole.rank):
+        return [path] if is_set(path) else []
+    inner = [p for p in sorted(path.iterdir()) if not p.name.startswith(".") and is_set(p, by_name=False)]
+    return [path] if whole and not whole.parts and not any(p.is_dir() for p in inner) else inner
+
+
 def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
     """A file or folder in one of the formats, with its modalities, ids and labels where `reading` says."""
-    found = READERS[kind_of(Path(path))][1](Path(path))
+    found = READERS[kind_of(Path(path))].read(Path(path))
     if isinstance(found, Table):
         return of_table(found, reading or Reading())
     return of_arrays(found, reading or Reading())

@@ -11,11 +11,19 @@ import pandas as pd
 
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.arrays import SMALL, SWELL
+from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays, needed
 
 HEAP = b"GCOL\x01\0\0\0"  # a collection of the global heap, version 1
 
 
+@reader(
+    "hdf5",
+    "HDF5, AnnData .h5ad, MuData .h5mu",
+    magic=b"\x89HDF\r\n\x1a\n",
+    suffixes=(".h5", ".hdf5", ".h5ad", ".h5mu"),
+    extra="hdf5",
+)
 def hdf5(file: Path) -> Arrays:
     """Datasets by name; those in groups are called group.name. Where AnnData or MuData wrote it, as such."""
     h5py = needed("h5py", "hdf5", "an HDF5 file")
@@ -84,6 +92,12 @@ def _measure(file: Path, name: str, opened: int, stored: int) -> None:
         )
 
 
+@reader(
+    "zarr",
+    "Zarr",
+    folder=lambda names, path: bool(names & {"zarr.json", ".zgroup", ".zarray"}),
+    extra="zarr",
+)
 def zarr(path: Path) -> Arrays:
     """Arrays of a Zarr group by name."""
     library = needed("zarr", "zarr", "a Zarr store")

@@ -14,6 +14,7 @@ import pandas as pd
 
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.arrays import SMALL
+from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
@@ -71,6 +72,13 @@ def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
         raise InputError(f"{where} is damaged or holds what is never unpickled ({first_line(e)})") from None
 
 
+@reader(
+    "webdataset",
+    "WebDataset, img2dataset: .tar shards with .npy in them",
+    suffixes=(".tar",),
+    folder=".tar",
+    rank=1,
+)
 def webdataset(path: Path) -> Arrays:
     """The arrays of the shards as modalities: `key.image.npy` is image; pictures without vectors are for `embed`."""
     vectors: dict[str, list[np.ndarray]] = {}

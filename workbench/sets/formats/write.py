@@ -15,14 +15,14 @@ import torch
 from workbench.disk import write_safetensors
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.registry import WRITERS, Writer
 from workbench.sets.formats.source import needed
 
 NEIGHBOURS = 15  # of an item, in the file for Embedding Atlas
 SPRITE = 8_192  # pixels a side that TensorBoard's projector takes at most
-WRITERS: dict[str, tuple[str, Callable[[EmbeddingSet, Path], Path]]] = {}
 
 
-def writer(name: str, what: str) -> Callable[[Callable[[EmbeddingSet, Path], None]], Any]:
+def writer(name: str, what: str, *, extra: str = "") -> Callable[[Callable[[EmbeddingSet, Path], None]], Any]:
     """Register a format; files are written beside their place and moved there whole."""
 
     def register(f: Callable[[EmbeddingSet, Path], None]) -> Callable[[EmbeddingSet, Path], Path]:
@@ -40,7 +40,7 @@ def writer(name: str, what: str) -> Callable[[Callable[[EmbeddingSet, Path], Non
             return out
 
         whole.__doc__ = f.__doc__
-        WRITERS[name] = (what, whole)
+        WRITERS[name] = Writer(name, what, whole, extra)
         return whole
 
     return register
@@ -57,7 +57,7 @@ def write(es: EmbeddingSet, out: str | Path, to: str) -> Path:
     """
     if to not in WRITERS:
         raise unknown("format to write", to, WRITERS)
-    return WRITERS[to][1](es, Path(out))
+    return WRITERS[to].write(es, Path(out))
 
 
 def _aligned(es: EmbeddingSet, to: str) -> None:
@@ -187,7 +187,7 @@ def safetensors(es: EmbeddingSet, out: Path) -> None:
     write_safetensors(out, {m: es[m] for m in es.modalities} | numbers)
 
 
-@writer("hdf5", "HDF5 (extra: hdf5)")
+@writer("hdf5", "HDF5", extra="hdf5")
 def hdf5(es: EmbeddingSet, out: Path) -> None:
     """Modalities and columns as datasets."""
     h5py = needed("h5py", "hdf5", "an HDF5 file")
@@ -204,7 +204,7 @@ def _text(h5py: Any, x: np.ndarray) -> Any:
     return h5py.string_dtype() if x.dtype.kind == "U" else x.dtype
 
 
-@writer("zarr", "Zarr (extra: zarr)")
+@writer("zarr", "Zarr", extra="zarr")
 def zarr(es: EmbeddingSet, out: Path) -> None:
     """Modalities and columns as arrays of a group."""
     library = needed("zarr", "zarr", "a Zarr store")
@@ -218,7 +218,7 @@ def zarr(es: EmbeddingSet, out: Path) -> None:
             root.create_array(name, data=x)
 
 
-@writer("lance", "Lance (extra: lance)")
+@writer("lance", "Lance", extra="lance")
 def lance(es: EmbeddingSet, out: Path) -> None:
     """As Parquet."""
     import pyarrow as pa

@@ -1,0 +1,114 @@
+"""Guard: no file but its own knows the name of a diagnostic, a recipe, a format, a rule or an intervention.
+
+A name typed into another file is a fact that will be forgotten there. Say it with the thing, in its decorator, or name
+the thing by its function: `recall_at_1.__name__` fails loudly when it is renamed.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests import house
+from workbench.diagnostics.registry import curves, diagnostics
+from workbench.interventions import INTERVENTIONS
+from workbench.objectives.recipes import RECIPES
+from workbench.report.doctor import RULES, RUN_RULES
+from workbench.sets.formats import READERS, WRITERS
+
+FREE = ("papers", "report/doctor")  # a claim or a rule is about these very numbers and recipes
+
+# (file or folder, name): how often, and why it stands there
+ALLOWED = {
+    ("cli/demo.py", "infonce"): (1, "the demo tells the story of these two recipes"),
+    ("cli/demo.py", "gram"): (1, "the demo tells the story of these two recipes"),
+    ("cli/runs.py", "torch"): (1, "the library"),
+    ("diagnostics", "gram"): (9, "the Gram matrix in a state"),
+    ("diagnostics/gap.py", "gap"): (1, "a field of the curve label_gap"),
+    ("diagnostics/gap.py", "recall_at_1"): (1, "a field of the curve shift_curve"),
+    ("explorer/widgets.py", "shift"): (1, "the word on a slider"),
+    ("explorer/widgets.py", "noise"): (1, "the word on a slider"),
+    ("integrations/__init__.py", "torch"): (2, "the library"),
+    ("integrations/clip.py", "median_rank"): (1, "open_clip's own name of it"),
+    ("objectives/recipes", "distil"): (1, "a term of a loss"),
+    ("objectives/recipes", "alignment"): (1, "a term of a loss"),
+    ("objectives/recipes", "uniformity"): (1, "a term of a loss"),
+    ("report/report.py", "torch"): (1, "the library"),
+    ("sets/encoders/models.py", "clip"): (2, "a kind of model in transformers"),
+    ("sets/encoders/models.py", "siglip"): (1, "a kind of model in transformers"),
+    ("sets/formats/tar.py", "npy"): (1, "the suffix of a member of a shard"),
+    ("training/libraries.py", "clip"): (2, "a kind of model in transformers"),
+    ("views/figures.py", "recall_at_1"): (1, "a field of the curve shift_curve"),
+    ("views/figures.py", "uniformity"): (1, "a field of the curve uniformity_by_size"),
+    ("views/figures.py", "gap"): (2, "a field of the curve label_gap"),
+}
+
+
+def declared() -> dict[str, set[str]]:
+    """Every registered name with the modules that declare it."""
+    found: dict[str, set[str]] = {}
+    every = [
+        *((d.name, d.function) for d in [*diagnostics().values(), *curves().values()]),
+        *((r.name, r.build) for r in RECIPES.values()),
+        *((r.name, r.read) for r in READERS.values()),
+        *((w.name, w.write) for w in WRITERS.values()),
+        *((r.name, r.function) for r in [*RULES.values(), *RUN_RULES.values()]),
+        *INTERVENTIONS.items(),
+    ]
+    for name, function in every:
+        found.setdefault(name, set()).add(function.__module__)
+    return found
+
+
+def typed(source: str, known: dict[str, set[str]], module: str) -> Counter[str]:
+    """Registered names that stand as strings in a module which does not declare them; `__all__` names Python's."""
+    tree = ast.parse(source)
+    face = {
+        id(c)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
+        for c in ast.walk(node)
+    }
+    return Counter(
+        n.value
+        for n in ast.walk(tree)
+        if isinstance(n, ast.Constant)
+        and isinstance(n.value, str)
+        and id(n) not in face
+        and module not in known.get(n.value, {module})
+    )
+
+
+def files() -> dict[str, Path]:
+    return {
+        str(f.relative_to(house.SOURCE)): f
+        for f in sorted(house.SOURCE.rglob("*.py"))
+        if not str(f.relative_to(house.SOURCE)).startswith(FREE)
+    }
+
+
+def place(file: str, name: str) -> str:
+    """The entry that a file falls under: its own, or its folder's."""
+    return next((p for p, n in ALLOWED if n == name and (file == p or file.startswith(f"{p}/"))), file)
+
+
+def test_names_stand_where_they_are_declared():
+    known, found = declared(), Counter()
+    for file, path in files().items():
+        module = "workbench." + file.removesuffix(".py").replace("/", ".")
+        for name, count in typed(path.read_text(), known, module).items():
+            found[place(file, name), name] += count
+    allowed = Counter({key: count for key, (count, _) in ALLOWED.items()})
+    more, fewer = dict(found - allowed), dict(allowed - found)
+    assert more == {}, "typed by hand; say the fact in the thing's decorator, or use its function's __name__"
+    assert fewer == {}, "no longer there: take it off the list"
+
+
+@pytest.mark.parametrize("name", ["recall_at_1", "gram", "hdf5", "hubs", "whiten"])
+def test_a_name_typed_by_hand_is_found(name):
+    source = f'"""{name} in prose is prose."""\n__all__ = ["{name}"]\nSHOWN = ("{name}", "other")\n'
+    assert typed(source, declared(), "workbench.somewhere") == {name: 1}
+    assert not typed(source, declared(), next(iter(declared()[name])))
