@@ -33,8 +33,8 @@ bench: $(VENV)/.installed-dev
 	$(BIN)/python -m benchmarks
 
 # every generated table of docs/, the page of files, and the output that the README shows
-tables: $(VENV)/.installed
-	$(BIN)/python docs/tables.py
+tables: $(VENV)/.installed-dev
+	PYTHONPATH=. $(BIN)/python docs/tables.py
 	$(BIN)/python docs/pictures.py
 
 # site/: the gallery's notebooks are executed, the reference is made of the docstrings

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.house import table
 from workbench.cli.catalog import CATALOGS, markdown
 from workbench.sets.formats.write import write
 from workbench.sets.planted import planted, shuffled
@@ -81,7 +82,7 @@ def main() -> None:
         page = page_of(what)
         page.write_text(filled(what, page.read_text(), markdown(what)))
     house = ROOT / "docs" / "house.md"
-    house.write_text(filled("tree", house.read_text(), tree()))
+    house.write_text(filled("arrows", filled("tree", house.read_text(), tree()), table()))
     readme = ROOT / "README.md"
     readme.write_text(filled("output", readme.read_text(), output()))
 

@@ -45,3 +45,8 @@ def test_few_files_stand_beside_the_rooms():
 def test_a_planted_circle_is_found():
     assert house.knots({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [["a", "b", "c"]]
     assert house.knots({"a": {"b"}, "b": set()}) == []
+
+
+def test_the_docs_show_the_ground_plan_as_it_is():
+    page = (house.SOURCE.parent / "docs" / "house.md").read_text()
+    assert page.partition("<!-- arrows -->\n")[2].partition("\n<!-- end -->")[0] == house.table()

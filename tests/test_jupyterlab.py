@@ -1,4 +1,4 @@
-"""A real JupyterLab, one server and one kernel: what each object looks like as the result of a cell, and the explorer."""
+"""A real JupyterLab, one server and one kernel: what objects look like as the result of a cell, and the explorer."""
 
 from __future__ import annotations
 
@@ -100,8 +100,10 @@ def seen(page):
     assert marks.count() > 0, "a figure without a mark is an empty box"
     contrast = page.evaluate(
         """() => {
-        const light = c => { const [r, g, b] = c.match(/[\\d.]+/g).map(x => x / 255).map(
-            x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4); return 0.2126 * r + 0.7152 * g + 0.0722 * b };
+        const linear = x => x <= 0.03928 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4;
+        const light = c => {
+            const [r, g, b] = c.match(/[\\d.]+/g).map(x => linear(x / 255));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b };
         const back = light(getComputedStyle(document.querySelector('.jp-Notebook')).backgroundColor);
         return [...document.querySelectorAll('.wb-card td, .wb-card li, .wb-set td')].map(e => {
             const text = light(getComputedStyle(e).color);
