@@ -24,8 +24,8 @@ if _TYPE_CHECKING:
     from workbench.sets.embeddings import EmbeddingSet
     from workbench.sets.formats import load
     from workbench.sets.shipped import dataset
-    from workbench.training.loop import train
     from workbench.training.run import Run
+    from workbench.training.train import train
 
 __all__ = [
     "Accumulator",
@@ -67,7 +67,7 @@ _HOME = {
     "recipe": "workbench.objectives.recipes",
     "slices": "workbench.report.slices",
     "templates": "workbench.report.slices",
-    "train": "workbench.training.loop",
+    "train": "workbench.training.train",
 }
 _MODULES = {
     "diagnostics": "workbench.diagnostics",

@@ -173,3 +173,17 @@ def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:
 def segment_sum(values: Tensor, place: Tensor, size: int) -> Tensor:
     """Values summed by place: (n, …) → (size, …), in float64."""
     return torch.zeros(size, *values.shape[1:], dtype=torch.float64).index_add(0, place, values.double())
+
+
+def root(scatter: Tensor) -> Tensor:
+    """The symmetric square root of a positive matrix."""
+    values, vectors = torch.linalg.eigh(scatter)
+    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
+
+
+def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
+    """The squared Fréchet distance of two Gaussians, from means (d,) and covariances (d, d)."""
+    half = root(cov_a)
+    shared = torch.linalg.eigvalsh(half @ cov_b @ half).clamp_min(0).sqrt().sum()
+    squared = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared
+    return squared.clamp_min(0)

@@ -51,7 +51,7 @@ def plan(
             key = hashlib.sha256(json.dumps(depends, sort_keys=True, default=str).encode()).hexdigest()[:16]
             name = label(source.stem, varied)
             if name in jobs:
-                raise InputError(f"{varied or 'no parameters'}: stands twice in what was asked for")
+                raise InputError(f"{varied or 'no parameters'}: requested twice")
             if _taken(Path(out), name, str(source.absolute()), values):
                 # what is varied is the same, what all share is not: the other results stay
                 shared = json.dumps([str(source.absolute()), values], sort_keys=True, default=str)

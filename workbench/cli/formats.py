@@ -74,7 +74,7 @@ def embed(
     batch: Annotated[int, typer.Option(help="rows at once")] = 64,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
 ) -> None:
-    """Embed the raw columns of a table; a call that was cut short goes on where it stopped. Nothing is downloaded.
+    """Embed the raw columns of a table; a call that was cut short resumes where it stopped. Nothing is downloaded.
 
     workbench embed coco.parquet --image image --text captions --model open_clip/ViT-L-14-336@openai -o coco
 

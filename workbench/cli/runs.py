@@ -33,7 +33,7 @@ def train(
 
     workbench train gram --modalities text,color,sketch -o runs/a --set steps=500 --set objective.smoothing=0
     """
-    from workbench.training.loop import train as run_train
+    from workbench.training.train import train as run_train
 
     settings = _yaml(config) | dict(pair(text, "--set") for text in setting or [])
     run = run_train(

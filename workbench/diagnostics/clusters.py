@@ -58,6 +58,7 @@ def parts(moments: State, spread: State, diameter: State) -> State:
 
 
 def role_parts(moments: State, spread: State, diameter: State) -> State:
+    """The parts of an index over the roles safe, unsafe and jailbreak, each of two items or more."""
     missing = [r for r, k in zip(ROLES, moments["n"].tolist(), strict=False) if k < 2]
     missing += list(ROLES[len(moments["n"]) :])
     if missing:
@@ -73,15 +74,18 @@ def dunn(p: State, pairs: Pairs) -> Tensor:
 
 
 def index(p: State, separations: Pairs, pairs: Pairs) -> Tensor:
+    """Separation of the pairs of classes over the widest class: an Adversarial Vulnerability Quality Index."""
     inverse = torch.stack([1 / (p["separation"][i, j] + GUARD) for i, j in separations])
     return inverse.mean() + 1 / (dunn(p, pairs) + GUARD)
 
 
 def avqi(p: State, pairs: Pairs) -> Tensor:
+    """The index of these pairs, from the parts that `parts` gives."""
     return index(p, SAFE_VS_ADVERSARIAL, pairs)
 
 
 def separation(p: State) -> Tensor:
+    """The index of all pairs of classes."""
     every = tuple(combinations(range(len(p["n"])), 2))
     return index(p, every, every)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import pairing, sphere, swap
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.geometry import frechet
 from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
 
 ORDER = 3  # among the questions
@@ -182,19 +183,6 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
     return torch.cat(alike), torch.cat([a["item"], b["item"]])
 
 
-def root(scatter: Tensor) -> Tensor:
-    """The symmetric square root of a positive matrix."""
-    values, vectors = torch.linalg.eigh(scatter)
-    return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-
-
-def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
-    half = root(cov_a)
-    shared = torch.linalg.eigvalsh(half @ cov_b @ half).clamp_min(0).sqrt().sum()
-    squared = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared
-    return squared.clamp_min(0)
-
-
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Moments((a,)), Moments((b,))),
@@ -339,6 +327,7 @@ def gap_dimensions(a: State, b: State, *, share: float = 0.5) -> Tensor:
 
 
 def dimensions_of(squares: Tensor, share: float) -> Tensor:
+    """How many dimensions, the widest first, make up a share of a squared gap (d,)."""
     part = squares.sort(descending=True).values.cumsum(0) / squares.sum()
     return (part < share - 1e-12).sum().double() + 1
 

@@ -17,6 +17,8 @@ from workbench.sets.embeddings import EmbeddingSet
 
 @dataclass(frozen=True)
 class Replicates:
+    """Sums over the whole set, and without each family in turn."""
+
     full: State
     without: State | None  # leading axis: the family left out
 
@@ -46,6 +48,7 @@ class Potential:
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
+        """The kernels that it is made of."""
         ways = self._ways
         back = [(k, q) for q, k in ways] if self.across else []
         return (
@@ -54,6 +57,7 @@ class Potential:
         )
 
     def replicates(self, known: Earlier, es: EmbeddingSet) -> Replicates:
+        """Sum and count of potentials, of all and without each family (F,)."""
         families = int(es.families.max()) + 1
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
         lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
@@ -101,10 +105,12 @@ class Centroids:
 
     @property
     def statistics(self) -> tuple[Statistic, ...]:
+        """The sums that it is made of."""
         own = CentroidGram(self.modalities, self.raw)
         return (own, *own.after)
 
     def replicates(self, known: Earlier, es: EmbeddingSet) -> Replicates:
+        """Gram matrix and counts of the modalities, of all and without each family (F, …)."""
         state = known[CentroidGram(self.modalities, self.raw)]
         cross = state["cross"].sum(0)
         state = state | {"pairs": state["count"][:, 0] * state["count"][:, -1]}

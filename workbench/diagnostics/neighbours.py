@@ -24,6 +24,7 @@ def occurrences(neighbours: State) -> Tensor:
 
 
 def skewness(x: Tensor) -> Tensor:
+    """Third standardised moment of counts (K,); raises `NotApplicable` where all are alike."""
     r = x - x.mean()
     deviation = r.square().mean().sqrt()
     if float(deviation) == 0:
@@ -152,6 +153,7 @@ def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
 
 
 def first_rows(neighbours: State) -> State:
+    """Keep the first row of each item of a neighbours' state."""
     item = neighbours["item"]
     leads = torch.ones_like(item, dtype=torch.bool)
     leads[1:] = item[1:] != item[:-1]

@@ -135,6 +135,7 @@ class Diagnostic(_Asked):
 
     @property
     def cost(self) -> str:
+        """Whether all pairs of rows must be looked at, or each row once."""
         from workbench.scan.statistics import PairStatistic
 
         return "pairs" if any(isinstance(s, PairStatistic) for s in self._statistics) else "rows"

@@ -95,7 +95,7 @@ def rsa(x: Tensor, y: Tensor) -> float:
 
 
 def shuffled(measure: Callable[[Tensor], float], n: int, draws: int = PERMUTATIONS) -> tuple[float, float, float]:
-    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are dealt out anew."""
+    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are shuffled."""
     rng = np.random.default_rng(0)
     out = [measure(torch.from_numpy(rng.permutation(n))) for _ in range(draws)]
     low, mid, high = np.nanpercentile(out, [2.5, 50, 97.5])

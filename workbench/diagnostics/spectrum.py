@@ -53,11 +53,13 @@ def participation(sigma: Tensor) -> Tensor:
 
 
 def explained(sigma: Tensor, share: float = 0.9) -> Tensor:
+    """How many singular values hold a share of the variance."""
     part = sigma.square().cumsum(0) / sigma.square().sum()
     return (part < share - 1e-12).sum().double() + 1
 
 
 def rank_me(sigma: Tensor) -> Tensor:
+    """exp of the entropy of σ/Σσ + 1e-7, as released (RankMe)."""
     p = sigma / sigma.sum() + 1e-7
     return torch.exp(-(p * p.log()).sum())
 

@@ -95,11 +95,13 @@ INTERVENTIONS: dict[str, Callable[..., Intervention]] = {}
 
 
 def intervention(make: Callable[..., Intervention]) -> Callable[..., Intervention]:
+    """Register an intervention under its function's name."""
     INTERVENTIONS[make.__name__] = make
     return make
 
 
 def moments(es: EmbeddingSet, m: str) -> tuple[Tensor, Tensor]:
+    """Mean (d,) and covariance (d, d) of the unit rows of a modality."""
     x = es.unit(m)
     mean = x.mean(0)
     return mean, (x - mean).T @ (x - mean) / len(x)

@@ -51,14 +51,17 @@ class Batch:
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The modalities, in order."""
         return tuple(self.modalities)
 
     @property
     def anchor(self) -> str:
+        """The first modality, which others bind to."""
         return self.names[0]
 
     @property
     def pairs(self) -> list[tuple[str, str]]:
+        """Every unordered pair of modalities."""
         return list(combinations(self.names, 2))
 
     def unit(self, name: str) -> Tensor:

@@ -25,10 +25,12 @@ TEMPERATURES = (0.03, 0.1, 0.3)
 
 
 def mlp(width: int, out: int = DIM, hidden: int = HIDDEN) -> nn.Module:
+    """A small perceptron from `width` numbers to `out`."""
     return TOWERS["mlp"].make((width,), out, hidden, 0.0)
 
 
 def towers(part: Part, dim: int = DIM) -> Towers:
+    """A perceptron for each modality of a part."""
     return build(dict.fromkeys(part.x, "mlp"), part.x, dim, HIDDEN, 0.0)
 
 
@@ -82,6 +84,7 @@ class Arm:
     judge: Judge | None = None
 
     def objective(self, dims: Mapping[str, int], temperature: float) -> Objective:
+        """The recipe as an objective at a temperature, prepared as the arm wants."""
         found = recipe(self.recipe, dims=dims, **({"temperature": temperature} | dict(self.settings or {})))
         return self.prepare(found) if self.prepare else found
 

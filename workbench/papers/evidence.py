@@ -38,6 +38,7 @@ class Difference:
 
     @property
     def p(self) -> float:
+        """The two-sided p-value that there is none."""
         return self.against(0.0)
 
     def against(self, size: float) -> float:
@@ -50,6 +51,7 @@ class Difference:
 
     @classmethod
     def of(cls, values: Sequence[float], level: float = 0.95) -> Difference:
+        """The mean of values with its t-interval at `level`; NaN ends for fewer than two."""
         from scipy import stats
 
         x = np.asarray(values, float)
@@ -140,6 +142,7 @@ class Evidence:
 
     @property
     def outcome(self) -> str:
+        """held, not held, inconclusive or not judged."""
         return self.judged()[0]
 
     @property
@@ -149,6 +152,7 @@ class Evidence:
 
     @property
     def reason(self) -> str:
+        """Why, in one sentence."""
         return self.judged()[1]
 
     def mean(self, name: str) -> float:
@@ -157,9 +161,11 @@ class Evidence:
 
     @property
     def also(self) -> dict[str, float]:
+        """The numbers beside, averaged over the runs."""
         return {k: self.mean(k) for k in self.runs[0]["also"]} if self.runs else {}
 
     def to_dict(self) -> dict[str, Any]:
+        """Everything as plain data: verdict, numbers, controls, runs."""
         d, c, m, p = self.difference, self.controlled, self.moved, self.paper
         return {
             "key": self.key,

@@ -27,6 +27,7 @@ def right(scores: Tensor, y: Tensor | None) -> float:
 
 
 def recall(x: Tensor, y: Tensor, k: int = 1) -> float:
+    """Recall at k of rows x (N, d) for rows y (N, d), matches in the same order."""
     return hits(x @ y.T, k)
 
 

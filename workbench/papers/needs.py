@@ -63,6 +63,7 @@ class DataNeeds:
 
     @property
     def sentence(self) -> str:
+        """What is needed, as the page of the paper says it."""
         labels = " and a column of classes (--label)" if self.label else ""
         each = "at most one row an item" if self.gaps else "one row an item"
         return f"a set of {self.modalities} modalities or more, {each}{labels}"

@@ -31,9 +31,11 @@ class Trial:
     label: str = ""
 
     def steps(self, count: int) -> int:
+        """Steps of a training; four in a quick look."""
         return 4 if self.quick else count
 
     def count(self, many: int, few: int) -> int:
+        """`many`, or in a quick look `few`."""
         return few if self.quick else many
 
     def grid(self, *values: float) -> tuple[float, ...]:
@@ -96,18 +98,22 @@ class Paper:
 
     @property
     def runnable(self) -> bool:
+        """Whether there is an experiment."""
         return self.experiment is not None
 
     @property
     def status(self) -> str:
+        """runs or planned."""
         return "runs" if self.runnable else "planned"
 
     @property
     def citation(self) -> str:
+        """Title and year."""
         return f"{self.title} ({self.year})"
 
     @property
     def sure(self) -> str:
+        """How the mechanism is known: from code, formula, or inferred."""
         return SURE[self.certainty]
 
     @property
@@ -118,9 +124,11 @@ class Paper:
 
     @property
     def equivalence(self) -> float:
+        """Within how much the control must stay."""
         return self.margin or self.min_effect
 
     def row(self) -> dict[str, Any]:
+        """A line of the catalogue as plain data."""
         return {
             "key": self.key,
             "title": self.title,

@@ -28,6 +28,7 @@ class Part:
         return len(next(iter(self.x.values())))
 
     def take(self, index: Tensor) -> Part:
+        """Some of the rows."""
         return Part({m: v[index] for m, v in self.x.items()}, None if self.y is None else self.y[index])
 
     def mispaired(self, seed: int) -> Part:
@@ -41,6 +42,8 @@ class Part:
 
 @dataclass(frozen=True)
 class Views:
+    """The three parts of an experiment's data: to train, to tune and to judge once."""
+
     train: Part
     validation: Part
     test: Part

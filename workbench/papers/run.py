@@ -129,6 +129,7 @@ def one(p: Entry, trial: Trial, place: Path) -> dict[str, Any]:
 
 
 def keep(found: Outcome, place: Path) -> None:
+    """Save the test vectors of each arm as a set, for the maps."""
     for arm, rows in found.rows.items():
         n = len(next(iter(rows.values())))
         labels = [""] * n if found.labels is None else [str(x) for x in np.asarray(found.labels)[:n]]

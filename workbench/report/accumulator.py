@@ -65,6 +65,7 @@ class Accumulator:
         return out
 
     def reset(self) -> None:
+        """Forget every batch."""
         self._batches, self._items = [], []
 
     def embeddings(self) -> EmbeddingSet:

@@ -98,6 +98,7 @@ class Report:
         return float(self.row(name, *modalities)["value"])
 
     def has(self, name: str) -> bool:
+        """Whether a diagnostic was asked for, with or without a value."""
         return bool((self.frame["name"] == name).any())
 
     # -- out and in ------------------------------------------------------------------------------------------------
@@ -115,6 +116,7 @@ class Report:
         }
 
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str:
+        """The report as JSON, written to `path` where one is given."""
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
         if path is not None:
             write_text(Path(path), text)
@@ -155,6 +157,7 @@ class Report:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Report:
+        """A saved report; raises `InputError` where there is none."""
         path = Path(path)
         try:
             data = json.loads((path / "report.json").read_text())

@@ -21,6 +21,8 @@ class Tuples(NamedTuple):
 
 @dataclass
 class Chunk:
+    """The rows that belong to a span of items, in every modality; what is made of them is made once."""
+
     view: SetView
     start: int
     stop: int
@@ -28,6 +30,7 @@ class Chunk:
 
     @property
     def items(self) -> Tensor:
+        """The items of the span."""
         return torch.arange(self.start, self.stop)
 
     def _span(self, m: str) -> slice:
@@ -44,13 +47,16 @@ class Chunk:
         return self._vectors[m, raw]
 
     def unit(self, m: str) -> Tensor:
+        """Rows of length one, (n, d), in float64."""
         return self.vectors(m)
 
     def row_index(self, m: str) -> Tensor:
+        """Positions of the rows in their modality."""
         s = self._span(m)
         return torch.arange(s.start, s.stop)
 
     def tuples(self, modalities: tuple[str, ...]) -> Tuples:
+        """Every combination of rows of the same item, one from each modality."""
         es = self.view.es
         if all(es.aligned(m) for m in modalities):
             i = torch.arange(self.stop - self.start)

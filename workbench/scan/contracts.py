@@ -37,6 +37,7 @@ class Statistic:
 
     @property
     def after(self) -> tuple[Statistic, ...]:
+        """The statistics whose states `map` reads."""
         return ()
 
     def canonical(self, es: EmbeddingSet) -> Statistic:
@@ -48,6 +49,7 @@ class Statistic:
         return {}
 
     def merge(self, a: State, b: State) -> State:
+        """One state of two: totals by their rule, the same rows combined, others side by side."""
         out = {name: MERGE[how](a[name], b[name]) for name, how in self.totals.items()}
         if self.per_row:
             out |= merge_rows(a, b, self.per_row)
@@ -63,6 +65,7 @@ class Statistic:
         return reduce(self.merge, states)
 
     def concatenate(self, states: list[State]) -> State:
+        """States of rows that do not overlap, side by side; totals merged."""
         out = {f: torch.cat([s[f] for s in states]) for f in ("row", *self.per_row)}
         for f, how in self.totals.items():
             out[f] = reduce(MERGE[how], (s[f] for s in states))
@@ -81,6 +84,8 @@ class Prepared(Statistic):
 
 
 class RowStatistic(Statistic):
+    """Looks at each row once, a span of items at a time."""
+
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         """The state of the rows that belong to a span of items."""
         raise NotImplementedError
@@ -132,6 +137,7 @@ Parts = dict[Statistic, dict[Place, State]]
 
 
 def place(state: State) -> Place:
+    """The first row of a state and how many it has; states without rows share one place."""
     return (int(state["row"][0]), len(state["row"])) if "row" in state and len(state["row"]) else (0, 0)
 
 

@@ -8,6 +8,7 @@ from workbench.errors import InputError
 
 
 def resolve_device(device: str) -> torch.device:
+    """The device of a name; `auto` is a card where there is one. Raises `InputError` for one that is not there."""
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -82,6 +82,7 @@ class Scan:
     # -- the plan --------------------------------------------------------------------------------------------------
 
     def tasks(self, wave: list[Statistic], earlier: Earlier) -> list[Task]:
+        """The spans and tiles of a wave, in the order in which their states merge."""
         out: list[Task] = []
         if any(isinstance(s, RowStatistic) for s in wave):
             out += [Task("", "", s) for s in spans(len(self.es), self.tile)]
@@ -217,4 +218,5 @@ def waves(statistics: Iterable[Statistic]) -> Iterable[list[Statistic]]:
 
 
 def spans(n: int, size: int) -> list[tuple[int, int]]:
+    """0 … n in pieces of this size."""
     return [(a, min(a + size, n)) for a in range(0, n, size)]

@@ -30,6 +30,7 @@ class Screening:
         self.worthwhile, self.misses = worthwhile, 0
 
     def missed(self) -> None:
+        """A tile had to be done again."""
         self.misses += 1
         if self.misses >= self.PATIENCE:
             self.worthwhile = False
@@ -50,11 +51,13 @@ class Rows:
 
     @cached_property
     def item(self) -> Tensor:
+        """The item of each row, (n,)."""
         es = self.view.es
         return self.index if es.aligned(self.modality) else es.item_of_row(self.modality)[self.index]
 
     @cached_property
     def coarse(self) -> Tensor:
+        """The rows in bfloat16."""
         return self.x.bfloat16()
 
     @cached_property
@@ -98,9 +101,11 @@ class Rows:
         return self._frames[others]
 
     def labels(self, by: str) -> Tensor:
+        """The class of each row in a labelling, −1 for none."""
         return self.view.label_of(by, self.item)
 
     def raw(self, at: Tensor) -> Tensor:
+        """Chosen rows as stored, in float64."""
         return self.view.es[self.modality][self.index[at]].double()
 
     def dot(self, k: Rows, i: Tensor, j: Tensor) -> Tensor:
@@ -147,14 +152,17 @@ class Tile:
 
     @cached_property
     def overlaps(self) -> bool:
+        """Whether queries and keys may be rows of the same item."""
         return self.q.overlaps(self.k)
 
     @property
     def same_item(self) -> Tensor:
+        """(Q, K) whether query and key belong to one item."""
         return self.cached("same item", lambda t: (t.q.item[:, None] == t.k.item[None]).to(t.q.x.device))
 
     @property
     def same_row(self) -> Tensor:
+        """(Q, K) whether query and key are one row."""
         return self.cached("same row", lambda t: (t.q.index[:, None] == t.k.index[None]).to(t.q.x.device))
 
     def non_matches(self, scores: Tensor) -> Tensor:

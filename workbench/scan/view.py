@@ -27,9 +27,11 @@ class SetView:
         self.labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
 
     def label_of(self, by: str, item: Tensor) -> Tensor:
+        """The class of items in a labelling, −1 for none."""
         return self.labels[by][item] if by in self.labels else torch.full((len(item),), -1)
 
     def classes(self, by: str) -> int:
+        """How many classes a labelling has."""
         return int(self.labels[by].max()) + 1 if by in self.labels else 0
 
     def most(self, m: str) -> int:
@@ -43,6 +45,7 @@ class SetView:
 
     @cached_property
     def families_are_items(self) -> bool:
+        """Whether every item is a family of its own."""
         return len(np.unique(self.family)) == len(self.family)
 
     def by_family(self, m: str) -> tuple[Tensor, Tensor]:

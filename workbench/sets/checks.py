@@ -18,6 +18,7 @@ SPLITS = ("train", "validation", "test")
 
 
 def tensor_of(name: str, x: Any, source: str) -> Tensor:
+    """Vectors as a float tensor (n, d) or (n, L, d) on the CPU; raises `InputError` for all that are none."""
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
     if not isinstance(x, Tensor):
@@ -62,6 +63,7 @@ def check_rows(name: str, x: Tensor, source: str) -> None:
 
 
 def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFrame:
+    """The frame of items with unique ids as text, its splits known; raises `InputError` where they are not."""
     items = pd.DataFrame(index=range(count)) if items is None else items.reset_index(drop=True).copy()
     items.columns = [str(c) for c in items.columns]
     if "id" not in items:

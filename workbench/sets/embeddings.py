@@ -139,6 +139,7 @@ class EmbeddingSet:
 
     @property
     def modalities(self) -> tuple[str, ...]:
+        """The names of the modalities, in order."""
         return tuple(self._vectors)
 
     @property

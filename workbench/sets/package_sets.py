@@ -50,6 +50,8 @@ BUILDS: dict[str, Build] = {}
 
 
 def build(licence: str, *packages: str, needs: tuple[str, ...] = ()) -> Callable[[Any], Any]:
+    """Register how a set is made of packages."""
+
     def register(f: Callable[..., EmbeddingSet]) -> Callable[..., EmbeddingSet]:
         summary = " ".join((f.__doc__ or "").split())
         BUILDS[f.__name__] = Build(f.__name__, summary, licence, packages, needs, f)

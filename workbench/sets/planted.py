@@ -88,7 +88,7 @@ def flattened(es: EmbeddingSet, modality: str, directions: int) -> EmbeddingSet:
 
 
 def shuffled(es: EmbeddingSet, modality: str, share: float = 1.0, *, offset: int = 0, seed: int = 0) -> EmbeddingSet:
-    """Wrong pairs: a share of a modality's rows dealt out anew, or all rows moved by `offset` places."""
+    """Wrong pairs: a share of a modality's rows shuffled, or all rows moved by `offset` places."""
     x, n = es[modality], len(es[modality])
     order = np.arange(n)
     if offset:

@@ -64,6 +64,7 @@ LINEAR_VIEWS: dict[str, Fit] = {}
 
 
 def frame(f: Fit) -> Fit:
+    """The linear view that a method fits on a set."""
     LINEAR_VIEWS[f.__name__] = f
     return f
 

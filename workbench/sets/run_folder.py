@@ -45,10 +45,12 @@ class RunFolder:
 
     @property
     def name(self) -> str:
+        """The name of its folder."""
         return self.path.resolve().name
 
     @cached_property
     def config(self) -> dict[str, Any]:
+        """What was asked for; raises `InputError` where the file is no configuration."""
         try:
             config = yaml.safe_load((self.path / CONFIG).read_text())
             config["recipe"], config["train"]["steps"], config["modalities"]
@@ -117,6 +119,7 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> dict[int, Path]:
+        """The files of saved states by step."""
         found = sorted((self.path / "checkpoints").glob("step-*.safetensors"))
         return {int(p.stem.removeprefix("step-")): p for p in found}
 

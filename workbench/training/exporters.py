@@ -197,7 +197,7 @@ def export(run: Run, to: str, *, target: str = "", follow: bool = False) -> tupl
         raise InputError(f"exporting to {to} needs it installed: pip install 'workbench[{to}]'") from None
     except Exception as e:  # the tracker's own errors are of every kind: one sentence for all
         said = next(iter(str(e).splitlines()), "") or type(e).__name__
-        raise InputError(f"{to}: {said[:300]} (sent {sent.lines - begun} lines; the same command goes on)") from None
+        raise InputError(f"{to}: {said[:300]} (sent {sent.lines - begun} lines; the same command resumes)") from None
     return sent.lines - begun, sent.place
 
 

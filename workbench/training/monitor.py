@@ -29,7 +29,7 @@ class Monitor:
     monitor.look(step, {"image": z_image, "text": z_text}, ids)   # the probe's embeddings, now and then
     ```
 
-    On several ranks let one write. A folder that holds a run is gone on with, not overwritten: later steps are added.
+    On several ranks let one write. A folder that holds a run is resumed, not overwritten: later steps are added.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, steps: int, name: str = "external", seed: int = 0) -> None:

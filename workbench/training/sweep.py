@@ -20,9 +20,9 @@ from workbench.sets.shipped import load_data
 from workbench.training import towers
 from workbench.training.cells import cells, label
 from workbench.training.compatibility import lacking
-from workbench.training.loop import configured, train
 from workbench.training.run import Run
 from workbench.training.settings import sort_settings
+from workbench.training.train import configured, train
 
 
 def sweep(

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import html
+from collections.abc import Mapping
 from html import escape
 from typing import Any
+
+import plotly.graph_objects as go
 
 from workbench.report.comparison import Comparison
 from workbench.views import figures
 from workbench.views.document import drawn, number
+from workbench.views.theme import dressed, style
 
 
 def verdicts(found: Comparison) -> str:
+    """What a comparison says, sentence by sentence."""
     return "<ul>" + "".join(f"<li>{escape(s)}</li>" for s in found.sentences) + "</ul>"
 
 
@@ -42,7 +48,7 @@ def shared(found: Comparison) -> str:
 def moved_most(found: Comparison) -> Any:
     """The share of each item's neighbours that changed, a histogram a modality."""
     named = {c.removeprefix("changed "): found.items[c] for c in found.items if c.startswith("changed ")}
-    return figures.drift(named)
+    return drift(named)
 
 
 def slices(found: Comparison) -> str:
@@ -110,3 +116,12 @@ def surfaces(frame: Any, rows: str, columns: str) -> list[Any]:
         matrix.columns, matrix.index = ([f"{v:g}" for v in axis] for axis in (matrix.columns, matrix.index))
         out.append(figures.heat(matrix, f"{name}: {rows} down, {columns} across"))
     return out
+
+
+def drift(changed: Mapping[str, Any]) -> go.Figure:
+    """How many items keep how many of their neighbours between two spaces, per modality."""
+    fig = go.Figure()
+    for m, (hue, _) in style(changed).items():
+        fig.add_trace(go.Histogram(x=changed[m], name=html.escape(m), marker={"color": hue}, nbinsx=11))
+    fig = dressed(fig, height=300, x="share of an item's ten neighbours that changed", y="items")
+    return fig.update_layout(barmode="group")

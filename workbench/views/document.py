@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 @cache
 def plotly_js() -> str:
+    """The text of plotly.js, for pages that open without a network."""
     from plotly.offline import get_plotlyjs
 
     return get_plotlyjs()

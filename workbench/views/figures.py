@@ -379,15 +379,6 @@ def rank_curve(report: Report) -> go.Figure:
     return fig.update_yaxes(range=[0, 1.02])
 
 
-def drift(changed: Mapping[str, Any]) -> go.Figure:
-    """How many items keep how many of their neighbours between two spaces, per modality."""
-    fig = go.Figure()
-    for m, (hue, _) in style(changed).items():
-        fig.add_trace(go.Histogram(x=changed[m], name=html.escape(m), marker={"color": hue}, nbinsx=11))
-    fig = dressed(fig, height=300, x="share of an item's ten neighbours that changed", y="items")
-    return fig.update_layout(barmode="group")
-
-
 def heat(matrix: Any, title: str, *, scale: bool = False) -> go.Figure:
     """A frame as a heat map with its values in the cells; `scale` colours each row from its least to its largest."""
     values = matrix.to_numpy(dtype=float)

@@ -27,14 +27,17 @@ RANK, TAKEN = median_rank.__name__, taken_by.__name__
 
 
 def interval(row: Mapping[str, Any]) -> str:
+    """The interval of a row, or a dash."""
     return f"{number(row['low'])} … {number(row['high'])}" if math.isfinite(row["low"]) else "–"
 
 
 def null(row: Mapping[str, Any]) -> str:
+    """The band of chance of a row, or a dash."""
     return f"{number(row['null_low'])} … {number(row['null_high'])}" if math.isfinite(row["null_low"]) else "–"
 
 
 def findings(report: Report) -> str:
+    """The doctor's sentences of a report."""
     return sentences(report.findings)
 
 
@@ -66,6 +69,7 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def about(report: Report) -> str:
+    """What was run, as a table."""
     a = report.about
     parts = [
         ("data", a["source"]),
@@ -118,6 +122,7 @@ def see(shown: Diagnostic | Curve) -> str:
 
 
 def map_of(es: EmbeddingSet, method: str = "pca") -> str:
+    """A map of a set with what may be read off it."""
     from workbench.sets.projection import project
 
     text = es.items["name"] if "name" in es.items else es.items["id"]
@@ -173,6 +178,7 @@ def _thieves(report: Report, direction: tuple[str, ...], by_id: Any) -> dict[str
 
 
 def report_body(report: Report, items: Any = None) -> str:
+    """Everything of a report below its heading."""
     parts = ["<h2>Findings</h2>", findings(report)]
     parts += [question(report, name) for name in questions()]
     parts += [worst(report, items), definitions(report)]
@@ -223,6 +229,7 @@ def mathml(text: str) -> str:
 
 
 def report_page(report: Report, items: Any = None) -> str:
+    """A report as one page that opens from a file."""
     a = report.about
     return page(str(a.get("run") or a["source"]), heading(report) + report_body(report, items))
 

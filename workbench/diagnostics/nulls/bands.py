@@ -12,10 +12,12 @@ Band = tuple[float, float, float]
 
 
 def normal(mean: float, sd: float) -> Band:
+    """2.5, 50 and 97.5 % points of a normal law."""
     return mean - 1.96 * sd, mean, mean + 1.96 * sd
 
 
 def percentiles(draws: np.ndarray) -> Band:
+    """2.5, 50 and 97.5 % points of draws."""
     low, mid, high = np.percentile(draws, [2.5, 50, 97.5])
     return float(low), float(mid), float(high)
 
@@ -32,6 +34,7 @@ def binomial_quantiles(n: int, p: float) -> np.ndarray:
 
 
 def binomial(n: int, p: float) -> Band:
+    """2.5 %, expected and 97.5 % share of n draws with chance p."""
     if not n:
         return NAN_BAND
     low, high = binomial_quantiles(n, p) / n
@@ -39,4 +42,5 @@ def binomial(n: int, p: float) -> Band:
 
 
 def pair_moments(a: str, b: str, **params) -> tuple:
+    """Moments of the matched pairs, an item at a time."""
     return (Moments((a, b), by_item=True),)

@@ -24,6 +24,7 @@ def _hit_chance(n: float, k: int, positives: np.ndarray) -> float:
 
 
 def chance_recall(context, states, scope, *, k: int) -> Band:
+    """Recall among the first k of a random order of the gallery."""
     queries, gallery, positives = context.retrieval(states, scope)
     return binomial(queries, _hit_chance(gallery, min(k, gallery), positives)) if queries else NAN_BAND
 

@@ -31,11 +31,13 @@ def shuffled_distance(context, states, scope, *, alpha: float) -> Band:
 
 
 def shuffled_cosine(context, states, scope) -> Band:
+    """Mean cosine under random re-pairing."""
     low, mid, high = shuffled_distance(context, states, scope, alpha=2.0)
     return 1 - high / 2, 1 - mid / 2, 1 - low / 2
 
 
 def shuffled_margin(context, states, scope) -> Band:
+    """Margin of a match over the mean of all, under random re-pairing: 0 in the middle."""
     low, mid, high = shuffled_cosine(context, states, scope)
     return low - mid, 0.0, high - mid
 

@@ -75,12 +75,14 @@ def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> N
 
 
 def sphere_resultant(context, states, scope) -> Band:
+    """Length of the mean of n even points: its square times n d is χ² with d degrees."""
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     low, mid, high = np.sqrt(2 * gammaincinv(d / 2, [0.025, 0.5, 0.975]) / (n * d))  # quantiles of χ² with d degrees
     return float(low), float(mid), float(high)
 
 
 def sphere_cosine(context, states, scope) -> Band:
+    """Mean cosine of distinct pairs of n even points."""
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     return normal(0.0, math.sqrt(2 / (n * (n - 1) * d))) if n > 1 else NAN_BAND
 

@@ -46,10 +46,12 @@ def _swapped(joint) -> np.ndarray:
 
 
 def swapped_gap(context, states, scope) -> Band:
+    """Length of the mean difference when the two rows of each item trade places by a coin."""
     return percentiles(_swapped(states[0]))
 
 
 def swapped_relative_gap(context, states, scope) -> Band:
+    """The same over the spread of the rows."""
     (joint,) = states
     spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
     low, mid, high = swapped_gap(context, states, scope)

@@ -318,6 +318,7 @@ class Prototypes(nn.Module):
         self.register_buffer("ready", torch.zeros((), dtype=torch.bool))
 
     def after_step(self, batch: Batch) -> None:
+        """Move the prototypes towards the rows of the batch."""
         whole = batch.only(*batch.names)
         memory, n = len(self.get_buffer(f"rows_{batch.anchor}")), len(whole)
         at = (int(self.seen) + torch.arange(n)) % memory

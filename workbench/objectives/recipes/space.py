@@ -100,7 +100,7 @@ def _each(batch: Batch, loss) -> Tensor:
     temperature=0.05,
 )
 def whitened(groups: int = 8, eps: float = 1e-4, shuffle: bool = True) -> list[Term]:
-    """Contrast of rows whitened in groups of dimensions, which are dealt out anew for each modality and step.
+    """Contrast of rows whitened in groups of dimensions, which are shuffled for each modality and step.
 
     Released code shuffles once for contiguous thirds of an interleaved batch; the paper's idea, one shuffle a copy, is
     done here. Needs more rows than dimensions in a group. Nothing of it remains at test time.

@@ -66,6 +66,7 @@ class Streams(nn.Module):
         self.is_shape, self.is_place = nn.Linear(bench.DIM, 1), nn.Linear(bench.DIM, 1)
 
     def streams(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The queries of both streams over the patches of pictures."""
         h = self.body(x)
         m = self.mask(h)
         return m * h, (1 - m) * h

@@ -125,6 +125,11 @@ def rank_collapse(report: Report) -> Iterable[Said]:
             )
 
 
+def _chance(row: dict[str, Any]) -> str:
+    """What a random order finds, in words that no rounding empties."""
+    return f"by chance 1 in {1 / row['null']:,.0f}" if 0 < row["null"] < 0.05 else f"by chance {row['null']:.0%}"
+
+
 @rule("retrieval", INFO)
 def retrieval(report: Report) -> Iterable[Said]:
     """What retrieval amounts to, best direction and worst."""
@@ -134,9 +139,11 @@ def retrieval(report: Report) -> Iterable[Said]:
     best, worst = max(rows, key=lambda r: r["value"]), min(rows, key=lambda r: r["value"])
     said = (
         f"{best['modalities'][0]} finds its {best['modalities'][1]} for {best['value']:.0%} of items "
-        f"(gallery {best['n_gallery']:,}, chance {best['null']:.1%})"
+        f"(gallery {best['n_gallery']:,}, {_chance(best)})"
     )
-    if worst is not best:
+    if f"{worst['value']:.0%}" == f"{best['value']:.0%}":
+        said += "" if worst is best else "; in no direction less"
+    else:
         said += (
             f"; the weakest direction is {worst['modalities'][0]} to {worst['modalities'][1]} with {worst['value']:.0%}"
         )
@@ -156,7 +163,7 @@ def volume_retrieval(report: Report) -> Iterable[Said]:
         anchor, *others = row["modalities"]
         yield (
             f"By volume, {anchor} finds its ({', '.join(others)}) for {row['value']:.0%} of items "
-            f"(gallery {row['n_gallery']:,}, chance {row['null']:.1%}).",
+            f"(gallery {row['n_gallery']:,}, {_chance(row)}).",
             [_evidence(row)],
             "",
         )
@@ -292,10 +299,11 @@ def gap(report: Report) -> Iterable[Said]:
         if not math.isfinite(row["null_high"]):
             continue
         if not row["value"] > row["null_high"]:
-            said = f"No gap between {a} and {b}: {row['value']:.2f}, as without one up to {row['null_high']:.2f}."
+            reach = f"{row['null_high']:.2g}"
+            said = f"No gap between {a} and {b}: {row['value']:.2g}, where chance alone gives up to {reach}."
             yield said, [_evidence(row, row["null_high"])], ""
             continue
-        said = f"{a} and {b} lie {row['value']:.2f} apart (without a gap: up to {row['null_high']:.2f}). "
+        said = f"{a} and {b} lie {row['value']:.2f} apart (by chance up to {row['null_high']:.2g}). "
         evidence = [_evidence(row, row["null_high"])]
         if report.has("mixed_recall_at_1") and not at_chance(report, a, b):
             plain, mixed = report.row("recall_at_1", a, b), report.row("mixed_recall_at_1", a, b)
@@ -303,7 +311,7 @@ def gap(report: Report) -> Iterable[Said]:
             matters = mixed["value"] < MIXED_LOSS * plain["value"]
             said += (
                 f"It decides where both share one index: {a} → {b} recall falls from {plain['value']:.2f} to "
-                f"{mixed['value']:.2f}. Within {b} alone it orders next to nothing."
+                f"{mixed['value']:.2f}. Among {b} alone the order hardly depends on it."
                 if matters
                 else f"It does not matter for retrieval: {a} → {b} recall is {plain['value']:.2f}, and "
                 f"{mixed['value']:.2f} where both share one index."

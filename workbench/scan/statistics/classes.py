@@ -52,6 +52,7 @@ class ClassMoments(RowStatistic):
 
 
 def centroids(moments: State) -> Tensor:
+    """Means of the classes, (C, d); zero where a class is empty."""
     return moments["sum"] / moments["n"].clamp_min(1)[:, None]
 
 

@@ -143,6 +143,7 @@ class Neighbours(PairStatistic):
 
     @property
     def width(self) -> int:
+        """How many candidates are kept, so that float64 can settle who is k-th."""
         return self.k + SLACK
 
     def map(self, tile: Tile, earlier: Earlier) -> State:

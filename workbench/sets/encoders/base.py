@@ -29,6 +29,7 @@ class Encoder:
     rate: int = 0
 
     def of(self, kind: str, every_layer: bool = False) -> Encode:
+        """The function for a kind of column; raises `InputError` where the model has none."""
         table = self.layers if every_layer else self.encode
         if kind not in table:
             what = f"layers of {kind}" if every_layer else kind
@@ -40,6 +41,8 @@ ENCODERS: dict[str, Callable[[str, str], Encoder]] = {}
 
 
 def library(name: str) -> Callable[[Callable[[str, str], Encoder]], Callable[[str, str], Encoder]]:
+    """Register a library of encoders under this name."""
+
     def register(f: Callable[[str, str], Encoder]) -> Callable[[str, str], Encoder]:
         ENCODERS[name] = f
         return f

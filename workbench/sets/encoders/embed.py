@@ -35,7 +35,7 @@ def embed_table(
     layers: bool = False,
     device: str = "auto",
 ) -> EmbeddingSet:
-    """Embed columns of a table and save the set at `out`; a call that was cut short goes on where it stopped.
+    """Embed columns of a table and save the set at `out`; a call that was cut short resumes where it stopped.
 
     `columns`: modality → column; its kind (image, text, audio) is the modality's name or what follows a colon, as
     in `{"sketch:image": "sketch_png"}`. Images and sounds are bytes or paths beside the table. A missing value is a

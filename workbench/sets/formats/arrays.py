@@ -61,6 +61,7 @@ def _is_torch(head: bytes, path: Path) -> bool:
     suffixes=(".npz",),
 )
 def npz(file: Path) -> Arrays:
+    """Arrays of numpy by name."""
     arrays = {}
     key = ""
     swells(file)
@@ -102,6 +103,7 @@ def swells(file: Path) -> None:
     suffixes=(".safetensors",),
 )
 def safetensors(file: Path) -> Arrays:
+    """Tensors by name, mapped from the file."""
     tensors = read_safetensors(file)
     return Arrays({k: x if x.ndim > 1 else x.numpy() for k, x in tensors.items()}, str(file))
 

@@ -114,6 +114,7 @@ class _Rows:
 
 
 def of_table(table: Table, reading: Reading, scratch: Path | None = None) -> EmbeddingSet:
+    """Columns of lists of numbers are modalities, the others columns of the items; raises `InputError` for damage."""
     try:
         return gathered(table, reading, scratch)
     except InputError:
@@ -124,6 +125,7 @@ def of_table(table: Table, reading: Reading, scratch: Path | None = None) -> Emb
 
 
 def gathered(table: Table, reading: Reading, scratch: Path | None) -> EmbeddingSet:
+    """The same, batch by batch, through files in `scratch` where there may be more than fits."""
     import pyarrow as pa
 
     listed = {f.name: f.type for f in table.schema if tables.is_vector(f.type)}

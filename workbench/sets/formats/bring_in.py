@@ -100,6 +100,7 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
 
 
 def read_columns(file: Path) -> pd.DataFrame:
+    """A .csv, .tsv, .json or .jsonl file as columns of the items."""
     try:
         if file.suffix.lower() in (".json", ".jsonl"):
             return pd.read_json(file, lines=file.suffix.lower() == ".jsonl", dtype=False)

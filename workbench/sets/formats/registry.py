@@ -36,6 +36,7 @@ class Reader:
 
     @property
     def summary(self) -> str:
+        """What the format is, in a few words."""
         return self.what + (f" (extra: {self.extra})" if self.extra else "")
 
     def tells_file(self, head: bytes, path: Path) -> bool:
@@ -60,6 +61,7 @@ class Writer:
 
     @property
     def summary(self) -> str:
+        """What the format is, in a few words."""
         return self.what + (f" (extra: {self.extra})" if self.extra else "")
 
 

@@ -22,6 +22,7 @@ SOUNDS = ("wav", "flac", "mp3")
 
 
 def shards(path: Path) -> list[Path]:
+    """The .tar files of a path, in the order of their names."""
     return sorted(path.glob("*.tar")) if path.is_dir() else [path]
 
 
