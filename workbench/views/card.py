@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from workbench.diagnostics.registry import headlines
 from workbench.report.comparison import Comparison
 from workbench.report.finding import MARKS, Finding, verdict
-from workbench.report.report import HEADLINES, Report
+from workbench.report.report import Report
 from workbench.views.document import number
 from workbench.views.figures import scope
 from workbench.views.theme import HUES, MONO
@@ -47,7 +48,7 @@ def sentences(found: Sequence[Finding]) -> str:
     """Findings as a list, one mark each, with what to try."""
     lines = []
     for f in found:
-        then = f' <span class="quiet">→ {escape(f.next)}</span>' if f.next and f.severity != "info" else ""
+        then = f' <span class="quiet">→ {escape(f.next)}</span>' if f.next and f.alarm else ""
         mark = f'<span class="mark" title="{f.severity}">{MARKS[f.severity]}</span>'
         lines.append(f'<li class="{f.severity}">{mark}{escape(f.sentence)}{then}</li>')
     return f"<ul>{''.join(lines)}</ul>"
@@ -112,7 +113,7 @@ def report_card(report: Report) -> str:
     shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
     head = f'<div class="quiet">{escape(str(a["source"]))} · {a["items"]:,} items · {escape(shape)}</div>'
     known = [r for r in report.frame.to_dict("records") if math.isfinite(r["value"])]
-    leading = [r for n in HEADLINES for r in known if r["name"] == n]
+    leading = [r for n in headlines() for r in known if r["name"] == n]
     recall = [r for r in leading if r["name"] == leading[0]["name"] and r["bound"] == (0.0, 1.0)][:MOST]
     figure = f"<div class='quiet'>{recall[0]['name'].replace('_', ' ')}</div>{strip(recall)}" if recall else ""
     rest = [r for r in known if r not in leading[:MOST]]
