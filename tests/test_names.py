@@ -17,6 +17,7 @@ from workbench.diagnostics.registry import curves, diagnostics
 from workbench.interventions import INTERVENTIONS
 from workbench.objectives.recipes import RECIPES
 from workbench.report.doctor import RULES, RUN_RULES
+from workbench.sets import run_folder
 from workbench.sets.formats import READERS, WRITERS
 
 FREE = ("papers", "report/doctor")  # a claim or a rule is about these very numbers and recipes
@@ -60,7 +61,7 @@ def declared() -> dict[str, set[str]]:
     ]
     for name, function in every:
         found.setdefault(name, set()).add(function.__module__)
-    return found
+    return found | {key: {run_folder.__name__} for key in (run_folder.RECALL, run_folder.CHANCE)}
 
 
 def typed(source: str, known: dict[str, set[str]], module: str) -> Counter[str]:
@@ -72,14 +73,12 @@ def typed(source: str, known: dict[str, set[str]], module: str) -> Counter[str]:
         if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets)
         for c in ast.walk(node)
     }
-    return Counter(
-        n.value
+    words = (
+        n.value.removesuffix(" ")  # the begin of a key in a log, as in startswith
         for n in ast.walk(tree)
-        if isinstance(n, ast.Constant)
-        and isinstance(n.value, str)
-        and id(n) not in face
-        and module not in known.get(n.value, {module})
+        if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in face
     )
+    return Counter(word for word in words if module not in known.get(word, {module}))
 
 
 def files() -> dict[str, Path]:
@@ -112,3 +111,8 @@ def test_a_name_typed_by_hand_is_found(name):
     source = f'"""{name} in prose is prose."""\n__all__ = ["{name}"]\nSHOWN = ("{name}", "other")\n'
     assert typed(source, declared(), "workbench.somewhere") == {name: 1}
     assert not typed(source, declared(), next(iter(declared()[name])))
+
+
+def test_the_begin_of_a_key_typed_by_hand_is_found_too():
+    source = 'gaps = [v for k, v in look.items() if k.startswith("modality_gap ")]'
+    assert typed(source, declared(), "workbench.somewhere") == {"modality_gap": 1}

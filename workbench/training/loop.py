@@ -12,13 +12,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from workbench.diagnostics.gap import modality_gap
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.progress import progress
 from workbench.report.finding import INFO
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.run_folder import STOPPED
+from workbench.sets.run_folder import RECALL, STOPPED
 from workbench.sets.shipped import with_splits
 from workbench.training import samplers, towers
 from workbench.training.gather import Gathered
@@ -149,10 +151,10 @@ class Loop:
         """The last loss that was logged, and what the last look at the probe saw."""
         lines = self.run.metrics
         loss = next((m["loss"] for m in reversed(lines) if "loss" in m), math.nan)
-        look: dict[str, Any] = next((m for m in reversed(lines) if "probe_recall_at_1" in m), {})
-        gaps = [v for k, v in look.items() if k.startswith("modality_gap ")]
+        look: dict[str, Any] = next((m for m in reversed(lines) if RECALL in m), {})
+        gaps = [look[key] for key in ScopedName.of(look, modality_gap.__name__).values()]
         gap = f" · gap {sum(gaps) / len(gaps):.2f}" if gaps else ""
-        return f"loss {loss:.3f} · R@1 {look.get('probe_recall_at_1', math.nan):.3f}{gap}"
+        return f"loss {loss:.3f} · R@1 {look.get(RECALL, math.nan):.3f}{gap}"
 
     # -- one step --------------------------------------------------------------------------------------------------
 

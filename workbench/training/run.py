@@ -20,7 +20,7 @@ from workbench.report.doctor import examine_run
 from workbench.report.finding import Finding
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.run_folder import CONFIG, LOG, RunFolder, is_run
+from workbench.sets.run_folder import CONFIG, LOG, RECALL, RunFolder, is_run
 from workbench.sets.shipped import load_data
 from workbench.training import probe
 from workbench.views.card import run_card
@@ -78,11 +78,11 @@ class Run(RunFolder):
         return f"Run({self.path}: {self.config['recipe']}, {self.steps} of {self.config['train']['steps']} steps)"
 
     def _repr_html_(self) -> str:
-        looks = [m for m in self.metrics if "probe_recall_at_1" in m]
+        looks = self.looks
         last = {k: v for k, v in (looks[-1] if looks else {}).items() if k != "step" and "+" not in k}
         done = "finished" if self.finished else f"{self.steps:,} of {self.config['train']['steps']:,} steps"
         about = f"recipe {self.config['recipe']} · {done}"
-        return run_card(self.name, about, self.findings, [m["probe_recall_at_1"] for m in looks], last)
+        return run_card(self.name, about, self.findings, [m[RECALL] for m in looks], last)
 
     # -- metrics ---------------------------------------------------------------------------------------------------
 
