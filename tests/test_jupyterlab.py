@@ -89,7 +89,7 @@ def seen(page):
         cell = page.locator(".jp-CodeCell").nth(k)
         cell.scroll_into_view_if_needed()
         for part in wanted.split(", "):
-            found = cell.locator(f".jp-OutputArea-output {part}").first
+            found = cell.locator(f".jp-OutputArea {part}").first
             found.wait_for(state="visible", timeout=60_000)
             box = found.bounding_box()
             assert box["width"] > 4, (source, part)
@@ -113,7 +113,8 @@ def seen(page):
 
 
 def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, tmp_path):
-    with opened(tmp_path / "profile", errors=False) as page:
+    with opened(tmp_path / "profile", height=4_500, errors=False) as page:  # cells out of sight are not drawn
+        page.set_default_timeout(60_000)
         failed = []
         page.on("pageerror", lambda e: failed.append(str(e)))
         page.goto(lab("results.ipynb"))
@@ -124,13 +125,14 @@ def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, t
         page.locator(".jp-CodeCell").nth(len(RESULTS)).locator(".jp-OutputArea-output").first.wait_for(timeout=90_000)
         seen(page)
         command(page, "apputils:change-theme", theme="JupyterLab Dark")
-        page.wait_for_selector("body[data-jp-theme-light='false']")
+        page.wait_for_selector("body[data-jp-theme-light='false']", state="attached")
         seen(page)
+        page.screenshot(path=tmp_path / "dark.png")
         command(page, "docmanager:save")
         page.wait_for_timeout(1_000)
         command(page, "application:close")
         page.wait_for_selector(".jp-Notebook", state="detached")
-        page.goto(lab("results.ipynb"))
+        command(page, "docmanager:open", path="results.ipynb")
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         seen(page)
         assert failed == []

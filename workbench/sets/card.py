@@ -10,7 +10,7 @@ from typing import Any
 def set_card(about: Mapping[str, Any], columns: Mapping[str, str], missing: Mapping[str, int]) -> str:
     """`about` as `EmbeddingSet.describe` gives it; columns with their type; how many items lack each modality."""
     line = "var(--jp-border-color2, rgba(128, 138, 148, 0.4))"
-    cell = f'style="text-align:left;padding:2px 14px 2px 0;border-bottom:1px solid {line}"'
+    cell = f'style="text-align:left !important;padding:2px 14px 2px 0;border-bottom:1px solid {line}"'
     rows = "".join(
         f'<tr style="background:transparent"><td {cell}>{escape(m)}</td><td {cell}>{v["rows"]:,}×{v["dimensions"]}</td>'
         f"<td {cell}>{escape(v['dtype'])}</td><td {cell}>{missing.get(m, 0) or ''}</td></tr>"

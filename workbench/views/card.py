@@ -24,10 +24,10 @@ LINE = "var(--jp-border-color2, rgba(128, 138, 148, 0.4))"
 STYLE = f"""<style>
 .wb-card {{ font-size: 13px; line-height: 1.45; max-width: 900px; }}
 .wb-card table {{ border-collapse: collapse; margin: 6px 0; background: transparent; }}
-.wb-card th, .wb-card td {{ text-align: left; padding: 2px 14px 2px 0; border-bottom: 1px solid {LINE}; }}
+.wb-card th, .wb-card td {{ text-align: left !important; padding: 2px 14px 2px 0; border-bottom: 1px solid {LINE}; }}
 .wb-card tr {{ background: transparent !important; }}
 .wb-card th {{ font-weight: 600; opacity: 0.75; }}
-.wb-card .n {{ font-family: {MONO}; font-size: 12.5px; text-align: right; white-space: nowrap; }}
+.wb-card .n {{ font-family: {MONO}; font-size: 12.5px; white-space: nowrap; }}
 .wb-card .quiet {{ opacity: 0.75; }}
 .wb-card .verdict {{ font-size: 15px; font-weight: 600; margin: 2px 0 4px; }}
 .wb-card ul {{ list-style: none; margin: 4px 0; padding: 0; }}
