@@ -102,3 +102,21 @@ def test_a_report_is_printed_to_pdf(executed, tmp_path, _):
     raw = out.read_bytes()
     assert raw[:5] == b"%PDF-"
     assert len(raw) > 30_000, "figures are in it"
+
+
+def test_a_figure_of_a_fragment_goes_to_the_notebook_as_its_own(capsys):
+    from IPython.core.interactiveshell import InteractiveShell
+    from IPython.utils.capture import capture_output
+
+    from workbench.views import cell, document, figures
+
+    InteractiveShell.instance()
+    report = wb.diagnose(wb.testing.planted(items=60), only=["recall_at_1"])
+    fragment = "<h2>before</h2>" + document.drawn(figures.values({"": report}, "recall_at_1")) + "<p>after</p>"
+    with capture_output() as seen:
+        cell.show(fragment)
+    kinds = [set(o.data) for o in seen.outputs]
+    assert len(kinds) == 3
+    assert "application/vnd.plotly.v1+json" in kinds[1]
+    assert all("Plotly" not in str(o.data.get("text/html", "")) for o in seen.outputs), "nothing that needs a global"
+    assert seen.outputs[1].data["application/vnd.plotly.v1+json"]["data"]

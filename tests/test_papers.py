@@ -225,7 +225,7 @@ def test_the_atlas_corrects_over_all_claims_and_never_takes_a_verdict_back():
     gains = (0.25, -0.03, 0.2, -0.02, 0.22, -0.01, 0.21, 0.04)
     borderline = made("gram", gains)
     assert 0.03 < borderline.difference.p < 0.05
-    assert judged([borderline.to_dict()])[0]["outcome"] == "inconclusive", "one of 33 tests at 4 % is no verdict"
+    assert judged([borderline.to_dict()])[0]["outcome"] == "inconclusive", "one of many tests at 4 % is no verdict"
     short = made("gram", tuple(0.02 - x for x in gains))
     assert short.difference.against(0.02) < 0.05
     assert judged([short.to_dict()])[0]["outcome"] == "inconclusive", "a lack is corrected for as well"

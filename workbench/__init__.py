@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib as _importlib
-from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 from workbench.version import __version__
 
-if _TYPE_CHECKING:
+if TYPE_CHECKING:
     from workbench import diagnostics, interventions
     from workbench.errors import InputError
     from workbench.explorer.widgets import explore
@@ -75,7 +75,7 @@ _MODULES = {
     "testing": "workbench.sets.planted",
 }
 
-if not _TYPE_CHECKING:  # a type checker knows the names above, and nothing else
+if not TYPE_CHECKING:  # a type checker knows the names above, and nothing else
 
     def __getattr__(name: str) -> _Any:
         if name in _MODULES:

@@ -12,7 +12,7 @@ FAULT, WARNING, INFO = SEVERITIES
 MARKS: dict[str, str] = {FAULT: "●", WARNING: "○", INFO: "·"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finding:
     """One sentence of a diagnosis, the numbers it stands on, and what to try next."""
 
@@ -21,6 +21,9 @@ class Finding:
     sentence: str
     evidence: list[dict[str, Any]] = field(default_factory=list)
     next: str = ""
+
+    def __repr__(self) -> str:
+        return f"{MARKS[self.severity]} {self.sentence}"
 
     @property
     def alarm(self) -> bool:
