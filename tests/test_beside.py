@@ -361,12 +361,12 @@ def test_a_tower_that_is_not_there_is_refused(tmp_path, few, spec, said):
 
 
 def test_weights_are_never_opened_as_pickles(tmp_path):
-    from workbench.sets.encoders.weights import _weights
+    from workbench.sets.encoders.weights import weights_file
 
     (tmp_path / "x.pt").write_bytes(b"cposix\nsystem\n")
     with pytest.raises(InputError, match=r"\.safetensors only"):
-        _weights(str(tmp_path / "x.pt"), "", "model.safetensors")
+        weights_file(str(tmp_path / "x.pt"), "", "model.safetensors")
     with pytest.raises(InputError, match="no such file"):
-        _weights(str(tmp_path / "y.safetensors"), "", "model.safetensors")
+        weights_file(str(tmp_path / "y.safetensors"), "", "model.safetensors")
     with pytest.raises(InputError, match="hf download nobody/nothing"):
-        _weights("tag", "nobody/nothing", "model.safetensors")
+        weights_file("tag", "nobody/nothing", "model.safetensors")

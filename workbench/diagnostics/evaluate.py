@@ -4,67 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from workbench.diagnostics import intervals
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, statistics_of
 from workbench.diagnostics.scope import Measurement, Scope
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.scan.plan import SAMPLE_ROWS, Scan
-from workbench.scan.statistics import Earlier, PairStatistic, Ranks, Sample, State
-from workbench.sets.embeddings import EmbeddingSet
-
-
-@dataclass(frozen=True)
-class Context:
-    """What a null may ask beyond the states: the set, the labellings, and the size of a retrieval."""
-
-    scan: Scan
-    known: Earlier
-    cache: dict[Any, Any] = field(default_factory=dict)  # what several nulls of one report make alike
-
-    @property
-    def es(self) -> EmbeddingSet:
-        """The set that was scanned, fused queries among its modalities."""
-        return self.scan.es
-
-    @cached_property
-    def rows(self) -> dict[str, int]:
-        """How many rows each modality has."""
-        return {m: len(self.es[m]) for m in self.es.modalities}
-
-    @cached_property
-    def owner(self) -> dict[str, Tensor]:
-        """The item of each row of a modality, (n,)."""
-        return {m: self.es.item_of_row(m) for m in self.es.modalities}
-
-    @cached_property
-    def family(self) -> Tensor:
-        """The family of each item, (N,)."""
-        return torch.as_tensor(self.scan.view.family)
-
-    def label(self, by: str) -> Tensor | None:
-        """The class of each item in a labelling, (N,), or nothing."""
-        return self.scan.view.labels.get(by)
-
-    def retrieval(self, states: Sequence[State], scope: tuple[str, ...]) -> tuple[int, int, np.ndarray]:
-        """Queries with a match, keys, and matches a query."""
-        state = states[0]
-        if "positives" in state:
-            positives, keys = state["positives"].numpy(), self.rows[scope[1]]
-        else:
-            positives, keys = np.ones(len(state["row"])), len(state["row"])
-        queries = len(positives)
-        if self.scan.sampled(Ranks(scope[0], scope[1])):
-            queries = min(queries, len(self.known[Sample(scope[0], SAMPLE_ROWS)]["row"]))
-        return queries, keys, positives
-
+from workbench.scan.statistics import PairStatistic, State
 
 Columns = dict[str, np.ndarray]  # per-item values by diagnostic and scope, each (N,)
 Arrays = dict[tuple[str, Scope], dict[str, np.ndarray]]  # curves by name and scope

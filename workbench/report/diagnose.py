@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.diagnostics.evaluate import Context, answers
+from workbench.diagnostics.context import Context
+from workbench.diagnostics.evaluate import answers
 from workbench.diagnostics.scope import labellings, measurements
 from workbench.report.doctor import examine
 from workbench.report.report import Report, provenance

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from scipy.special import bdtr, bdtrik  # scipy.stats takes a second to import
 
@@ -41,6 +43,6 @@ def binomial(n: int, p: float) -> Band:
     return min(float(low), p), p, max(float(high), p)
 
 
-def pair_moments(a: str, b: str, **params) -> tuple:
+def pair_moments(a: str, b: str, **params: Any) -> tuple:
     """Moments of the matched pairs, an item at a time."""
     return (Moments((a, b), by_item=True),)

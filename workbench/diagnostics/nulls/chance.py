@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import betaincinv
 from torch import Tensor
 
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, binomial, normal
 from workbench.diagnostics.registry import NAN_BAND, Null
-from workbench.scan.statistics import Matched, Neighbours, Positive, Ranks, VolumeRanks
+from workbench.diagnostics.scope import Scope
+from workbench.scan.statistics import Matched, Neighbours, Positive, Ranks, State, VolumeRanks
 
 
 def _hit_chance(n: float, k: int, positives: np.ndarray) -> float:
@@ -23,20 +26,20 @@ def _hit_chance(n: float, k: int, positives: np.ndarray) -> float:
     return float(1 - miss.mean())
 
 
-def chance_recall(context, states, scope, *, k: int) -> Band:
+def chance_recall(context: Context, states: Sequence[State], scope: Scope, *, k: int) -> Band:
     """Recall among the first k of a random order of the gallery."""
     queries, gallery, positives = context.retrieval(states, scope)
     return binomial(queries, _hit_chance(gallery, min(k, gallery), positives)) if queries else NAN_BAND
 
 
-def chance_mixed(context, states, scope) -> Band:
+def chance_mixed(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Recall at 1 among the rows of both modalities, without the query itself."""
     queries, gallery, positives = context.retrieval(states, scope)
     gallery += len(context.es[scope[0]]) - 1
     return binomial(queries, _hit_chance(gallery, 1, positives)) if queries else NAN_BAND
 
 
-def chance_median_rank(context, states, scope) -> Band:
+def chance_median_rank(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """The middle of that many ranks drawn evenly: a Beta order statistic."""
     queries, gallery, positives = context.retrieval(states, scope)
     if not queries:
@@ -50,7 +53,7 @@ def chance_median_rank(context, states, scope) -> Band:
 def _ranked(gain: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Band]:
     """The mean of a gain over the rank of the best of P matches in a random order."""
 
-    def band(context, states, scope) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         queries, gallery, positives = context.retrieval(states, scope)
         if not queries:
             return NAN_BAND
@@ -66,7 +69,7 @@ def _ranked(gain: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Band]:
     return band
 
 
-def chance_overlap(context, states, scope) -> Band:
+def chance_overlap(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Lists of neighbours that know nothing of each other: the chance that an item stands in one at all."""
     chances, items_of = [], []
     for state in states:
@@ -88,7 +91,7 @@ def chance_overlap(context, states, scope) -> Band:
 def independent_verdicts(verdicts: Callable[..., tuple[Tensor, Tensor, Tensor]]) -> Null:
     """Two verdicts with these shares of yes that know nothing of each other: how often they differ."""
 
-    def band(context, states, scope) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         first, every, row = verdicts(*states)
         p, q = float(first.double().mean()), float(every.double().mean())
         return binomial(len(row), p * (1 - q) + q * (1 - p))
@@ -100,7 +103,7 @@ def _joint_reads(*m: str) -> tuple:
     return (VolumeRanks(m[0], m[1], m[1:]), *(Ranks(m[0], x) for x in m[1:]))
 
 
-def _positives(a: str, b: str, **params) -> tuple:
+def _positives(a: str, b: str, **params: Any) -> tuple:
     return (Positive(a, b),)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, binomial, normal
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
+from workbench.diagnostics.scope import Scope
 from workbench.geometry import segment_sum
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State, Statistic, centroids
 from workbench.scan.statistics.classes import FINE
@@ -35,7 +38,7 @@ def labels(measure: Measure, reads: Callable[..., tuple]) -> Null:
 
 
 def _band(measure: Measure, reads: Callable[..., tuple], by: str):
-    def band(context, states, scope, **params) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
         wanted = reads(*scope, **params)
         out = []
         for known in _shuffled(context, scope[0], by, wanted):
@@ -111,7 +114,7 @@ def _diameters(d: Tensor, label: Tensor, radius: Tensor) -> State:
 def silhouette(measure: Measure) -> Null:
     """The silhouette of some hundred rows under shuffled labels."""
 
-    def band(context, states, scope) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         label = context.label("label")
         if label is None:
             return NAN_BAND
@@ -138,7 +141,7 @@ def silhouette(measure: Measure) -> Null:
     return Null("label shuffle", band)
 
 
-def same_label(context, states, scope) -> Band:
+def same_label(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Share of equal labels among random pairs of different items."""
     label = context.label("label")
     if label is None:
@@ -151,7 +154,7 @@ def same_label(context, states, scope) -> Band:
     return normal(p, math.sqrt(p * (1 - p) / (total * 10)))
 
 
-def label_guess(context, states, scope) -> Band:
+def label_guess(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """From guessing by the frequencies of the classes to always naming the largest."""
     label = context.label("label")
     if label is None:

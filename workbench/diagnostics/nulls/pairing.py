@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, normal, pair_moments
 from workbench.diagnostics.registry import NAN_BAND, Null
+from workbench.diagnostics.scope import Scope
 from workbench.geometry import leading_share, triangle_area, volume
+from workbench.scan.statistics import State
 
 SHUFFLED_TUPLES = 4_096  # enough that the error of the band's centre is far below its width
 
 
-def shuffled_distance(context, states, scope, *, alpha: float) -> Band:
+def shuffled_distance(context: Context, states: Sequence[State], scope: Scope, *, alpha: float) -> Band:
     """Alignment under random re-pairing: exact mean and variance of the permutation law for alpha = 2."""
     if alpha != 2:
         return shuffled_tuples(context, scope, lambda x: (x[:, 0] - x[:, 1]).square().sum(1).pow(alpha / 2))
@@ -30,19 +33,19 @@ def shuffled_distance(context, states, scope, *, alpha: float) -> Band:
     return normal(2 - 2 * float(x @ y), math.sqrt(max(variance, 0.0)))
 
 
-def shuffled_cosine(context, states, scope) -> Band:
+def shuffled_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Mean cosine under random re-pairing."""
     low, mid, high = shuffled_distance(context, states, scope, alpha=2.0)
     return 1 - high / 2, 1 - mid / 2, 1 - low / 2
 
 
-def shuffled_margin(context, states, scope) -> Band:
+def shuffled_margin(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Margin of a match over the mean of all, under random re-pairing: 0 in the middle."""
     low, mid, high = shuffled_cosine(context, states, scope)
     return low - mid, 0.0, high - mid
 
 
-def shuffled_tuples(context, scope, measure: Callable[[Tensor], Tensor]) -> Band:
+def shuffled_tuples(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> Band:
     """Mean over n tuples put together at random, from a few thousand such tuples of different items."""
     es = context.es
     draw = np.random.default_rng(0)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import betainc, gammaincinv
 from torch import Tensor
 
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
-from workbench.scan.statistics import Differences
+from workbench.diagnostics.scope import Scope
+from workbench.scan.statistics import Differences, State
 
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
 NEIGHBOUR_WORK = 2e9  # products that a null of neighbours may cost: fewer draws of more points
@@ -31,7 +34,7 @@ def gaussian_potential(t: float, d: int) -> float:
     return math.exp(-2 * t) * total
 
 
-def sphere(context, states, scope, *, t: float) -> Band:
+def sphere(context: Context, states: Sequence[State], scope: Scope, *, t: float) -> Band:
     """n points drawn evenly on the sphere: the potential's mean and, as it is degenerate, its exact variance."""
     n = sum(len(context.es[m]) for m in scope)
     d = context.es[scope[0]].shape[-1]
@@ -63,7 +66,7 @@ def _noise_spectra(n: int, d: int) -> tuple[Tensor, ...]:
 def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> Null:
     """A measure of the spectrum of as many vectors without any preferred direction."""
 
-    def band(context, states, scope, **params) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
         n, d = len(context.es[scope[0]]) - centred, context.es[scope[0]].shape[-1]
         if n < 2 or d < 2:
             return NAN_BAND
@@ -74,20 +77,20 @@ def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> N
     return Null("isotropic Gaussian", band)
 
 
-def sphere_resultant(context, states, scope) -> Band:
+def sphere_resultant(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Length of the mean of n even points: its square times n d is χ² with d degrees."""
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     low, mid, high = np.sqrt(2 * gammaincinv(d / 2, [0.025, 0.5, 0.975]) / (n * d))  # quantiles of χ² with d degrees
     return float(low), float(mid), float(high)
 
 
-def sphere_cosine(context, states, scope) -> Band:
+def sphere_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Mean cosine of distinct pairs of n even points."""
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     return normal(0.0, math.sqrt(2 / (n * (n - 1) * d))) if n > 1 else NAN_BAND
 
 
-def sphere_across(context, states, scope, *, t: float) -> Band:
+def sphere_across(context: Context, states: Sequence[State], scope: Scope, *, t: float) -> Band:
     """Two sets of points drawn evenly on the sphere: the variance of a two-sample mean of a degenerate kernel."""
     na, nb = (len(context.es[m]) for m in scope)
     d = context.es[scope[0]].shape[-1]
@@ -116,7 +119,7 @@ def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tupl
 
 
 def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, int], float]) -> Null:
-    def band(context, states, scope, **params) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
         asked, keys = len(context.es[scope[0]]), len(context.es[scope[-1]])
         share = min(POINTS / max(asked, keys), 1.0)  # fewer points, as many queries a key
         queries, n, d = round(asked * share), round(keys * share), context.es[scope[0]].shape[-1]
@@ -150,7 +153,7 @@ def two_nn(fit: Callable[[Tensor], Tensor]) -> Null:
     return _of_neighbours("uniform on the sphere", True, measure)
 
 
-def sphere_duplicates(context, states, scope, *, cosine: float) -> Band:
+def sphere_duplicates(context: Context, states: Sequence[State], scope: Scope, *, cosine: float) -> Band:
     """Chance that the nearest of n even points lies within the angle, from the share of the sphere's cap."""
     n, d = len(context.es[scope[0]]), context.es[scope[0]].shape[-1]
     if d < 2:
@@ -162,14 +165,14 @@ def sphere_duplicates(context, states, scope, *, cosine: float) -> Band:
 def gaussian_moment(mean: float, deviation: float) -> Callable[..., Band]:
     """The mean over d dimensions of a sample moment with this mean and deviation, both to be divided by √n."""
 
-    def band(context, states, scope) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         n, d = float(states[0]["n"]), len(states[0]["second"])
         return normal(mean / math.sqrt(n), deviation / math.sqrt(n * d))
 
     return band
 
 
-def gaussian_dimensions(context, states, scope, *, share: float) -> Band:
+def gaussian_dimensions(context: Context, states: Sequence[State], scope: Scope, *, share: float) -> Band:
     """As many dimensions that share a gap by chance: squares of independent normal numbers."""
     d = context.es[scope[0]].shape[-1]
     z = np.sort(np.random.default_rng(0).standard_normal((200, d)) ** 2, axis=1)[:, ::-1].cumsum(1)

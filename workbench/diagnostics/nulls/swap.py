@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles
 from workbench.diagnostics.nulls.sphere import EIGEN_WORK, bartlett
 from workbench.diagnostics.registry import NAN_BAND, Null
-from workbench.scan.statistics import Moments
+from workbench.diagnostics.scope import Scope
+from workbench.scan.statistics import Moments, State
 
 DRAWS = 2_000
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
@@ -45,12 +48,12 @@ def _swapped(joint) -> np.ndarray:
     return np.sqrt(z**2 @ eigen) / n
 
 
-def swapped_gap(context, states, scope) -> Band:
+def swapped_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Length of the mean difference when the two rows of each item trade places by a coin."""
     return percentiles(_swapped(states[0]))
 
 
-def swapped_relative_gap(context, states, scope) -> Band:
+def swapped_relative_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """The same over the spread of the rows."""
     (joint,) = states
     spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
@@ -58,7 +61,7 @@ def swapped_relative_gap(context, states, scope) -> Band:
     return (low / spread, mid / spread, high / spread) if spread else NAN_BAND
 
 
-def swapped_cosine(context, states, scope) -> Band:
+def swapped_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Cosine of the centroids (s ± δ)/2, with s their sum and δ the swapped difference."""
     found = _swap(states[0])
     if found is None:
@@ -71,7 +74,7 @@ def swapped_cosine(context, states, scope) -> Band:
     return percentiles(cosine) if np.isfinite(cosine).all() else NAN_BAND
 
 
-def swapped_mmd(context, states, scope, *, t: float) -> Band:
+def swapped_mmd(context: Context, states: Sequence[State], scope: Scope, *, t: float) -> Band:
     """Swaps within some hundred items; the law's scale goes as 1/n."""
     es = context.es
     a, b = scope
@@ -90,7 +93,7 @@ def swapped_mmd(context, states, scope, *, t: float) -> Band:
     return percentiles(((s @ h) * s).sum(1).numpy() * m / len(items))
 
 
-def coin(context, states, scope) -> Band:
+def coin(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """One toss a family: its rows, and the two rows of a pair, do not toss for themselves."""
     families = np.unique(context.es.families[context.es.item_of_row(scope[0]).numpy()])
     return normal(0.5, 0.5 / math.sqrt(len(families)))
@@ -99,7 +102,7 @@ def coin(context, states, scope) -> Band:
 def same_gaussian(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null:
     """A distance between two samples of one Gaussian with the pooled covariance, of the sizes at hand."""
 
-    def band(context, states, scope) -> Band:
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         a, b = states
         d = len(a["mean"])
         if min(float(a["n"]), float(b["n"])) < rows_per_dimension * d:
@@ -118,11 +121,11 @@ def same_gaussian(distance: Callable[..., Tensor], rows_per_dimension: int) -> N
     return Null("one Gaussian for both", band, _own_moments)
 
 
-def _raw_moments(a: str, b: str, **params) -> tuple:
+def _raw_moments(a: str, b: str, **params: Any) -> tuple:
     return (Moments((a, b), True, True),)
 
 
-def _own_moments(a: str, b: str, **params) -> tuple:
+def _own_moments(a: str, b: str, **params: Any) -> tuple:
     return Moments((a,)), Moments((b,))
 
 
