@@ -44,6 +44,19 @@ def ragged(seed=0):
     return wb.EmbeddingSet({"image": image, "text": text}, items, rows={"image": image_rows, "text": text_rows})
 
 
+def duplicated(n=64, d=6):
+    """Three modalities of ten rows a dimension; rows of other items come again, exactly and nearly, in each."""
+    es = planted(n=n, d=d, families=3)
+    g = torch.Generator().manual_seed(1)
+    vectors = {}
+    for k, m in enumerate(es.modalities):
+        x = es[m].clone()
+        x[40 : 44 + k] = 2 * x[: 4 + k]  # the same direction: 8, 10 and 12 rows coincide
+        x[50:56] = x[20:26] + 0.03 * torch.randn(6, d, generator=g)
+        vectors[m] = x
+    return wb.EmbeddingSet(vectors, es.items)
+
+
 def with_roles(seed=0):
     """Three raw clusters of different size for the cluster indices."""
     g = torch.Generator().manual_seed(seed)

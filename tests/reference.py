@@ -118,8 +118,9 @@ def median_rank(s, a, b):
     return float(np.median([1 + g + t / 2 for g, t in _ranks(s, a, b)]))
 
 
-def volume_recall_at_1(s, *modalities):
-    anchor, *others = modalities
+def volume_recall_at_1(s, *modalities, anchor=""):
+    anchor = anchor or modalities[0]
+    others = [m for m in modalities if m != anchor]
     first = [{i: unit(v) for i, v in reversed(s[m])} for m in others]  # the first row of an item wins
     items = sorted(set.intersection({i for i, _ in s[anchor]}, *(set(f) for f in first)))
 
@@ -404,8 +405,8 @@ def duplicate_rate(s, a, cosine=1 - 1e-6):
     return float(np.mean([max(cos(x, y) for j, y in s[a] if j != i) >= cosine for i, x in s[a]]))
 
 
-def near_duplicate_rate(s, a):
-    return duplicate_rate(s, a, 0.95)
+def near_duplicate_rate(s, a, cosine=0.95):
+    return duplicate_rate(s, a, cosine)
 
 
 def false_negative_rate(s, a, b, label):

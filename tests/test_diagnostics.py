@@ -12,7 +12,7 @@ import torch
 
 import workbench as wb
 from tests import reference
-from tests.conftest import ROLES, planted, ragged, with_roles
+from tests.conftest import ROLES, duplicated, planted, ragged, with_roles
 from workbench.diagnostics.registry import diagnostics
 from workbench.scan.plan import Scan
 
@@ -27,11 +27,11 @@ def labelled(es):
     return wb.EmbeddingSet({m: es[m] for m in es.modalities}, items, rows=es._rows)
 
 
-def twin(name, es, *scope):
+def twin(name, es, *scope, **params):
     """The naive value; labels and halves for those who ask for them."""
     f = getattr(reference, name)
     asks = inspect.signature(f).parameters
-    more = {}
+    more = dict(params)
     if "label" in asks:
         more["label"] = [None if pd.isna(k) else k for k in es.items["kind"]]
     if "half" in asks:
@@ -48,6 +48,35 @@ def large():
     return planted(n=90, d=6, modalities=("image", "text"), families=3)
 
 
+TWIN_SETS = {"aligned": planted, "ragged": ragged, "n > 10 d": large, "duplicates": duplicated}
+
+
+@functools.cache
+def full_report(kind):
+    """Every diagnostic of one of the twin sets."""
+    return wb.diagnose(labelled(TWIN_SETS[kind]()), label="kind")
+
+
+def assert_equal(row, expected):
+    """The same number, or none on both sides and the reason why."""
+    if math.isnan(row["value"]) or math.isnan(expected):
+        assert math.isnan(row["value"]), f"the twin has no number: {row}"
+        assert math.isnan(expected), f"the twin says {expected}: {row['reason']}"
+        assert row["reason"]
+        return
+    assert row["reason"] is None
+    assert row["value"] == pytest.approx(expected, abs=1e-6, rel=1e-6), row["modalities"]
+
+
+def others(default, es):
+    """Other values of a parameter than its default: half and 2.5 times of a number, the later modalities of a name."""
+    if isinstance(default, str):
+        return list(es.modalities[1:])
+    if isinstance(default, int):
+        return [3]
+    return [0.5 * default, 2.5 * default if default >= 1 else (1 + default) / 2]  # below 1: a share, or a cosine
+
+
 def values(report):
     return {(r["name"], r["modalities"]): r["value"] for r in report.frame.to_dict("records")}
 
@@ -58,14 +87,46 @@ def test_has_a_naive_twin(name):
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n not in ROLED])
-@pytest.mark.parametrize("make", [planted, ragged, large], ids=["aligned", "ragged", "n > 10 d"])
-def test_equals_its_twin(name, make):
-    es = labelled(make())
+@pytest.mark.parametrize("kind", TWIN_SETS)
+def test_equals_its_twin(name, kind):
+    es = labelled(TWIN_SETS[kind]())
     report = wb.diagnose(es, only=[name], label="kind")
     assert len(report.frame) > 0 or diagnostics()[name].on == "triple"
     for row in report.frame.to_dict("records"):
-        expected = twin(name, es, *row["modalities"])
-        assert row["value"] == pytest.approx(expected, abs=1e-6, rel=1e-6, nan_ok=True), row["reason"]
+        assert_equal(row, twin(name, es, *row["modalities"]))
+
+
+@pytest.mark.parametrize("name", [n for n in NAMES if n not in ROLED])
+def test_no_constant_would_equal_the_twins(name):
+    """Each diagnostic is finite in a twin set, and not everywhere the same; the cluster indices have their own set."""
+    found = [x for kind in TWIN_SETS for (n, _), x in values(full_report(kind)).items() if n == name]
+    finite = [x for x in found if math.isfinite(x)]
+    assert len(finite) >= 2
+    assert max(finite) - min(finite) > 1e-3
+
+
+def test_the_twin_sets_have_duplicates():
+    """Rows of 8, 10 and 12 of 64 coincide with one of another item; more of them nearly do."""
+    report = full_report("duplicates")
+    for m, count in (("image", 8), ("text", 10), ("audio", 12)):
+        assert report.value("duplicate_rate", m) == pytest.approx(count / 64)
+        assert report.value("near_duplicate_rate", m) >= (count + 12) / 64
+
+
+@pytest.mark.parametrize(("name", "parameter"), [(n, p) for n, d in diagnostics().items() for p in d.params])
+def test_equals_its_twin_at_other_parameters(name, parameter):
+    default, moved = diagnostics()[name].params[parameter], False
+    for kind in ("ragged", "duplicates"):
+        es = labelled(TWIN_SETS[kind]())
+        usual = values(full_report(kind))
+        for other in others(default, es):
+            report = wb.diagnose(es, only=[name], label="kind", params={name: {parameter: other}})
+            assert len(report.frame) > 0
+            for row in report.frame.to_dict("records"):
+                assert row["params"][parameter] == other
+                assert_equal(row, twin(name, es, *row["modalities"], **{parameter: other}))
+                moved |= row["value"] != usual[name, row["modalities"]]
+    assert moved, f"{parameter} changes nothing"
 
 
 @pytest.mark.parametrize("name", ROLED)
