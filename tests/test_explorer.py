@@ -9,7 +9,7 @@ from sklearn.manifold import trustworthiness
 import workbench as wb
 from workbench.app.map import Map
 from workbench.explorer import cards
-from workbench.explorer import encoding as wire
+from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection, inspection, selected
 from workbench.explorer.map_state import MapState
 from workbench.explorer.whatif import Knobs, WhatIf

@@ -93,7 +93,7 @@ class RunScreen:
             name = f"{escape(row['name'])}<br><span class='null'>{escape(figures.scope(row))}</span>"
             rows.append(f"<tr><td>{name}</td><td>{cards.measured(row)}</td></tr>")
         about = (
-            "value [95 % interval]; null: what there is when there is nothing to see, as with pairs dealt at random for "
+            "value [95 % interval]; null: what chance alone gives, as with pairs dealt at random for "
             "retrieval, on an even sphere for uniformity and rank"
         )
         return f"<h4>Numbers</h4><p class='caption'>{about}</p><table>{''.join(rows)}</table>"

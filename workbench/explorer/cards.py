@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from workbench.explorer.encoding import data_url
 from workbench.explorer.inspection import Inspection, QueryResult
+from workbench.explorer.wire_format import data_url
 from workbench.report.finding import MARKS, Finding
 from workbench.views.document import number
 from workbench.views.theme import MONO

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, unknown
-from workbench.explorer import encoding as wire
+from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection, first_rows
 from workbench.sets.projection import Projection
 from workbench.views.theme import HUES, SHAPES
