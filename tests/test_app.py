@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from urllib.parse import parse_qsl, urlsplit
 
 import pandas as pd
 import pytest
@@ -35,6 +36,11 @@ def page(tmp_path):
 
 def report_of(run):
     return run.report("validation")
+
+
+def asked_of(page):
+    """What stands in the URL of a page, by name."""
+    return dict(parse_qsl(urlsplit(page.url).query))
 
 
 def test_landing_lists_the_runs_and_a_click_opens_one(page, server, demo_runs):
@@ -98,12 +104,24 @@ def test_a_click_fills_the_pair_card_and_a_judgement_is_kept(page, server, demo_
     assert kept["verdict"].tolist() == ["wrong"]
 
 
-def test_a_finding_sets_view_and_colour(page, server):
-    page.goto(f"{server}/?run=gram&view=PCA")
+def test_a_finding_sets_view_and_colour(page, server, demo_runs):
+    """One of ranks selects and colours its worst items; one of the gap brings the gap's view, the selection stays."""
+    findings = [f for f in report_of(demo_runs["gram"]).findings if f.evidence]
+    unpaired = next(k for k, f in enumerate(findings) if f.evidence[0]["modalities"] == ["text", "sketch"])
+    gap = next(k for k, f in enumerate(findings) if f.rule == "gap")
+    assert (findings[unpaired].rule, len(findings[unpaired].evidence)) == ("no_pairing_signal", 2)
+    page.goto(f"{server}/?run=gram&view=PCA&colour=modality")
     stage(page)
-    page.get_by_role("button", name="show").first.click()
-    page.wait_for_timeout(800)
-    assert "colour=rank" in page.url or "view=gap" in page.url
+    page.get_by_role("button", name="show", exact=True).nth(unpaired).click()
+    page.wait_for_selector("text=whose match ranks worst, text → sketch; coloured by that rank")
+    ranked = asked_of(page)
+    assert (ranked["view"], ranked["colour"]) == ("PCA", "rank text → sketch")
+    assert len(set(ranked["ids"].split(","))) == 20
+    page.get_by_role("button", name="show", exact=True).nth(gap).click()
+    page.wait_for_selector("text=coloured by modality; the selection stays as it was")
+    assert asked_of(page) == ranked | {"view": "gap axis", "colour": "modality"}
+    for name, shown in (("view", "gap axis"), ("colour", "modality")):
+        assert page.get_by_role("combobox", name=name).inner_text() == shown
 
 
 def test_another_view_glides_there_and_the_url_remembers(page, server):
