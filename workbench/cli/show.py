@@ -13,7 +13,7 @@ from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.diagnostics.scope import class_columns
 from workbench.report.finding import MARKS, verdict
 from workbench.report.report import Report
-from workbench.views.document import number
+from workbench.views.document import in_words
 from workbench.views.figures import scope
 
 MOST = 20  # headline rows: three modalities and more have many pairs
@@ -64,11 +64,7 @@ def lines(rows: Sequence[dict[str, Any]], wide: int) -> list[str]:
     """Values with their interval, what chance gives, and n; a name that goes on is not said again."""
     out, last = [], ""
     for r in rows:
-        value = number(r["value"])
-        if math.isfinite(r["low"]):
-            value += f" [{number(r['low'])}, {number(r['high'])}]"
-        null = f"{number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
-        n = f"{r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " sampled")
+        value, null, n = in_words(r)
         name = "" if r["name"] == last else r["name"]
         last = r["name"]
         out.append(f"  {name:<22} {scope(r):<{wide}}{value:<26}{null:<20}{n}".rstrip())

@@ -32,7 +32,7 @@ def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     for m in es.modalities:
         owner = codes[es.item_of_row(m).numpy()]
         raw = es[m].contiguous().view(torch.uint8).numpy().reshape(len(owner), -1)
-        seen = pd.DataFrame({"item": owner, "row": [hash(r.tobytes()) for r in raw]})
+        seen = pd.DataFrame({"item": owner, "row": [r.tobytes() for r in raw]})
         keep = np.flatnonzero(~seen.duplicated())
         vectors[m], rows[m] = es[m][torch.from_numpy(keep)], owner[keep]
     return EmbeddingSet(vectors, items, rows=rows, source=es.source)

@@ -14,7 +14,7 @@ from workbench.diagnostics.registry import headlines
 from workbench.report.comparison import Comparison
 from workbench.report.finding import MARKS, Finding, verdict
 from workbench.report.report import Report
-from workbench.views.document import number
+from workbench.views.document import in_words, number
 from workbench.views.figures import scope
 from workbench.views.theme import HUES, MONO
 
@@ -65,12 +65,10 @@ def values(rows: Sequence[Mapping[str, Any]]) -> str:
     """Numbers with their interval, what chance gives, and n."""
     body = []
     for r in rows:
-        ends = f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else ""
-        null = f"{number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else "–"
-        n = f"{r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " sampled")
+        value, null, n = in_words(r)
         body.append(
-            f"<tr><td>{escape(r['name'])}</td><td>{escape(scope(r))}</td><td class='n'>{number(r['value'])}{ends}</td>"
-            f"<td class='n'>{null}</td><td class='n'>{n}</td></tr>"
+            f"<tr><td>{escape(r['name'])}</td><td>{escape(scope(r))}</td><td class='n'>{value}</td>"
+            f"<td class='n'>{null or '–'}</td><td class='n'>{n}</td></tr>"
         )
     head = "<tr><th>diagnostic</th><th>of</th><th>value [95 %]</th><th>by chance</th><th>queries of gallery</th></tr>"
     return f"<table>{head}{''.join(body)}</table>"

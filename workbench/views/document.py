@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 from itertools import count
 from pathlib import Path
@@ -54,3 +55,12 @@ def number(x: Any) -> str:
     if abs(x) >= 100:
         return f"{x:,.0f}"
     return f"{x:.1f}" if abs(x) >= 10 else f"{x:.2f}" if abs(x) >= 1 else f"{x:.3f}"
+
+
+def in_words(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    """A row of a report as texts: its value with the interval, what chance gives (or nothing), queries of gallery."""
+    value = number(row["value"])
+    if math.isfinite(row["low"]):
+        value += f" [{number(row['low'])}, {number(row['high'])}]"
+    null = f"{number(row['null_low'])} … {number(row['null_high'])}" if math.isfinite(row["null_low"]) else ""
+    return value, null, f"{row['n_query']:,} of {row['n_gallery']:,}" + ("" if row["exact"] else " sampled")
