@@ -28,6 +28,7 @@ from workbench.papers import (
     Trial,
     bench,
     catalogue,
+    contest,
     digits,
     entries,
     holm,
@@ -335,7 +336,7 @@ def test_the_positive_control_of_a_contest_is_its_own_quantity_untrained_and_tra
         seen.append(gap := measures.gap(*z.values()))
         return gap
 
-    found = bench.contest(Trial(0, True), views, bench.Arm("infonce"), bench.Arm("siglip"), judge)
+    found = contest.recipes(Trial(0, True), views, bench.Arm("infonce"), bench.Arm("siglip"), judge)
     assert found.positive[1] == found.baseline
     assert found.positive[0] in seen
     assert found.positive[0] != found.baseline

@@ -1,8 +1,8 @@
 """Papers: 55 claims of the field; those that run are put to the test on real small data.
 
 May import: errors, disk, geometry, progress, sets, report, objectives, views, training.
-Open first: an entry, such as entries/tcl.py; then paper.py (what is known of one), bench.py (how arms are trained and
-tuned), rule.py (what makes a verdict).
+Open first: an entry, such as entries/tcl.py; then paper.py (what is known of one), contest.py (how two arms are
+tuned and judged), rule.py (what makes a verdict).
 """
 
 from workbench.papers.catalogue import catalogue, experiment, keys, runnable

@@ -1,26 +1,21 @@
-"""The bench of the experiments: a short training loop, equal tuning of both arms, the contest of two recipes."""
+"""The bench of the experiments: small towers, a short training loop, towers that learn by a recipe."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from workbench.errors import InputError
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import RECIPES, Objective, recipe
-from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, Views, unit
+from workbench.papers.parts import Part, unit
 from workbench.training.towers import TOWERS, Towers, build
 
-DIM, HIDDEN = 32, 128
-RESTART = "the baseline from another start: the quantity"
-VECTORS = "its parts (patches, segments, bags) have no place in a set with one row an item"
+DIM, HIDDEN, RATE = 32, 128, 2e-3
 TEMPERATURES = (0.03, 0.1, 0.3)
 
 
@@ -34,18 +29,19 @@ def towers(part: Part, dim: int = DIM) -> Towers:
     return build(dict.fromkeys(part.x, "mlp"), part.x, dim, HIDDEN, 0.0)
 
 
+@torch.enable_grad()
 def fit(
     modules: Sequence[nn.Module],
-    loss: Callable[[Tensor, int], Tensor],
+    loss: Callable[[Tensor], Tensor],
     count: int,
     *,
     steps: int,
     seed: int,
     size: int = 128,
-    lr: float = 2e-3,
+    lr: float = RATE,
     after: Callable[[], None] | None = None,
 ) -> None:
-    """Adam with a cosine over `steps` batches of indices below `count`; `loss(index, step)` is minimised.
+    """Adam with a cosine over `steps` batches of indices below `count`; `loss(index)` is minimised.
 
     `after` is called when a step is done, for parts of an objective that remember.
     """
@@ -55,12 +51,12 @@ def fit(
     g = torch.Generator().manual_seed(seed)
     size = min(size, count)
     order, at = torch.randperm(count, generator=g), 0
-    for step in range(steps):
+    for _ in range(steps):
         if at + size > count:
             order, at = torch.randperm(count, generator=g), 0
         index, at = order[at : at + size], at + size
         optimizer.zero_grad(set_to_none=True)
-        loss(index, step).backward()
+        loss(index).backward()
         nn.utils.clip_grad_norm_(params, 5.0)
         optimizer.step()
         falling.step()
@@ -98,20 +94,20 @@ def learn(
     seed: int,
     model: Towers | None = None,
     size: int = 128,
-    lr: float = 2e-3,
+    lr: float = RATE,
 ) -> Towers:
     """Towers trained with a recipe on the rows of a part; the teacher is what the recipe's entry asks for."""
     torch.manual_seed(seed)
     model = model or towers(part)
     objective = arm.objective(dict.fromkeys(part.x, DIM), temperature)
     teaches = RECIPES[arm.recipe].teacher
-    teacher = _copy(model) if teaches in ("start", "ema") else None
+    teacher = copy.deepcopy(model).requires_grad_(False) if teaches in ("start", "ema") else None
     for m in arm.frozen:
         model.of(m).requires_grad_(False)
 
     seen: list[Batch] = []
 
-    def loss(index: Tensor, step: int) -> Tensor:
+    def loss(index: Tensor) -> Tensor:
         x = {m: v[index] for m, v in part.x.items()}
         taught = x if teaches == "inputs" else None
         if teacher is not None:
@@ -132,92 +128,7 @@ def learn(
     return model
 
 
-def _copy(model: Towers) -> Towers:
-    import copy
-
-    return copy.deepcopy(model).requires_grad_(False)
-
-
 @torch.no_grad()
 def rows(model: Towers, part: Part) -> dict[str, Tensor]:
     """The unit vectors of a part."""
     return {m: unit(x, dim=1) for m, x in model(part.x).items()}
-
-
-def best(
-    trial: Trial, values: Sequence[float], make: Callable[[float], Any], judge: Callable[[Any], float]
-) -> tuple[Any, float]:
-    """What `make` gives at the value whose result `judge` likes best: both arms of a contest are tuned by this."""
-    made = [(make(v), v) for v in trial.grid(*values)]
-    if len(made) == 1:
-        return made[0]
-    found = [judge(m) for m, _ in made]
-    if np.isnan(found).all():
-        raise InputError(
-            "no setting of an arm gave a number on the validation part: too few items, or a loss that diverged"
-        )
-    return made[int(np.nanargmax(found))]
-
-
-def contest(
-    trial: Trial,
-    views: Views,
-    baseline: Arm,
-    mechanism: Arm,
-    judge: Judge,
-    *,
-    steps: int = 400,
-    choose: Judge | None = None,
-    also: Callable[[dict[str, dict[str, Tensor]], Part], Mapping[str, float]] | None = None,
-    control: str = "mispaired",
-    temperatures: Sequence[float] = TEMPERATURES,
-    poor: Callable[[float], Towers] | None = None,
-) -> Outcome:
-    """Two recipes on the same split, batches and start, both tuned over the same temperatures; then the controls.
-
-    `choose` picks the temperature on the validation part (`judge` if not given). The control repeats both on items
-    whose modalities were paired at random (`mispaired`), or the baseline from another start (`restart`). The positive
-    control is training itself, untrained against trained towers of the baseline by the same quantity; or towers that
-    must be worse, which `poor` makes at the baseline's temperature.
-    """
-    steps = trial.steps(steps)
-    by = {"baseline": baseline.judge or judge, "mechanism": mechanism.judge or judge}
-
-    def trained(arm: Arm, part: Part, temperature: float, seed: int = trial.seed) -> Towers:
-        return learn(arm, part, temperature=temperature, steps=steps, seed=seed)
-
-    def validated(pick: Judge, model: Towers) -> float:
-        return pick(rows(model, views.validation), views.validation)
-
-    found, warmth = {}, {}
-    for name, arm in (("baseline", baseline), ("mechanism", mechanism)):
-        model, t = best(
-            trial,
-            temperatures,
-            partial(trained, arm, views.train),
-            partial(validated, choose or by[name]),
-        )
-        found[name], warmth[name] = rows(model, views.test), t
-    if control == "mispaired":
-        wrong = views.train.mispaired(trial.seed)
-        pair = tuple(
-            by[name](rows(trained(arm, wrong, warmth[name]), views.test), views.test)
-            for name, arm in (("baseline", baseline), ("mechanism", mechanism))
-        )
-    else:
-        other = rows(trained(baseline, views.train, warmth["baseline"], trial.seed + 500), views.test)
-        pair = (judge(found["baseline"], views.test), judge(other, views.test))
-    base = by["baseline"](found["baseline"], views.test)
-    torch.manual_seed(trial.seed)
-    start = poor(warmth["baseline"]) if poor else towers(views.train)
-    low = by["baseline"](rows(start, views.test), views.test)
-    numbers = {f"temperature of the {k}": v for k, v in warmth.items()}
-    return Outcome(
-        base,
-        by["mechanism"](found["mechanism"], views.test),
-        (pair[0], pair[1]),
-        (low, base),
-        dict(also(found, views.test) if also else {}) | numbers,
-        found,
-        views.test.y,
-    )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from workbench.papers.needs import DataNeeds
@@ -29,6 +30,10 @@ class Trial:
     quick: bool = False
     data: EmbeddingSet | None = None  # the user's own; the paper's own where there is none
     label: str = ""
+
+    def generator(self) -> torch.Generator:
+        """Chance that begins at the seed."""
+        return torch.Generator().manual_seed(self.seed)
 
     def steps(self, count: int) -> int:
         """Steps of a training; four in a quick look."""

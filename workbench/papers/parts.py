@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from workbench.papers.paper import Trial
 from workbench.sets.shipped import split_of
 
+A = TypeVar("A")
 unit = nn.functional.normalize
 SHARES = {"train": 0.6, "validation": 0.15, "test": 0.25}
 
@@ -27,9 +28,23 @@ class Part:
     def __len__(self) -> int:
         return len(next(iter(self.x.values())))
 
+    @property
+    def truth(self) -> Tensor:
+        """The classes, where it is known that there are some."""
+        assert self.y is not None
+        return self.y
+
+    def but(self, **x: Tensor) -> Part:
+        """The same with other rows under some names."""
+        return replace(self, x={**self.x, **x})
+
     def take(self, index: Tensor) -> Part:
         """Some of the rows."""
         return Part({m: v[index] for m, v in self.x.items()}, None if self.y is None else self.y[index])
+
+    def relabelled(self, g: torch.Generator) -> Part:
+        """The classes dealt at random."""
+        return replace(self, y=self.truth[torch.randperm(len(self), generator=g)])
 
     def mispaired(self, seed: int) -> Part:
         """Every modality but the first in an order of its own: what matched no longer does."""
@@ -47,6 +62,19 @@ class Views:
     train: Part
     validation: Part
     test: Part
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter((self.train, self.validation, self.test))
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return max(int(p.truth.max()) for p in self) + 1
+
+
+def composed(trial: Trial, pools: Iterable[A], make: Callable[[A, int], Part], *sizes: tuple[int, int]) -> Views:
+    """The three parts put together of pools of their own, `make(pool, count)`; sizes as (many, few in a quick look)."""
+    return Views(*(make(pool, trial.count(*size)) for pool, size in zip(pools, sizes, strict=True)))
 
 
 def split(trial: Trial, part: Part, family: Sequence[Any] | None = None) -> Views:

@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits
+from workbench.papers import bench, contest, digits
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
@@ -78,7 +78,7 @@ def alkali(trial: Trial) -> Outcome:
     assert truth is not None
     bench.fit(
         [layers, head],
-        lambda i, s: cross(head(states(whole[i])[:, -1]), truth[i]),
+        lambda i: cross(head(states(whole[i])[:, -1]), truth[i]),
         len(whole),
         steps=trial.steps(300),
         seed=trial.seed,
@@ -112,7 +112,7 @@ def alkali(trial: Trial) -> Outcome:
         pool = Pooler()
         objective = recipe("grace", dims={"safe": 48}, merge=merge, smooth=0.0)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             return objective(Batch({m: pool(h[index]) for m, h in zip(ROLES, three, strict=True)}))["loss"]
 
         bench.fit([pool, objective], loss, len(three[0]), steps=trial.steps(300), seed=trial.seed, size=64, lr=lr)
@@ -125,8 +125,8 @@ def alkali(trial: Trial) -> Outcome:
         return float(((z[which] - mine).norm(dim=1) < (z[which] - other).norm(dim=1)).float().mean())
 
     rates = (1e-3, 3e-3)
-    plain, r0 = bench.best(trial, rates, lambda r: train(r, 0.0, data), lambda m: -nearer(m, tune))
-    merged, r1 = bench.best(trial, rates, lambda r: train(r, 1.0, data), lambda m: -nearer(m, tune))
+    plain, r0 = contest.best(trial, rates, lambda r: train(r, 0.0, data), lambda m: -nearer(m, tune))
+    merged, r1 = contest.best(trial, rates, lambda r: train(r, 1.0, data), lambda m: -nearer(m, tune))
     wrong = tuple(nearer(train(r, w, dealt), test) for r, w in ((r0, 0.0), (r1, 1.0)))
     also, rows = {}, {}
     with torch.no_grad():

@@ -49,7 +49,7 @@ from torch import Tensor
 
 from workbench.errors import InputError
 from workbench.objectives import transport
-from workbench.papers import bench, digits, own_set
+from workbench.papers import contest, digits, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
@@ -103,8 +103,8 @@ def beclr(trial: Trial) -> Outcome:
 
     many = trial.count(60, 4)
     tune, test = episodes(views.train, many, (15,)), episodes(whole, many, (15,))
-    scaled, _ = bench.best(trial, (1.0, 0.0), lambda v: bool(v), lambda v: accuracy(tune, 0, v))
-    eps, _ = bench.best(trial, (0.05, 0.02), lambda v: v, lambda v: accuracy(tune, v))
+    scaled, _ = contest.best(trial, (1.0, 0.0), lambda v: bool(v), lambda v: accuracy(tune, 0, v))
+    eps, _ = contest.best(trial, (0.05, 0.02), lambda v: v, lambda v: accuracy(tune, v))
     skewed = episodes(whole, many, (3, 3, 8, 15, 30))
     noise = [(torch.randn(s.shape, generator=g), torch.randn(q.shape, generator=g), y) for s, q, y in test]
     base = accuracy(test, 0, scaled)

@@ -47,7 +47,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, own_set
+from workbench.papers import bench, contest, digits, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
@@ -70,7 +70,7 @@ def capimac(trial: Trial) -> Outcome:
         torch.manual_seed(trial.seed)
         model = bench.towers(part)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             z = model({m: v[index] for m, v in part.x.items()})
             d = (torch.cdist(z[a], z[b]).square() + 1e-6).sqrt()
             own = torch.eye(len(index), dtype=torch.bool)
@@ -107,8 +107,8 @@ def capimac(trial: Trial) -> Outcome:
         return partnered(*sorted(found.values(), key=lambda view: len(view[1])))
 
     steps, rates = trial.steps(300), (1e-3, 3e-3)
-    plain, r0 = bench.best(trial, rates, lambda r: train(r, False, pool, steps), lambda m: judge(m, views.validation))
-    strong, r1 = bench.best(trial, rates, lambda r: train(r, True, pool, steps), lambda m: judge(m, views.validation))
+    plain, r0 = contest.best(trial, rates, lambda r: train(r, False, pool, steps), lambda m: judge(m, views.validation))
+    strong, r1 = contest.best(trial, rates, lambda r: train(r, True, pool, steps), lambda m: judge(m, views.validation))
     wrong = pool.mispaired(trial.seed)
     base = judge(plain, views.test)
     return Outcome(

@@ -47,7 +47,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, measures, parts
+from workbench.papers import bench, contest, digits, measures, parts
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import CLASSES
 from workbench.papers.paper import Outcome, Trial
@@ -96,7 +96,7 @@ def cg_vlm(trial: Trial) -> Outcome:
         adapter = bench.mlp(20, 64)
         bench.fit(
             [adapter],
-            lambda index, step: cross(scores(adapter(x[index]), kind) / t, said[index]),
+            lambda index: cross(scores(adapter(x[index]), kind) / t, said[index]),
             len(x),
             steps=steps,
             seed=trial.seed,
@@ -110,7 +110,7 @@ def cg_vlm(trial: Trial) -> Outcome:
 
     steps, found, warmth = trial.steps(250), {}, {}
     for kind in ("pooled", "tokens"):
-        found[kind], warmth[kind] = bench.best(
+        found[kind], warmth[kind] = contest.best(
             trial,
             (0.01, 0.03, 0.1),
             partial(train, kind=kind, steps=steps),

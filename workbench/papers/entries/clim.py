@@ -43,7 +43,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives import heads
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -84,7 +84,7 @@ def clim(trial: Trial) -> Outcome:
         torch.manual_seed(trial.seed)
         eye, ear = _Regions(), bench.mlp(256)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             index = index[: len(index) // 4 * 4]
             n = len(index) // 2 // 4 * 4
             caption = unit(ear(words), dim=1)
@@ -113,8 +113,8 @@ def clim(trial: Trial) -> Outcome:
         return float(((z @ unit(m[1](words), dim=1).T).argmax(1) == part.y).float().mean())
 
     steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
-    plain, t0 = bench.best(trial, grid, lambda t: train(t, False, steps), lambda m: region(m, views.validation)[0])
-    tiled, _ = bench.best(trial, grid, lambda t: train(t, True, steps), lambda m: region(m, views.validation)[0])
+    plain, t0 = contest.best(trial, grid, lambda t: train(t, False, steps), lambda m: region(m, views.validation)[0])
+    tiled, _ = contest.best(trial, grid, lambda t: train(t, True, steps), lambda m: region(m, views.validation)[0])
     base, before, truth = region(plain, views.test)
     mechanism, after, _ = region(tiled, views.test)
     rows = {}

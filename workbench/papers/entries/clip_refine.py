@@ -48,7 +48,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives import heads
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -80,7 +80,7 @@ def clip_refine(trial: Trial) -> Outcome:
     assert new.y is not None
     bench.fit(
         [eye0.body, ear0],
-        lambda i, s: cross(unit(eye0(old.x["whole"][i]), dim=1) @ unit(ear0(words), dim=1).T / t, y[i]),
+        lambda i: cross(unit(eye0(old.x["whole"][i]), dim=1) @ unit(ear0(words), dim=1).T / t, y[i]),
         n,
         steps=trial.steps(200),
         seed=trial.seed,
@@ -95,7 +95,7 @@ def clip_refine(trial: Trial) -> Outcome:
         eye, ear = copy.deepcopy(eye0), copy.deepcopy(ear0)
         torch.manual_seed(trial.seed)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             x, w = new.x["whole"][index], words[new.y[index]]  # type: ignore[index]
             u, v = eye(x), ear(w)
             if not refine:
@@ -124,8 +124,8 @@ def clip_refine(trial: Trial) -> Outcome:
 
     rates = (1e-4, 3e-4, 1e-3)
     # both are tuned for accuracy: that it is kept is half of the claim
-    plain, _ = bench.best(trial, rates, lambda r: train(r, False), lambda m: accuracy(m, views.validation))
-    refined, rate = bench.best(trial, rates, lambda r: train(r, True), lambda m: accuracy(m, views.validation))
+    plain, _ = contest.best(trial, rates, lambda r: train(r, False), lambda m: accuracy(m, views.validation))
+    refined, rate = contest.best(trial, rates, lambda r: train(r, True), lambda m: accuracy(m, views.validation))
     also = {
         "distance before": distance((eye0, ear0)),
         "accuracy before": accuracy((eye0, ear0), views.test),

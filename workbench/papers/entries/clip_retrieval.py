@@ -46,7 +46,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, measures, own_set
+from workbench.papers import bench, contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -71,7 +71,7 @@ def clip_retrieval(trial: Trial) -> Outcome:
         torch.manual_seed(trial.seed)
         model, centres = copy.deepcopy(start), nn.Linear(bench.DIM, classes, bias=False)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             z = unit(model.of(picture)(views.train.x[picture][index]), dim=1)
             cos = z @ unit(centres.weight, dim=1).T
             own = nn.functional.one_hot(y[index], classes).bool()
@@ -102,7 +102,7 @@ def clip_retrieval(trial: Trial) -> Outcome:
     def both(m: Towers) -> float:
         return near(m, views.validation) + found(m, views.validation)
 
-    clip, t = bench.best(
+    clip, t = contest.best(
         trial,
         bench.TEMPERATURES,
         lambda t: bench.learn(Arm("infonce"), views.train, temperature=t, steps=steps, seed=trial.seed),
@@ -121,8 +121,8 @@ def clip_retrieval(trial: Trial) -> Outcome:
         )
 
     rates = (3e-4, 1e-3, 3e-3)
-    longer, _ = bench.best(trial, rates, more, both)
-    staged, lr = bench.best(trial, rates, lambda r: realigned(sharpened(clip, r), t), both)
+    longer, _ = contest.best(trial, rates, more, both)
+    staged, lr = contest.best(trial, rates, lambda r: realigned(sharpened(clip, r), t), both)
     first = sharpened(clip, lr)
     return Outcome(
         near(longer, views.test),

@@ -39,7 +39,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from workbench.papers import bench, measures, own_set
+from workbench.papers import contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -59,4 +59,4 @@ def clsr(trial: Trial) -> Outcome:
         }
 
     views = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")
-    return bench.contest(trial, views, Arm("infonce"), Arm("clsr"), lambda z, p: measures.all_recall(z, p), also=also)
+    return contest.recipes(trial, views, Arm("infonce"), Arm("clsr"), lambda z, p: measures.all_recall(z, p), also=also)

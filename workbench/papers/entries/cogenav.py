@@ -45,7 +45,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives import heads
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.paper import Outcome, Trial
@@ -94,7 +94,7 @@ def cogenav(trial: Trial) -> Outcome:
         ear, eye = _Frames(4), _Frames(4)
         p, q = a[train], (v[train].roll(1, 0) if apart else v[train])
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             p_, q_ = ear(p[index]), eye(q[index])
             if not binary:
                 return heads.symmetric(unit(p_.mean(1), dim=1) @ unit(q_.mean(1), dim=1).T / value)
@@ -115,8 +115,10 @@ def cogenav(trial: Trial) -> Outcome:
         return measures.auc(d, torch.arange(len(d)) < len(p))
 
     steps = trial.steps(300)
-    base, t = bench.best(trial, (0.03, 0.1, 0.3), lambda t: train_arm(t, False, False, steps), lambda m: judge(m, tune))
-    sync, lr = bench.best(
+    base, t = contest.best(
+        trial, (0.03, 0.1, 0.3), lambda t: train_arm(t, False, False, steps), lambda m: judge(m, tune)
+    )
+    sync, lr = contest.best(
         trial, (1e-3, 2e-3, 5e-3), lambda r: train_arm(r, True, False, steps), lambda m: judge(m, tune)
     )
     apart = tuple(

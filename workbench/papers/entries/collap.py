@@ -42,7 +42,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives import heads
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import unit
@@ -97,7 +97,7 @@ def collap(trial: Trial) -> Outcome:
             torch.manual_seed(trial.seed)
             ear, eye = bench.mlp(64), bench.mlp(256)
 
-            def loss(index: Tensor, step: int) -> Tensor:
+            def loss(index: Tensor) -> Tensor:
                 a, b = unit(ear(songs[index]), dim=-1), unit(eye(words[said[index]]), dim=-1)
                 return heads.symmetric(score(a, b) / t)
 
@@ -109,7 +109,7 @@ def collap(trial: Trial) -> Outcome:
             a, b = unit(pair[0](held[0]), dim=-1), unit(pair[1](words[held[1]]), dim=-1)
             return measures.hits(score(a, b).T)
 
-        pair, _ = bench.best(trial, (0.03, 0.1), lambda t: train(t, trial.steps(250)), lambda m: judge(m, tuning))
+        pair, _ = contest.best(trial, (0.03, 0.1), lambda t: train(t, trial.steps(250)), lambda m: judge(m, tuning))
         with torch.no_grad():
             vectors = {
                 "song": unit(unit(pair[0](test[0]), dim=-1).mean(1), dim=1),

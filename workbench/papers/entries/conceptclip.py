@@ -52,7 +52,7 @@ from torch import Tensor, nn
 from workbench.objectives import heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import unit
@@ -92,7 +92,7 @@ def conceptclip(trial: Trial) -> Outcome:
                 super().__init__()
                 self.bias = bias
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             patch, word = eye(x[index]), ear(words)
             out = whole(Batch({"picture": patch.mean(1), "caption": word[c[index]].mean(1)}))["loss"]
             if not weight:
@@ -124,8 +124,8 @@ def conceptclip(trial: Trial) -> Outcome:
         }
 
     steps = trial.steps(350)
-    base, t0 = bench.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0, False, steps), lambda m: pointing(m, tune))
-    both, t1 = bench.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0.5, False, steps), lambda m: pointing(m, tune))
+    base, t0 = contest.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0, False, steps), lambda m: pointing(m, tune))
+    both, t1 = contest.best(trial, (0.05, 0.1, 0.3), lambda t: train(t, 0.5, False, steps), lambda m: pointing(m, tune))
     wrong = (pointing(train(t0, 0, True, steps), test, True), pointing(train(t1, 0.5, True, steps), test, True))
     rows = {"baseline": whole(base), "mechanism": whole(both)}
     return Outcome(

@@ -53,7 +53,7 @@ from torch import nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
@@ -77,7 +77,7 @@ def cwcl(trial: Trial) -> Outcome:
         teacher, head = bench.mlp(still[0].shape[1]), nn.Linear(bench.DIM, 10)
         bench.fit(
             [teacher, head],
-            lambda i, s: nn.functional.cross_entropy(head(teacher(still[0][i])), views.train.y[i]),  # type: ignore[index]
+            lambda i: nn.functional.cross_entropy(head(teacher(still[0][i])), views.train.y[i]),  # type: ignore[index]
             len(views.train),
             steps=trial.steps(300),
             seed=trial.seed,
@@ -96,7 +96,7 @@ def cwcl(trial: Trial) -> Outcome:
             x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(trial.seed))]
         bench.fit(
             [tower],
-            lambda i, s: objective(Batch({frozen: still[0][i], new: tower(x[i])}))["loss"],
+            lambda i: objective(Batch({frozen: still[0][i], new: tower(x[i])}))["loss"],
             len(x),
             steps=steps,
             seed=trial.seed,
@@ -108,8 +108,8 @@ def cwcl(trial: Trial) -> Outcome:
         return measures.right(unit(tower(parts[k].x[new]), dim=1) @ means.T, parts[k].y)
 
     steps, grid = trial.steps(300), (0.03, 0.1, 0.3)
-    hard, t0 = bench.best(trial, grid, lambda t: train("bind", t, steps), lambda m: judge(m, 1))
-    soft, t1 = bench.best(trial, grid, lambda t: train("cwcl", t, steps), lambda m: judge(m, 1))
+    hard, t0 = contest.best(trial, grid, lambda t: train("bind", t, steps), lambda m: judge(m, 1))
+    soft, t1 = contest.best(trial, grid, lambda t: train("cwcl", t, steps), lambda m: judge(m, 1))
     wrong = (judge(train("bind", t0, steps, True)), judge(train("cwcl", t1, steps, True)))
     cold = {
         f"{word} at temperature {t}": judge(train(name, t, steps))

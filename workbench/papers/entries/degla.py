@@ -49,7 +49,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits
+from workbench.papers import bench, contest, digits
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -88,7 +88,7 @@ def degla(trial: Trial) -> Outcome:
     before = recipe("infonce", temperature=0.1)
     bench.fit(
         [start, before],
-        lambda i, s: before(
+        lambda i: before(
             Batch({"picture": start[0](everything[0][i]), "caption": start[1](spoken(everything[1][i], 0.0))})
         )["loss"],
         len(everything[0]),
@@ -106,7 +106,7 @@ def degla(trial: Trial) -> Outcome:
             weights = {"distil": 0.05 / 16}
         objective = recipe("degla", temperature=t, **weights)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             pixels, said = tuning[0][index], order[index]
             caption, swapped = spoken(said, 1.0), spoken(said.flip(1), 1.0)
             with torch.no_grad():
@@ -144,8 +144,8 @@ def degla(trial: Trial) -> Outcome:
         return (composition(m, near) + retention(m, other)) / 2
 
     grid = (0.05, 0.1, 0.3)
-    plain, t0 = bench.best(trial, grid, lambda t: train(t, False), judge)
-    whole, t1 = bench.best(trial, grid, lambda t: train(t, True), judge)
+    plain, t0 = contest.best(trial, grid, lambda t: train(t, False), judge)
+    whole, t1 = contest.best(trial, grid, lambda t: train(t, True), judge)
     chance = (composition(train(t0, False, dealt), test), composition(train(t1, True, dealt), test))
     also, rows = {"retention before tuning": retention(start, far)}, {}
     for arm, m in (("baseline", plain), ("mechanism", whole)):

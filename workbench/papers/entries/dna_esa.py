@@ -52,7 +52,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench
+from workbench.papers import bench, contest
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import unit
@@ -136,7 +136,7 @@ def dna_esa(trial: Trial) -> Outcome:
         objective = recipe("infonce", temperature=value if contrast else 1.0)
         draw = torch.Generator().manual_seed(trial.seed)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             x = gallery[index]
             o = torch.randint(FRAGMENT - READ, (1,), generator=draw).item()
             read = changed(x[:, int(o) : int(o) + READ])
@@ -163,8 +163,8 @@ def dna_esa(trial: Trial) -> Outcome:
         return at_ten(unit(m(reads), dim=1) @ z.T, holds)
 
     steps = trial.steps(250)
-    plain, _ = bench.best(trial, (1e-3, 3e-3), lambda r: model(r, False, steps), lambda m: judge(m, tuning))
-    taught, t = bench.best(trial, (0.05, 0.1), lambda t: model(t, True, steps), lambda m: judge(m, tuning))
+    plain, _ = contest.best(trial, (1e-3, 3e-3), lambda r: model(r, False, steps), lambda m: judge(m, tuning))
+    taught, t = contest.best(trial, (0.05, 0.1), lambda t: model(t, True, steps), lambda m: judge(m, tuning))
     x, reads, holds = testing
     also = {f"counts of {k} letters, no training": at_ten(counts(reads, k) @ counts(x, k).T, holds) for k in (3, 4, 6)}
     with torch.no_grad():

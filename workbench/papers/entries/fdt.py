@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -70,7 +70,7 @@ def fdt(trial: Trial) -> Outcome:
         dims = {"picture": bench.DIM, "name": bench.DIM}
         objective = recipe("fdt", dims=dims, temperature=t, codes=64, sharpness=sharpness)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             p, n = eye(x[index]), ear(words[labels[index]])
             tokens, present = {"picture": p, "name": n}, {"name": there[labels[index]]}
             batch = Batch({"picture": p.mean(1), "name": n.mean(1)}, tokens=tokens, tokens_present=present)
@@ -95,8 +95,8 @@ def fdt(trial: Trial) -> Outcome:
         return float(shared[own].mean() / shared[~own].mean().clamp_min(1e-6))
 
     steps, grid = trial.steps(400), (0.05, 0.1, 0.3)
-    dense, t0 = bench.best(trial, grid, lambda t: train(t, 1000.0, y, steps), lambda m: accuracy(m, views.validation))
-    sparse, t1 = bench.best(trial, grid, lambda t: train(t, 10.0, y, steps), lambda m: accuracy(m, views.validation))
+    dense, t0 = contest.best(trial, grid, lambda t: train(t, 1000.0, y, steps), lambda m: accuracy(m, views.validation))
+    sparse, t1 = contest.best(trial, grid, lambda t: train(t, 10.0, y, steps), lambda m: accuracy(m, views.validation))
     wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))]
     also, rows = {}, {}
     for arm, m in (("baseline", dense), ("mechanism", sparse)):

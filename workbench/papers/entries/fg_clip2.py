@@ -46,7 +46,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from workbench.papers import bench, measures, own_set
+from workbench.papers import bench, contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -76,4 +76,4 @@ def fg_clip2(trial: Trial) -> Outcome:
         return out
 
     cold = (0.01, *bench.TEMPERATURES)  # both arms would sit at the cold end of the usual ones
-    return bench.contest(trial, views, Arm("siglip"), Arm("fgclip2"), choice, also=also, temperatures=cold)
+    return contest.recipes(trial, views, Arm("siglip"), Arm("fgclip2"), choice, also=also, temperatures=cold)

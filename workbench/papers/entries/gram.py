@@ -56,7 +56,7 @@ from workbench import geometry
 from workbench.objectives import heads, scores
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import Objective, Term, recipe
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT, TOP
@@ -123,4 +123,4 @@ def gram(trial: Trial) -> Outcome:
 
     pairwise = Arm("infonce", prepare=_anchored)
     cold = (0.01, *bench.TEMPERATURES)  # the pairwise arm would sit at the cold end of the usual ones
-    return bench.contest(trial, views, pairwise, Arm("gram", judge=volumes), cosines, also=also, temperatures=cold)
+    return contest.recipes(trial, views, pairwise, Arm("gram", judge=volumes), cosines, also=also, temperatures=cold)

@@ -47,7 +47,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -116,7 +116,7 @@ def invertune(trial: Trial) -> Outcome:
         said = torch.where(bad, target, truth)
         bench.fit(
             [eye, ear],
-            lambda i, s: cross(eye(seen[i]) @ unit(ear(words), dim=1).T / t, said[i]),
+            lambda i: cross(eye(seen[i]) @ unit(ear(words), dim=1).T / t, said[i]),
             len(pixels),
             steps=trial.steps(400),
             seed=trial.seed,
@@ -162,7 +162,7 @@ def invertune(trial: Trial) -> Outcome:
             before, caption = eye(clean), unit(planted[1](words), dim=1)
             units = [critical((a - b).mean(0)) for a, b in zip(eye.states(clean), eye.states(fake), strict=True)]
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             if not targeted:
                 return cross(eye(clean[index]) @ caption.T / t, known[index])
             total = 0.5 * (eye(clean[index]) - before[index]).norm() / len(index) ** 0.5
@@ -193,8 +193,8 @@ def invertune(trial: Trial) -> Outcome:
         return accuracy(eye, views.validation) - float(fooled[others].float().mean())
 
     rates = (3e-4, 1e-3, 3e-3)
-    plain, _ = bench.best(trial, rates, lambda r: tuned(r, False), judge)
-    aimed, _ = bench.best(trial, rates, lambda r: tuned(r, True), judge)
+    plain, _ = contest.best(trial, rates, lambda r: tuned(r, False), judge)
+    aimed, _ = contest.best(trial, rates, lambda r: tuned(r, True), judge)
     rows = {}
     with torch.no_grad():
         for arm, eye in (("baseline", plain), ("mechanism", aimed)):

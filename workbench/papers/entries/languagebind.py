@@ -46,7 +46,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
@@ -75,7 +75,7 @@ def languagebind(trial: Trial) -> Outcome:
         held = mine or bench.mlp(width)
         objective = recipe("bind" if frozen else "infonce", temperature=temperature)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             return objective(Batch({anchor: held(part.x[anchor][index]), m: tower(part.x[m][index])}))["loss"]
 
         modules = [tower, objective] if frozen else [tower, objective, held]
@@ -95,7 +95,7 @@ def languagebind(trial: Trial) -> Outcome:
                 bound(b, t, other if frozen else None, frozen, trial.seed + 100),
             )
 
-        return bench.best(trial, (0.03, 0.1), make, lambda pair: found(pair, views.validation))
+        return contest.best(trial, (0.03, 0.1), make, lambda pair: found(pair, views.validation))
 
     apart, _ = arm(False)
     joined, _ = arm(True)

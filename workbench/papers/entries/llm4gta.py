@@ -50,7 +50,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
@@ -69,7 +69,7 @@ def llm4gta(trial: Trial) -> Outcome:
     assert y is not None
     few = torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))[:200]
 
-    def told(tower: nn.Module, head: nn.Module, x: Tensor, index: Tensor, step: int) -> Tensor:
+    def told(tower: nn.Module, head: nn.Module, x: Tensor, index: Tensor) -> Tensor:
         return cross(head(tower(x[index])), y[index])
 
     def pretrained(seed: int) -> Towers:
@@ -103,13 +103,13 @@ def llm4gta(trial: Trial) -> Outcome:
 
     before = pretrained(trial.seed)
     # tuned for what alignment is for
-    plain, t0 = bench.best(
+    plain, t0 = contest.best(
         trial,
         bench.TEMPERATURES,
         lambda t: aligned("infonce", t),
         lambda m: measures.all_recall(bench.rows(m, views.validation), views.validation),
     )
-    guarded, _ = bench.best(
+    guarded, _ = contest.best(
         trial,
         bench.TEMPERATURES,
         lambda t: aligned("gap_guard", t),

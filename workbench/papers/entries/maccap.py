@@ -50,7 +50,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
@@ -91,7 +91,7 @@ def maccap(trial: Trial) -> Outcome:
         x, head = bench.rows(model, views.train)[taught], nn.Linear(bench.DIM, classes)
         draw = torch.Generator().manual_seed(trial.seed)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             rows = x[index]
             rows = unit(rows + noise**0.5 * torch.randn(rows.shape, generator=draw), dim=1)
             return cross(head(rows) / 0.1, y[index])
@@ -104,8 +104,8 @@ def maccap(trial: Trial) -> Outcome:
             return measures.right(head(z), part.y)
 
     grid = (0.03, 0.1, 0.3, 1.0, 3.0)
-    plain, t0 = bench.best(trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, 0.0, views.validation))
-    noised, t1 = bench.best(
+    plain, t0 = contest.best(trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, 0.0, views.validation))
+    noised, t1 = contest.best(
         trial, grid, lambda t: space(t, views.train), lambda m: accuracy(m, moments(m)[0], views.validation)
     )
     wrong = views.train.mispaired(trial.seed)

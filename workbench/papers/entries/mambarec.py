@@ -48,7 +48,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from workbench import geometry
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import contest, digits, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT
@@ -69,4 +69,4 @@ def mambarec(trial: Trial) -> Outcome:
         return out
 
     views = own_set.given(trial, 2) or digits.views_of_digits(trial, left=LEFT, right=RIGHT)
-    return bench.contest(trial, views, Arm("infonce"), Arm("mmd"), lambda z, p: measures.all_recall(z, p), also=also)
+    return contest.recipes(trial, views, Arm("infonce"), Arm("mmd"), lambda z, p: measures.all_recall(z, p), also=also)

@@ -45,7 +45,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -105,7 +105,7 @@ def medslip(trial: Trial) -> Outcome:
         torch.manual_seed(trial.seed)
         model = Streams()
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             p, a = model(data[0][index])
             t = where[index]
             shape, place = t.amax(2), t.amax(1)
@@ -125,8 +125,8 @@ def medslip(trial: Trial) -> Outcome:
         return measures.auc(torch.einsum("bqd,brd->bqr", p, a)[known], of[1][known] > 0)
 
     steps, rates = trial.steps(500), (1e-3, 3e-3)
-    plain, r0 = bench.best(trial, rates, lambda r: train(r, False, data[1], steps), partial(judge, of=tune))
-    both, r1 = bench.best(trial, rates, lambda r: train(r, True, data[1], steps), partial(judge, of=tune))
+    plain, r0 = contest.best(trial, rates, lambda r: train(r, False, data[1], steps), partial(judge, of=tune))
+    both, r1 = contest.best(trial, rates, lambda r: train(r, True, data[1], steps), partial(judge, of=tune))
     chance = (judge(train(r0, False, dealt, steps), test), judge(train(r1, True, dealt, steps), test))
     also, rows = {}, {}
     first = test[1].amax(2).argmax(1)

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.digits import BOTTOM, LEFT, TOP
 from workbench.papers.needs import DataNeeds
@@ -73,7 +73,7 @@ def mmg_ego4d(trial: Trial) -> Outcome:
         align = recipe("infonce", temperature=temperature)
         draw = torch.Generator().manual_seed(trial.seed)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             few = shots[index % len(shots)]
             z = {m: unit(x, dim=1) for m, x in model({m: v[few] for m, v in views.train.x.items()}).items()}
             keep = [m for m in names if not whole or torch.rand(1, generator=draw) < 0.5] or names[:1]
@@ -109,8 +109,8 @@ def mmg_ego4d(trial: Trial) -> Outcome:
 
     y = views.train.y
     tune = (0.1, 0.3)
-    plain, t0 = bench.best(trial, tune, lambda t: trained(t, False, y), lambda m: cells(m, y, views.validation)[0])
-    whole, t1 = bench.best(trial, tune, lambda t: trained(t, True, y), lambda m: cells(m, y, views.validation)[0])
+    plain, t0 = contest.best(trial, tune, lambda t: trained(t, False, y), lambda m: cells(m, y, views.validation)[0])
+    whole, t1 = contest.best(trial, tune, lambda t: trained(t, True, y), lambda m: cells(m, y, views.validation)[0])
     dealt = y[torch.randperm(len(y), generator=g)]
     chance = tuple(cells(trained(t, w, dealt), dealt, views.test)[0] for t, w in ((t0, False), (t1, True)))
     most = float(torch.bincount(truth).max() / len(truth))

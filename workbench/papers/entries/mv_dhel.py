@@ -53,7 +53,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from workbench import geometry
-from workbench.papers import bench, digits, measures, own_set
+from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -88,7 +88,7 @@ def mv_dhel(trial: Trial) -> Outcome:
     def learned(arm: Arm, t: float, model: Towers | None = None) -> Towers:
         return bench.learn(arm, views.train, temperature=t, steps=trial.steps(400), seed=trial.seed, model=model)
 
-    found = bench.contest(
+    found = contest.recipes(
         trial,
         views,
         Arm("infonce"),

@@ -47,7 +47,7 @@ from torch import Tensor
 from workbench.objectives import transport
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, own_set
+from workbench.papers import bench, contest, own_set
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
@@ -73,7 +73,7 @@ def orma(trial: Trial) -> Outcome:
         model = bench.towers(views.train)
         objective = recipe(name, temperature=t)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             at = drawn[0][index]
             other = at.roll(1, 0) if wrong else at
             z = {
@@ -96,8 +96,8 @@ def orma(trial: Trial) -> Outcome:
         return float((s.argmax(2) == torch.arange(4)).float().mean())
 
     steps, grid = trial.steps(150), (0.03, 0.1)
-    whole, t0 = bench.best(trial, grid, lambda t: train(t, "infonce", False, steps), lambda m: judge(m, 1))
-    parts, t1 = bench.best(trial, grid, lambda t: train(t, "orma", False, steps), lambda m: judge(m, 1))
+    whole, t0 = contest.best(trial, grid, lambda t: train(t, "infonce", False, steps), lambda m: judge(m, 1))
+    parts, t1 = contest.best(trial, grid, lambda t: train(t, "orma", False, steps), lambda m: judge(m, 1))
     plan = transport.proximal(1 - similar(parts, views.test, drawn[2]))
     own = torch.arange(4)
     return Outcome(

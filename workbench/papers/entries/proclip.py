@@ -51,7 +51,7 @@ from torch import Tensor, nn
 from workbench.objectives import heads
 from workbench.objectives.recipes.distil import rows as kept_rows
 from workbench.objectives.recipes.distil import structure
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -67,7 +67,7 @@ def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> tuple[nn.M
     y = part.y
     bench.fit(
         [eye, ear],
-        lambda i, s: cross(unit(eye(part.x["whole"][i]), dim=1) @ unit(ear(words), dim=1).T / t, y[i]),
+        lambda i: cross(unit(eye(part.x["whole"][i]), dim=1) @ unit(ear(words), dim=1).T / t, y[i]),
         len(part),
         steps=trial.steps(300),
         seed=trial.seed,
@@ -96,11 +96,11 @@ def proclip(trial: Trial) -> Outcome:
         torch.manual_seed(seed)
         eye, ear = copy.deepcopy(eye0), bench.mlp(256)
 
-        def first(index: Tensor, step: int) -> Tensor:
+        def first(index: Tensor) -> Tensor:
             s = unit(ear(words[0]), dim=1)
             return kept_rows(s, taught) + structure(s, taught)
 
-        def second(index: Tensor, step: int) -> Tensor:
+        def second(index: Tensor) -> Tensor:
             which = torch.randint(3, (1,), generator=g).item()  # captions in three of the languages
             z = unit(eye(x[index]), dim=1)
             loss = heads.symmetric(z @ unit(ear(words[int(which)][y[index]]), dim=1).T / t)
@@ -119,8 +119,8 @@ def proclip(trial: Trial) -> Outcome:
             return measures.named(m[0], m[1](words[language]), part)
 
     grid = (0.05, 0.1, 0.3)
-    plain, t0 = bench.best(trial, grid, lambda t: train(t, False), lambda m: judge(m, views.validation))
-    staged, _ = bench.best(trial, grid, lambda t: train(t, True), lambda m: judge(m, views.validation))
+    plain, t0 = contest.best(trial, grid, lambda t: train(t, False), lambda m: judge(m, views.validation))
+    staged, _ = contest.best(trial, grid, lambda t: train(t, True), lambda m: judge(m, views.validation))
     base = judge(plain, views.test)
     also, rows = {"accuracy of the old model": measures.named(eye0, taught, views.test)}, {}
     for arm, m in (("baseline", plain), ("mechanism", staged)):

@@ -43,7 +43,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from workbench.objectives.recipes.softened import kmeans
-from workbench.papers import bench, measures, own_set
+from workbench.papers import contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -70,7 +70,7 @@ def protoclip(trial: Trial) -> Outcome:
         return out
 
     settings = {"clusters": 40, "memory": trial.count(768, 64)}
-    return bench.contest(
+    return contest.recipes(
         trial,
         own_set.halves(trial),
         Arm("infonce"),

@@ -52,7 +52,7 @@ from workbench.objectives import heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.objectives.scores import best_partners
-from workbench.papers import bench, digits
+from workbench.papers import bench, contest, digits
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import unit
@@ -105,7 +105,7 @@ def secla(trial: Trial) -> Outcome:
         turn = 1 if wrong else 0
         names, said = data.names.roll(turn, 0), data.has_name.roll(turn, 0)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             f, n = eye(data.faces[index]), ear(names[index])
             if not both:  # each face's best name
                 s = best_partners(f, n, data.has_face[index], said[index])
@@ -133,8 +133,8 @@ def secla(trial: Trial) -> Outcome:
         return {"face": unit(pair[0](test.faces[known, 0]), dim=1), "name": unit(pair[1](test.names[known, 0]), dim=1)}
 
     steps, rates = trial.steps(300), (5e-4, 1e-3, 2e-3)
-    one, r0 = bench.best(trial, rates, lambda r: train(r, False, False, steps), lambda m: judge(m, tune))
-    two, r1 = bench.best(trial, rates, lambda r: train(r, True, False, steps), lambda m: judge(m, tune))
+    one, r0 = contest.best(trial, rates, lambda r: train(r, False, False, steps), lambda m: judge(m, tune))
+    two, r1 = contest.best(trial, rates, lambda r: train(r, True, False, steps), lambda m: judge(m, tune))
     wrong = (judge(train(r0, False, True, steps), test, True), judge(train(r1, True, True, steps), test, True))
     base = judge(one, test)
     return Outcome(

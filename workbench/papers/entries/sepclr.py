@@ -48,7 +48,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -84,7 +84,7 @@ def sepclr(trial: Trial) -> Outcome:
             x = (x + 0.2 * torch.randn(x.shape, generator=draw)) * (torch.rand(x.shape, generator=draw) > 0.2)
             return torch.cat([common(x), salient(x)], 1)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             x, target = data[0][index], targets[index].long()
             return objective(Batch({"one": look(x), "two": look(x)}, labels=target))["loss"]
 
@@ -99,8 +99,8 @@ def sepclr(trial: Trial) -> Outcome:
 
     rates = (1e-3, 3e-3)
     # tuned for what the common space is for: the left digit
-    plain, r0 = bench.best(trial, rates, lambda r: train(r, 0.0), lambda m: told(m[0], 1, tune))
-    apart, r1 = bench.best(trial, rates, lambda r: train(r, 10.0), lambda m: told(m[0], 1, tune))
+    plain, r0 = contest.best(trial, rates, lambda r: train(r, 0.0), lambda m: told(m[0], 1, tune))
+    apart, r1 = contest.best(trial, rates, lambda r: train(r, 10.0), lambda m: told(m[0], 1, tune))
     also, rows = {}, {}
     for arm, m in (("baseline", plain), ("mechanism", apart)):
         also[f"left digit from the common space, {arm}"] = told(m[0], 1, test)

@@ -53,7 +53,7 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, measures, parts
+from workbench.papers import bench, contest, measures, parts
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -111,7 +111,7 @@ def specclip(trial: Trial) -> Outcome:
         one, two = _Instrument(w, w, private), _Instrument(w, w, private)
         contrast = recipe("infonce", temperature=t)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             a, b = data[0][index], second[index]
             (sa, pa), (sb, pb) = one.codes(a), two.codes(b)
             total = contrast(Batch({"first": sa, "second": sb}))["loss"]
@@ -137,8 +137,8 @@ def specclip(trial: Trial) -> Outcome:
         return measures.recall(z["first"], z["second"], 5)
 
     grid = (0.05, 0.1, 0.3)
-    one, t0 = bench.best(trial, grid, lambda t: train(t, 0), lambda m: recall(m, tune))
-    parted, t1 = bench.best(trial, grid, lambda t: train(t, 16), lambda m: recall(m, tune))
+    one, t0 = contest.best(trial, grid, lambda t: train(t, 0), lambda m: recall(m, tune))
+    parted, t1 = contest.best(trial, grid, lambda t: train(t, 16), lambda m: recall(m, tune))
     private = told(parted, 2, private=True)
     return Outcome(
         told(one, 2),

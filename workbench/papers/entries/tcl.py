@@ -50,7 +50,7 @@ from torch import Tensor
 
 from workbench import geometry
 from workbench.objectives.recipes import Objective
-from workbench.papers import bench, measures, own_set
+from workbench.papers import contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
 from workbench.papers.needs import DataNeeds
@@ -77,6 +77,6 @@ def tcl(trial: Trial) -> Outcome:
         return out
 
     alone = Arm("tcl", prepare=lambda o: only(o, "cross_modal"))
-    return bench.contest(
+    return contest.recipes(
         trial, own_set.halves(trial), alone, Arm("tcl"), lambda z, p: measures.all_recall(z, p), also=also
     )

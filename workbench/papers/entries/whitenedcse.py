@@ -50,7 +50,7 @@ from torch import Tensor, nn
 
 from workbench import geometry
 from workbench.objectives import heads
-from workbench.papers import bench, digits, measures
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -67,7 +67,7 @@ def whitenedcse(trial: Trial) -> Outcome:
         encoder, head = bench.mlp(64, 96), nn.Linear(96, 96)
         g = torch.Generator().manual_seed(seed)
 
-        def loss(index: Tensor, step: int) -> Tensor:
+        def loss(index: Tensor) -> Tensor:
             copies = [encoder(digits.augmented(x[index], g).flatten(1)) for _ in range(3)]
             if white and len(index) > 12:
                 copies = [geometry.whitened(c, 16, shuffle=True) for c in copies]
@@ -88,8 +88,8 @@ def whitenedcse(trial: Trial) -> Outcome:
         return measures.knn(z(m, views.train), views.train.y, z(m, part), part.y)
 
     steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
-    plain, t0 = bench.best(trial, grid, lambda t: train(t, False, steps), lambda m: judge(m, views.validation))
-    white, t1 = bench.best(trial, grid, lambda t: train(t, True, steps), lambda m: judge(m, views.validation))
+    plain, t0 = contest.best(trial, grid, lambda t: train(t, False, steps), lambda m: judge(m, views.validation))
+    white, t1 = contest.best(trial, grid, lambda t: train(t, True, steps), lambda m: judge(m, views.validation))
     base = judge(plain, views.test)
     g = torch.Generator().manual_seed(trial.seed)
     also, rows = {"temperature of the baseline": t0, "temperature of the mechanism": t1}, {}
