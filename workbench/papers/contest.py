@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, Views
 from workbench.training.towers import Towers
 
+A = TypeVar("A")
 M = TypeVar("M")  # a model: a module, or a tuple of modules and what goes with them
 
 
@@ -36,9 +37,12 @@ class Treatment(Generic[M]):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a training: the setting that is tuned, which rows the batch holds, and chance of its own."""
+    """One step of a training: the setting that is tuned, which rows of which part the batch holds, and chance of its
+    own.
+    """
 
     setting: float
+    part: Part
     index: Tensor
     draw: torch.Generator
 
@@ -61,7 +65,7 @@ def by_loss(
         model, draw = build(setting), torch.Generator().manual_seed(seed)
         bench.fit(
             [m for m in (model if isinstance(model, tuple) else (model,)) if isinstance(m, nn.Module)],
-            lambda index: loss(model, part.take(index), Step(setting, index, draw)),
+            lambda index: loss(model, part.take(index), Step(setting, part, index, draw)),
             len(part),
             steps=steps,
             seed=seed,
@@ -103,9 +107,19 @@ class Tuned(Generic[M]):
         """The model with it."""
         return self.models["mechanism"]
 
-    def again(self, arm: str, part: Part | None = None, *, steps: int | None = None, seed: int | None = None) -> M:
-        """An arm trained once more at its setting, on other rows, for other steps or from another seed."""
-        treatment = self.treatments[arm]
+    def again(
+        self,
+        arm: str,
+        part: Part | None = None,
+        *,
+        by: Treatment[M] | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+    ) -> M:
+        """An arm trained once more at its setting: on other rows, by another treatment, for other steps or from another
+        seed.
+        """
+        treatment = by or self.treatments[arm]
         return treatment.learn(
             self.views.train if part is None else part,
             self.settings[arm],
@@ -137,9 +151,14 @@ class Tuned(Generic[M]):
         return self.of(self.again(arm, steps=0), judge), self.of(self.models[arm], judge)
 
     @torch.no_grad()
+    def rows(self, vectors: Callable[[M, Part], dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
+        """Vectors of the test part by arm, for the map."""
+        return {arm: vectors(m, self.views.test) for arm, m in self.models.items()}
+
+    @torch.no_grad()
     def beside(self, look: Callable[[M, Part], Mapping[str, float]]) -> dict[str, float]:
-        """Numbers to stand beside the quantity, those of both arms on the test part."""
-        return {f"{k}, {arm}": v for arm, m in self.models.items() for k, v in look(m, self.views.test).items()}
+        """Numbers of both arms on the test part, to stand beside the quantity."""
+        return by_arm(self.models, lambda m: look(m, self.views.test))
 
     @property
     def temperatures(self) -> dict[str, float]:
@@ -151,18 +170,24 @@ class Tuned(Generic[M]):
         *,
         control: tuple[float, float],
         positive: tuple[float, float],
-        vectors: Callable[[M, Part], Mapping[str, Tensor]],
+        rows: Mapping[str, Mapping[str, Tensor]],
         also: Mapping[str, float] | None = None,
-        labels: Any = None,
+        labels: Tensor | None = None,
     ) -> Outcome:
-        """The quantity of both arms with the controls; `vectors(model, test part)` are for the map, with their classes
-        (those of the test part if not given).
+        """The quantity of both arms with the controls; `labels` are classes of the rows, those of the test part if not
+        given.
         """
-        base, mechanism = self.both()
-        with torch.no_grad():
-            rows = {arm: vectors(m, self.views.test) for arm, m in self.models.items()}
         shown = self.views.test.y if labels is None else labels
-        return Outcome(base, mechanism, control, positive, dict(also or {}), rows, shown)
+        return Outcome(*self.both(), control, positive, dict(also or {}), rows, shown)
+
+
+def by_arm(found: Mapping[str, A], look: Callable[[A], Mapping[str, float]]) -> dict[str, float]:
+    """Numbers of what was found for each arm, each named with its arm.
+
+    >>> by_arm({"baseline": [1, 2], "mechanism": [5]}, lambda x: {"sum": sum(x)})
+    {'sum, baseline': 3, 'sum, mechanism': 5}
+    """
+    return {f"{name}, {arm}": value for arm, x in found.items() for name, value in look(x).items()}
 
 
 def tuned(
@@ -178,14 +203,7 @@ def tuned(
     (`judge` if not given).
     """
 
-    @torch.no_grad()
-    def validated(model: M) -> float:
-        return (choose or judge)(model, views.validation)
-
-    def arm(t: Treatment[M]) -> tuple[M, float]:
-        return best(trial, t.grid, lambda v: t.learn(views.train, v, trial.steps(t.steps), trial.seed), validated)
-
-    (plain, first), (changed, second) = arm(baseline), arm(mechanism)
+    (plain, first), (changed, second) = (pick(trial, t, views, choose or judge) for t in (baseline, mechanism))
     return Tuned(
         trial,
         views,
@@ -194,6 +212,19 @@ def tuned(
         {"baseline": plain, "mechanism": changed},
         {"baseline": first, "mechanism": second},
     )
+
+
+def pick(trial: Trial, treatment: Treatment[M], views: Views, choose: Callable[[M, Part], float]) -> tuple[M, float]:
+    """One arm alone at the setting that does best on the validation part, and the setting."""
+
+    @torch.no_grad()
+    def validated(model: M) -> float:
+        return choose(model, views.validation)
+
+    def learnt(setting: float) -> M:
+        return treatment.learn(views.train, setting, trial.steps(treatment.steps), trial.seed)
+
+    return best(trial, treatment.grid, learnt, validated)
 
 
 def best(
@@ -220,7 +251,7 @@ def recipes(
     *,
     steps: int = 400,
     choose: bench.Judge | None = None,
-    also: Callable[[dict[str, dict[str, Tensor]], Part], Mapping[str, float]] | None = None,
+    beside: Callable[[dict[str, Tensor], Part], Mapping[str, float]] | None = None,
     control: str = "mispaired",
     temperatures: Sequence[float] = bench.TEMPERATURES,
     poor: Callable[[float], Towers] | None = None,
@@ -230,7 +261,7 @@ def recipes(
     `choose` picks the temperature on the validation part (`judge` if not given). The control repeats both on items
     whose modalities were paired at random (`mispaired`), or the baseline from another start (`restart`). The positive
     control is training itself, untrained against trained towers of the baseline by the same quantity; or towers that
-    must be worse, which `poor` makes at the baseline's temperature.
+    must be worse, which `poor` makes at the baseline's temperature. `beside` looks at the test rows of each arm.
     """
 
     def treatment(arm: Arm) -> Treatment[tuple[Towers, bench.Judge]]:
@@ -251,10 +282,6 @@ def recipes(
     if poor:
         torch.manual_seed(trial.seed)
         positive = found.of((poor(found.settings["baseline"]), baseline.judge or judge)), positive[1]
-    rows = {arm: bench.rows(m[0], views.test) for arm, m in found.models.items()}
-    return found.outcome(
-        control=pair,
-        positive=positive,
-        also=dict(also(rows, views.test) if also else {}) | found.temperatures,
-        vectors=lambda m, part: bench.rows(m[0], part),
-    )
+    rows = found.rows(lambda m, part: bench.rows(m[0], part))
+    also = by_arm(rows, lambda z: beside(z, views.test)) if beside else {}
+    return found.outcome(control=pair, positive=positive, also=also | found.temperatures, rows=rows)

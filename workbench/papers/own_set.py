@@ -20,8 +20,8 @@ from workbench.sets.shipped import dataset
 MOST = 4_000  # items of a set of the user's that an experiment takes
 
 
-def given(trial: Trial, count: int) -> Views | None:
-    """The user's own set in the place of the paper's, its first `count` modalities; nothing where there is none."""
+def given(trial: Trial, count: int | None = None) -> Views | None:
+    """The user's own set in the place of the paper's, `count` modalities of it or all; nothing where none."""
     es = trial.data
     if es is None:
         return None

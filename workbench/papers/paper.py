@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -64,6 +64,10 @@ class Outcome:
     also: Mapping[str, float] = field(default_factory=dict)
     rows: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
     labels: Any = None
+
+    def with_also(self, more: Mapping[str, float]) -> Outcome:
+        """The same with more numbers beside it."""
+        return replace(self, also={**self.also, **more})
 
 
 Experiment = Callable[[Trial], Outcome]

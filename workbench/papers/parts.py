@@ -77,6 +77,12 @@ def composed(trial: Trial, pools: Iterable[A], make: Callable[[A, int], Part], *
     return Views(*(make(pool, trial.count(*size)) for pool, size in zip(pools, sizes, strict=True)))
 
 
+def in_order(part: Part) -> Views:
+    """60 / 15 / 25 % of rows that lie in an order of chance already."""
+    n = len(part)
+    return Views(*(part.take(i) for i in torch.arange(n).tensor_split((n * 6 // 10, n * 75 // 100))))
+
+
 def split(trial: Trial, part: Part, family: Sequence[Any] | None = None) -> Views:
     """60 / 15 / 25 % for training, tuning and the one test, by family, anew with every seed."""
     side = sides(trial, range(len(part)) if family is None else family)

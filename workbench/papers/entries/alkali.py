@@ -41,13 +41,16 @@ it needs layers of a model and three items of one prompt; 'workbench diagnose --
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, contest, digits
+from workbench.papers import bench, contest, digits, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 from workbench.sets.embeddings import EmbeddingSet
@@ -58,89 +61,89 @@ cross = nn.functional.cross_entropy
 ROLES = {"safe": ["safe"], "unsafe": ["unsafe"], "jailbreak": ["jailbreak"]}
 
 
-@experiment(recipe="grace", min_effect=0.05, better="lower")
-def alkali(trial: Trial) -> Outcome:
-    """GRACE without and with its merging term over a pooler of layers; two learning rates for both."""
-    g = torch.Generator().manual_seed(trial.seed)
-    parts = digits.whole(trial)
-    torch.manual_seed(trial.seed)
-    layers = nn.ModuleList([nn.Linear(64 if k == 0 else 48, 48) for k in range(4)])
-    head = nn.Linear(48, 10)
+class _Layers(nn.Module):
+    """The small network whose states are looked at: (B, 64) → (B, 4, 48)."""
 
-    def states(x: Tensor) -> Tensor:
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(64 if k == 0 else 48, 48) for k in range(4)])
+
+    def forward(self, x: Tensor) -> Tensor:
         out = []
-        for layer in layers:
+        for layer in self.layers:
             x = torch.tanh(layer(x))
             out.append(x)
-        return torch.stack(out, 1)  # (B, 4, 48)
+        return torch.stack(out, 1)
 
-    whole, truth = parts.train.x["whole"], parts.train.y
-    assert truth is not None
+
+class _Pooler(nn.Module):
+    """Layers weighted, then a linear map beside the plain mean, as the full form of GRACE has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.profile, self.map = nn.Parameter(torch.zeros(4)), nn.Linear(48, 48)
+
+    def forward(self, h: Tensor) -> Tensor:
+        return self.map((self.profile.softmax(0)[:, None] * h).sum(1)) + h.mean(1)
+
+
+Model = tuple[_Pooler, nn.Module]  # the objective learns as well
+
+
+def _frozen(trial: Trial, part: Part) -> _Layers:
+    """The network, taught the ten digits."""
+    torch.manual_seed(trial.seed)
+    states, head = _Layers(), nn.Linear(48, 10)
     bench.fit(
-        [layers, head],
-        lambda i: cross(head(states(whole[i])[:, -1]), truth[i]),
-        len(whole),
+        [states, head],
+        lambda i: cross(head(states(part.x["whole"][i])[:, -1]), part.truth[i]),
+        len(part),
         steps=trial.steps(300),
         seed=trial.seed,
     )
-    layers.requires_grad_(False)
+    return states.requires_grad_(False)
 
-    def triples(part: Part, count: int) -> list[Tensor]:
-        assert part.y is not None
-        even, odd = (part.x["whole"][part.y % 2 == k] for k in (0, 1))
-        s, u, o = (p[torch.randint(len(p), (count,), generator=g)] for p in (even, odd, odd))
-        e = even[torch.randint(len(even), (count,), generator=g)]
-        return [states(p) for p in (s, u, 0.45 * o + 0.55 * e)]
 
-    sizes = (trial.count(1200, 60), trial.count(300, 30), trial.count(600, 60))
-    data, tune, test = (triples(p, n) for p, n in zip((parts.train, parts.validation, parts.test), sizes, strict=True))
-    everyone = torch.cat(data)
-    dealt = list(everyone[torch.randperm(len(everyone), generator=g)].chunk(3))
+def _pooled(m: Model, part: Part) -> dict[str, Tensor]:
+    return {role: m[0](h) for role, h in part.x.items()}
 
-    class Pooler(nn.Module):
-        """Layers weighted, then a linear map beside the plain mean, as the full form of GRACE has it."""
 
-        def __init__(self) -> None:
-            super().__init__()
-            self.profile, self.map = nn.Parameter(torch.zeros(4)), nn.Linear(48, 48)
+@experiment(recipe="grace", min_effect=0.05, better="lower")
+def alkali(trial: Trial) -> Outcome:
+    """GRACE without and with its merging term over a pooler of layers; two learning rates for both."""
+    g, whole = trial.generator(), digits.whole(trial)
+    states = _frozen(trial, whole.train)
 
-        def forward(self, h: Tensor) -> Tensor:
-            return self.map((self.profile.softmax(0)[:, None] * h).sum(1)) + h.mean(1)
+    def triples(part: Part, count: int) -> Part:
+        even, odd = (part.x["whole"][part.truth % 2 == k] for k in (0, 1))
+        s, u, o, e = (p[torch.randint(len(p), (count,), generator=g)] for p in (even, odd, odd, even))
+        return Part({role: states(x) for role, x in zip(ROLES, (s, u, 0.45 * o + 0.55 * e), strict=True)})
 
-    def train(lr: float, merge: float, three: list[Tensor]) -> Pooler:
-        torch.manual_seed(trial.seed)
-        pool = Pooler()
-        objective = recipe("grace", dims={"safe": 48}, merge=merge, smooth=0.0)
+    views = parts.composed(trial, whole, triples, (1200, 60), (300, 30), (600, 60))
+    everyone = torch.cat(list(views.train.x.values()))
+    dealt = everyone[torch.randperm(len(everyone), generator=g)].chunk(3)
 
-        def loss(index: Tensor) -> Tensor:
-            return objective(Batch({m: pool(h[index]) for m, h in zip(ROLES, three, strict=True)}))["loss"]
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        return m[1](Batch(_pooled(m, batch)))["loss"]
 
-        bench.fit([pool, objective], loss, len(three[0]), steps=trial.steps(300), seed=trial.seed, size=64, lr=lr)
-        return pool
+    def treatment(merge: float) -> contest.Treatment[Model]:
+        def build(_: float) -> Model:
+            return _Pooler(), recipe("grace", dims={"safe": 48}, merge=merge, smooth=0.0)
 
-    @torch.no_grad()
-    def nearer(pool: Pooler, of: list[Tensor], which: int = 2, to: int = 0) -> float:
-        z = [pool(h) for h in of]
-        mine, other = z[to].mean(0), z[1 - to].mean(0)
-        return float(((z[which] - mine).norm(dim=1) < (z[which] - other).norm(dim=1)).float().mean())
+        return contest.by_loss(build, loss, (1e-3, 3e-3), rates=True, size=64)
 
-    rates = (1e-3, 3e-3)
-    plain, r0 = contest.best(trial, rates, lambda r: train(r, 0.0, data), lambda m: -nearer(m, tune))
-    merged, r1 = contest.best(trial, rates, lambda r: train(r, 1.0, data), lambda m: -nearer(m, tune))
-    wrong = tuple(nearer(train(r, w, dealt), test) for r, w in ((r0, 0.0), (r1, 1.0)))
-    also, rows = {}, {}
-    with torch.no_grad():
-        for arm, m in (("baseline", plain), ("mechanism", merged)):
-            rows[arm] = dict(zip(ROLES, (m(h) for h in test), strict=True))
-            for name, value in _avqi(rows[arm]).items():
-                also[f"{name}, {arm}"] = value
-    return Outcome(
-        nearer(plain, test),
-        nearer(merged, test),
-        (wrong[0], wrong[1]),
-        (0.5, nearer(plain, test, which=1, to=1)),
-        also,
-        rows,
+    def nearer(m: Model, part: Part, of: str = "jailbreak", to: str = "safe", than: str = "unsafe") -> float:
+        z = _pooled(m, part)
+        mine, other = z[to].mean(0), z[than].mean(0)
+        return float(((z[of] - mine).norm(dim=1) < (z[of] - other).norm(dim=1)).float().mean())
+
+    found = contest.tuned(trial, treatment(0.0), treatment(1.0), views, nearer, choose=lambda m, part: -nearer(m, part))
+    rows = found.rows(_pooled)
+    return found.outcome(
+        control=found.retrained(Part(dict(zip(ROLES, dealt, strict=True)))),
+        positive=(0.5, found.of(found.baseline, partial(nearer, of="unsafe", to="unsafe", than="safe"))),
+        also=contest.by_arm(rows, _avqi),
+        rows=rows,
     )
 
 

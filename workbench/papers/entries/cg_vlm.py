@@ -42,18 +42,19 @@ its parts (patches, segments, bags) have no place in a set with one row an item
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, contest, digits, measures, parts
+from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.digits import CLASSES
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import unit
+from workbench.papers.parts import Part, Views, unit
 
-cross = nn.functional.cross_entropy
+Model = tuple[nn.Module, Callable[[Tensor], Tensor]]  # the adapter, and the score of its patches with the ten words
 
 
 def mean_token_cosine(patches: Tensor, words: Tensor) -> Tensor:
@@ -65,71 +66,48 @@ def mean_token_cosine(patches: Tensor, words: Tensor) -> Tensor:
     return torch.einsum("qpd,rtd->qr", patches, words) / (patches.shape[1] * words.shape[1])
 
 
+def _spelt() -> list[Tensor]:
+    """The ten names as frozen random vectors of their letter pairs, of lengths of their own."""
+    g = torch.Generator().manual_seed(1)
+    spelt = [[f"^{c}$"[k : k + 2] for k in range(len(c) + 1)] for c in CLASSES]
+    pairs = sorted({p for word in spelt for p in word})
+    table = torch.randn(len(pairs), 64, generator=g) * torch.rand(len(pairs), 1, generator=g)
+    return [torch.stack([table[pairs.index(p)] for p in word]) for word in spelt]
+
+
 @experiment(min_effect=0.02, margin=0.05)
 def cg_vlm(trial: Trial) -> Outcome:
     """An adapter from patches to a frozen table, scored either way, with few labels."""
     views = digits.views_of_digits(trial, whole=lambda x: x)
-    table = torch.Generator().manual_seed(1)
-    pairs = sorted({w[k : k + 2] for w in (f"^{c}$" for c in CLASSES) for k in range(len(w) - 1)})
-    vector = dict(
-        zip(
-            pairs,
-            torch.randn(len(pairs), 64, generator=table) * torch.rand(len(pairs), 1, generator=table),
-            strict=True,
-        )
-    )
-    tokens = [torch.stack([vector[f"^{c}$"[k : k + 2]] for k in range(len(c) + 1)]) for c in CLASSES]
+    views = Views(*(Part({"patches": digits.patches(p.x["whole"])}, p.y) for p in views))
+    few = views.train.take(torch.cat([(views.train.truth == c).nonzero()[:10, 0] for c in range(10)]))
+    words = _spelt()
 
-    def scores(z: Tensor, kind: str) -> Tensor:
-        if kind == "pooled":
-            return unit(z.mean(1), dim=1) @ unit(torch.stack([t.mean(0) for t in tokens]), dim=1).T
-        return torch.cat([mean_token_cosine(z, t[None]) for t in tokens], 1)
+    def pooled(z: Tensor) -> Tensor:
+        return unit(z.mean(1), dim=1) @ unit(torch.stack([w.mean(0) for w in words]), dim=1).T
 
-    assert views.train.y is not None
-    few = torch.cat([(views.train.y == c).nonzero()[:10, 0] for c in range(10)])
-    x, y = digits.patches(views.train.x["whole"][few]), views.train.y[few]
+    def tokens(z: Tensor) -> Tensor:
+        return torch.cat([mean_token_cosine(z, w[None]) for w in words], 1)
 
-    dealt = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))]
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        return nn.functional.cross_entropy(m[1](m[0](batch.x["patches"])) / step.setting, batch.truth)
 
-    def train(t: float, kind: str, steps: int, said: Tensor = y) -> nn.Module:
-        torch.manual_seed(trial.seed)
-        adapter = bench.mlp(20, 64)
-        bench.fit(
-            [adapter],
-            lambda index: cross(scores(adapter(x[index]), kind) / t, said[index]),
-            len(x),
-            steps=steps,
-            seed=trial.seed,
-            size=50,
-        )
-        return adapter
+    def treatment(score: Callable[[Tensor], Tensor]) -> contest.Treatment[Model]:
+        return contest.by_loss(lambda _: (bench.mlp(20, 64), score), loss, (0.01, 0.03, 0.1), steps=250, size=50)
 
-    @torch.no_grad()
-    def judge(m: nn.Module, kind: str, part: parts.Part) -> float:
-        return measures.right(scores(m(digits.patches(part.x["whole"])), kind), part.y)
+    def judge(m: Model, part: Part) -> float:
+        return measures.right(m[1](m[0](part.x["patches"])), part.y)
 
-    steps, found, warmth = trial.steps(250), {}, {}
-    for kind in ("pooled", "tokens"):
-        found[kind], warmth[kind] = contest.best(
-            trial,
-            (0.01, 0.03, 0.1),
-            partial(train, kind=kind, steps=steps),
-            partial(judge, kind=kind, part=views.validation),
-        )
-    chance = [judge(train(t, k, steps, dealt), k, views.test) for k, t in warmth.items()]
-    base, mechanism = (judge(found[k], k, views.test) for k in ("pooled", "tokens"))
-    names = torch.stack([unit(t.mean(0), dim=0) for t in tokens])[views.test.y]
-    with torch.no_grad():
-        rows = {
-            arm: {"digit": unit(found[k](digits.patches(views.test.x["whole"])).mean(1), dim=1), "name": names}
-            for arm, k in (("baseline", "pooled"), ("mechanism", "tokens"))
-        }
-    return Outcome(
-        base,
-        mechanism,
-        (chance[0], chance[1]),
-        (judge(train(0.03, "pooled", 0), "pooled", views.test), base),
-        {f"temperature of {k}": v for k, v in warmth.items()},
-        rows,
-        views.test.y,
+    def vectors(m: Model, part: Part) -> dict[str, Tensor]:
+        name = torch.stack([unit(w.mean(0), dim=0) for w in words])[part.truth]
+        return {"digit": unit(m[0](part.x["patches"]).mean(1), dim=1), "name": name}
+
+    few_views = Views(few, views.validation, views.test)
+    found = contest.tuned(trial, treatment(pooled), treatment(tokens), few_views, judge)
+    temperatures = zip(("pooled", "tokens"), found.settings.values(), strict=True)
+    return found.outcome(
+        control=found.retrained(few.relabelled(trial.generator())),
+        positive=found.untrained(),
+        also={f"temperature of {k}": t for k, t in temperatures},
+        rows=found.rows(vectors),
     )

@@ -43,6 +43,7 @@ it needs towers to tune; on your data: 'workbench train clip_refine --set train.
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -50,94 +51,86 @@ from torch import Tensor, nn
 from workbench.objectives import heads
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, unit
+from workbench.papers.parts import Part, Views, unit
 
 cross = nn.functional.cross_entropy
+Pair = tuple[nn.Module, nn.Module]  # a tower of pictures and one of words
+T = 0.05
+
+
+class _Offset(nn.Module):
+    """A tower of pictures that shifts them all alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body, self.shift = bench.mlp(64), nn.Parameter(torch.zeros(bench.DIM))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.body(x) + self.shift
+
+
+def _taught(trial: Trial, part: Part) -> Pair:
+    """Towers with a gap between them, along a direction that no word points in, so that it changes no ranking; as long
+    as a picture's vector.
+    """
+    torch.manual_seed(trial.seed)
+    eye, ear, words = _Offset(), bench.mlp(256), digits.names()
+    bench.fit(
+        [eye.body, ear],
+        lambda i: cross(unit(eye(part.x["whole"][i]), dim=1) @ unit(ear(words), dim=1).T / T, part.truth[i]),
+        len(part),
+        steps=trial.steps(200),
+        seed=trial.seed,
+    )
+    with torch.no_grad():
+        free = torch.linalg.svd(ear(words)).Vh[-1]
+        eye.shift.copy_(eye.body(part.x["whole"]).norm(dim=1).mean() * free)
+    return eye, ear
 
 
 @experiment(recipe="clip_refine", min_effect=0.02, better="lower", margin=0.05)
 def clip_refine(trial: Trial) -> Outcome:
     """More contrast against refining, from the same model and on the same new pictures; three learning rates each."""
     views = digits.views_of_digits(trial, whole=lambda x: x)
-    assert views.train.y is not None
     words, n = digits.names(), len(views.train) // 2
-    old, new = views.train.take(torch.arange(n)), views.train.take(torch.arange(n, 2 * n))
+    start = _taught(trial, views.train.take(torch.arange(n)))
 
-    class Offset(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.body, self.shift = bench.mlp(64), nn.Parameter(torch.zeros(bench.DIM))
+    def contrast(m: Pair, batch: Part, step: Step) -> Tensor:
+        u, v = m[0](batch.x["whole"]), m[1](words[batch.truth])
+        return heads.symmetric(unit(u, dim=1) @ unit(v, dim=1).T / T)
 
-        def forward(self, x: Tensor) -> Tensor:
-            return self.body(x) + self.shift
+    def refine(m: Pair, batch: Part, step: Step, held: float = 1.0) -> Tensor:
+        x, w = batch.x["whole"], words[batch.truth]
+        u, v = m[0](x), m[1](w)
+        with torch.no_grad():
+            s0 = unit(start[0](x), dim=1) @ unit(start[1](w), dim=1).T / 0.07
+        z = torch.randn(u.shape)
+        pull = (u - z).square().mean() + (v - z).square().mean()
+        s, own = unit(u, dim=1) @ unit(v, dim=1).T / 0.07, torch.eye(len(x))
+        p, q = 0.5 * own + 0.5 * s0.softmax(1), 0.5 * own + 0.5 * s0.T.softmax(1)
+        return 0.1 * pull + held * (heads.soft(s, p) + heads.soft(s.T, q)) / 2
 
-    torch.manual_seed(trial.seed)
-    eye0, ear0 = Offset(), bench.mlp(256)
-    t = 0.05
-    y = old.y
-    assert y is not None
-    assert new.y is not None
-    bench.fit(
-        [eye0.body, ear0],
-        lambda i: cross(unit(eye0(old.x["whole"][i]), dim=1) @ unit(ear0(words), dim=1).T / t, y[i]),
-        n,
-        steps=trial.steps(200),
-        seed=trial.seed,
-    )
-
-    with torch.no_grad():
-        # along a direction that no word points in, so that the gap changes no ranking; as long as a picture's vector
-        free = torch.linalg.svd(ear0(words)).Vh[-1]
-        eye0.shift.copy_(eye0.body(old.x["whole"]).norm(dim=1).mean() * free)
-
-    def train(lr: float, refine: bool, held: float = 1.0) -> tuple[nn.Module, nn.Module]:
-        eye, ear = copy.deepcopy(eye0), copy.deepcopy(ear0)
-        torch.manual_seed(trial.seed)
-
-        def loss(index: Tensor) -> Tensor:
-            x, w = new.x["whole"][index], words[new.y[index]]  # type: ignore[index]
-            u, v = eye(x), ear(w)
-            if not refine:
-                return heads.symmetric(unit(u, dim=1) @ unit(v, dim=1).T / t)
-            with torch.no_grad():
-                s0 = unit(eye0(x), dim=1) @ unit(ear0(w), dim=1).T / 0.07
-            z = torch.randn(u.shape)
-            pull = (u - z).square().mean() + (v - z).square().mean()
-            s, eye_ = unit(u, dim=1) @ unit(v, dim=1).T / 0.07, torch.eye(len(index))
-            p, q = 0.5 * eye_ + 0.5 * s0.softmax(1), 0.5 * eye_ + 0.5 * s0.T.softmax(1)
-            return 0.1 * pull + held * (heads.soft(s, p) + heads.soft(s.T, q)) / 2
-
-        bench.fit([eye, ear], loss, n, steps=trial.steps(200), seed=trial.seed, lr=lr)
-        return eye, ear
-
-    @torch.no_grad()
-    def vectors(m: tuple[nn.Module, nn.Module], part: Part) -> dict[str, Tensor]:
+    def vectors(m: Pair, part: Part) -> dict[str, Tensor]:
         return {"picture": unit(m[0](part.x["whole"]), dim=1), "name": unit(m[1](words), dim=1)[part.y]}
 
-    def accuracy(m: tuple[nn.Module, nn.Module], part: Part) -> float:
-        with torch.no_grad():
-            return measures.named(m[0], m[1](words), part)
+    def accuracy(m: Pair, part: Part) -> float:
+        return measures.named(m[0], m[1](words), part)
 
-    def distance(m: tuple[nn.Module, nn.Module]) -> float:
-        return measures.gap(*vectors(m, views.test).values())
+    def distance(m: Pair, part: Part) -> float:
+        return measures.gap(*vectors(m, part).values())
 
-    rates = (1e-4, 3e-4, 1e-3)
+    treatment = partial(contest.by_loss, lambda _: copy.deepcopy(start), grid=(1e-4, 3e-4, 1e-3), rates=True, steps=200)
+    new = Views(views.train.take(torch.arange(n, 2 * n)), views.validation, views.test)
     # both are tuned for accuracy: that it is kept is half of the claim
-    plain, _ = contest.best(trial, rates, lambda r: train(r, False), lambda m: accuracy(m, views.validation))
-    refined, rate = contest.best(trial, rates, lambda r: train(r, True), lambda m: accuracy(m, views.validation))
-    also = {
-        "distance before": distance((eye0, ear0)),
-        "accuracy before": accuracy((eye0, ear0), views.test),
-        "accuracy, baseline": accuracy(plain, views.test),
-        "accuracy, mechanism": accuracy(refined, views.test),
-    }
-    return Outcome(
-        distance(plain),
-        distance(refined),
-        (also["accuracy, baseline"], also["accuracy, mechanism"]),
-        (distance(train(rate, True, held=0.0)), also["distance before"]),
-        also,
-        {"baseline": vectors(plain, views.test), "mechanism": vectors(refined, views.test)},
-        views.test.y,
+    found = contest.tuned(trial, treatment(contrast), treatment(refine), new, distance, choose=accuracy)
+    before = found.of(start)
+    pulled = found.again("mechanism", by=treatment(partial(refine, held=0.0)))
+    return found.outcome(
+        control=found.both(accuracy),
+        positive=(found.of(pulled), before),
+        also={"distance before": before, "accuracy before": found.of(start, accuracy)}
+        | found.beside(lambda m, part: {"accuracy": accuracy(m, part)}),
+        rows=found.rows(vectors),
     )

@@ -49,6 +49,7 @@ from torch import Tensor, nn
 from workbench.papers import bench, contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Treatment
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
@@ -57,83 +58,66 @@ from workbench.training.towers import Towers
 cross = nn.functional.cross_entropy
 
 
+def _sharpened(start: Towers, part: Part, classes: int, *, lr: float, steps: int, seed: int) -> Towers:
+    """The first stage: the tower of the first modality taught the classes with an angular margin."""
+    torch.manual_seed(seed)
+    picture = next(iter(part.x))
+    model, centres = copy.deepcopy(start), nn.Linear(bench.DIM, classes, bias=False)
+
+    def loss(index: Tensor) -> Tensor:
+        y = part.truth[index]
+        cos = unit(model.of(picture)(part.x[picture][index]), dim=1) @ unit(centres.weight, dim=1).T
+        own = nn.functional.one_hot(y, classes).bool()
+        angle = (cos.clamp(-1 + 1e-6, 1 - 1e-6).acos() + 0.3).cos()
+        return cross(16 * torch.where(own, angle, cos), y)
+
+    bench.fit([model.of(picture), centres], loss, len(part), steps=steps, seed=seed, lr=lr)
+    return model
+
+
 @experiment(recipe="infonce", min_effect=0.02, margin=0.05, own=DataNeeds(2, label=True))
 def clip_retrieval(trial: Trial) -> Outcome:
     """One CLIP model that goes on with its own loss against both stages, as many steps; three rates for each."""
     views = own_set.given(trial, 2) or own_set.emoji(trial, "color", "text", label="subgroup")
     picture, text = views.train.x
-    y = views.train.y
-    assert y is not None
-    classes = int(max(int(p.y.max()) for p in (views.train, views.validation, views.test))) + 1  # type: ignore[union-attr]
-    first_stage, steps = trial.steps(150), trial.steps(300)
-
-    def sharpened(start: Towers, lr: float) -> Towers:
-        torch.manual_seed(trial.seed)
-        model, centres = copy.deepcopy(start), nn.Linear(bench.DIM, classes, bias=False)
-
-        def loss(index: Tensor) -> Tensor:
-            z = unit(model.of(picture)(views.train.x[picture][index]), dim=1)
-            cos = z @ unit(centres.weight, dim=1).T
-            own = nn.functional.one_hot(y[index], classes).bool()
-            angle = (cos.clamp(-1 + 1e-6, 1 - 1e-6).acos() + 0.3).cos()
-            return cross(16 * torch.where(own, angle, cos), y[index])
-
-        bench.fit([model.of(picture), centres], loss, len(views.train), steps=first_stage, seed=trial.seed, lr=lr)
-        return model
-
-    def realigned(start: Towers, t: float) -> Towers:
-        return bench.learn(
-            Arm("infonce", frozen=(picture,)),
-            views.train,
-            temperature=t,
-            steps=steps,
-            seed=trial.seed,
-            model=copy.deepcopy(start),
-        )
+    first_stage, second_stage = trial.steps(150), trial.steps(300)
 
     def near(m: Towers, part: Part) -> float:
-        assert part.y is not None
-        return measures.leave_one_out(bench.rows(m, part)[picture], part.y, 1)
+        return measures.leave_one_out(bench.rows(m, part)[picture], part.truth, 1)
 
-    def found(m: Towers, part: Part) -> float:
+    def retrieved(m: Towers, part: Part) -> float:
         z = bench.rows(m, part)
         return measures.recall(z[text], z[picture], 10)
 
-    def both(m: Towers) -> float:
-        return near(m, views.validation) + found(m, views.validation)
+    def both(m: Towers, part: Part) -> float:
+        return near(m, part) + retrieved(m, part)
 
-    clip, t = contest.best(
-        trial,
-        bench.TEMPERATURES,
-        lambda t: bench.learn(Arm("infonce"), views.train, temperature=t, steps=steps, seed=trial.seed),
-        both,
-    )
+    clip, t = contest.pick(trial, contest.by_recipe(Arm("infonce"), steps=300), views, both)
 
-    def more(lr: float) -> Towers:
+    def longer(part: Part, lr: float, steps: int, seed: int) -> Towers:
+        start = copy.deepcopy(clip)
         return bench.learn(
-            Arm("infonce"),
-            views.train,
-            temperature=t,
-            steps=first_stage + steps,
-            seed=trial.seed,
-            model=copy.deepcopy(clip),
-            lr=lr,
+            Arm("infonce"), part, temperature=t, steps=first_stage + second_stage, seed=seed, model=start, lr=lr
         )
 
+    def sharpened(part: Part, lr: float, steps: int, seed: int) -> Towers:
+        return _sharpened(clip, part, views.classes, lr=lr, steps=first_stage, seed=seed)
+
+    def staged(part: Part, lr: float, steps: int, seed: int) -> Towers:
+        held, start = Arm("infonce", frozen=(picture,)), sharpened(part, lr, steps, seed)
+        return bench.learn(held, part, temperature=t, steps=second_stage, seed=seed, model=start)
+
     rates = (3e-4, 1e-3, 3e-3)
-    longer, _ = contest.best(trial, rates, more, both)
-    staged, lr = contest.best(trial, rates, lambda r: realigned(sharpened(clip, r), t), both)
-    first = sharpened(clip, lr)
-    return Outcome(
-        near(longer, views.test),
-        near(staged, views.test),
-        (found(longer, views.test), found(staged, views.test)),
-        (found(first, views.test), found(staged, views.test)),
-        {
-            "text to drawing after the first stage alone": found(first, views.test),
-            "nearest drawing after the first stage alone": near(first, views.test),
-            "nearest drawing before either": near(clip, views.test),
+    found = contest.tuned(trial, Treatment(longer, rates), Treatment(staged, rates), views, near, choose=both)
+    first = found.again("mechanism", by=Treatment(sharpened, rates))
+    alone = found.of(first, retrieved)
+    return found.outcome(
+        control=found.both(retrieved),
+        positive=(alone, found.of(found.mechanism, retrieved)),
+        also={
+            "text to drawing after the first stage alone": alone,
+            "nearest drawing after the first stage alone": found.of(first),
+            "nearest drawing before either": found.of(clip),
         },
-        {"baseline": bench.rows(longer, views.test), "mechanism": bench.rows(staged, views.test)},
-        views.test.y,
+        rows=found.rows(bench.rows),
     )

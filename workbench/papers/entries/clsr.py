@@ -51,12 +51,9 @@ from workbench.papers.parts import Part
 def clsr(trial: Trial) -> Outcome:
     """InfoNCE against the recipe; the anchor, in whose space duplicates count, is the text."""
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        first = {arm: next(iter(rows.values())) for arm, rows in z.items()}
-        n = len(part)
-        return {
-            f"mean cosine of texts, {arm}": float(((x @ x.T).sum() - n) / (n * (n - 1))) for arm, x in first.items()
-        }
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        x, n = next(iter(z.values())), len(part)
+        return {"mean cosine of texts": float(((x @ x.T).sum() - n) / (n * (n - 1)))}
 
     views = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")
-    return contest.recipes(trial, views, Arm("infonce"), Arm("clsr"), lambda z, p: measures.all_recall(z, p), also=also)
+    return contest.recipes(trial, views, Arm("infonce"), Arm("clsr"), measures.all_recall, beside=beside)

@@ -49,16 +49,35 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import unit
+from workbench.papers.parts import Part, Views, unit
+
+Model = tuple[nn.Module, nn.Module]  # the new tower and the objective
+
+
+def _taught(trial: Trial, views: Views, m: str) -> Views:
+    """The same with one modality seen through a frozen tower that was taught the classes."""
+    torch.manual_seed(trial.seed)
+    x, y = views.train.x[m], views.train.truth
+    teacher, head = bench.mlp(x.shape[1]), nn.Linear(bench.DIM, 10)
+    bench.fit(
+        [teacher, head],
+        lambda i: nn.functional.cross_entropy(head(teacher(x[i])), y[i]),
+        len(x),
+        steps=trial.steps(300),
+        seed=trial.seed,
+    )
+    with torch.no_grad():
+        return Views(*(part.but(**{m: unit(teacher(part.x[m]), dim=1)}) for part in views))
 
 
 @experiment(recipe="cwcl", min_effect=0.01, own=DataNeeds(2, label=True))
@@ -66,73 +85,38 @@ def cwcl(trial: Trial) -> Outcome:
     """Locked-tower training with one-hot pairs against continuous weights; beside it, both at temperatures 0.02 and
     0.01, and the weights to the fourth power.
     """
-    own = own_set.given(trial, 2)
-    views = own or digits.views_of_digits(trial, right=RIGHT, left=LEFT)
-    frozen, new = views.train.x
-    parts = (views.train, views.validation, views.test)
-    assert all(p.y is not None for p in parts)
-    still = [p.x[frozen] for p in parts]
-    if own is None:
-        torch.manual_seed(trial.seed)
-        teacher, head = bench.mlp(still[0].shape[1]), nn.Linear(bench.DIM, 10)
-        bench.fit(
-            [teacher, head],
-            lambda i: nn.functional.cross_entropy(head(teacher(still[0][i])), views.train.y[i]),  # type: ignore[index]
-            len(views.train),
-            steps=trial.steps(300),
-            seed=trial.seed,
-        )
-        with torch.no_grad():
-            still = [unit(teacher(x), dim=1) for x in still]
-    classes = int(max(int(p.y.max()) for p in parts)) + 1  # type: ignore[union-attr]
-    means = unit(nn.functional.one_hot(views.train.y, classes).float().T @ still[0], dim=1)  # type: ignore[arg-type]
+    views = own_set.given(trial, 2)
+    if views is None:
+        views = _taught(trial, digits.views_of_digits(trial, right=RIGHT, left=LEFT), "right")
+    train = views.train
+    frozen, new = train.x
+    means = unit(nn.functional.one_hot(train.truth, views.classes).float().T @ train.x[frozen], dim=1)
 
-    def train(name: str, t: float, steps: int, wrong: bool = False, **settings: Any) -> nn.Module:
-        torch.manual_seed(trial.seed)
-        tower = bench.mlp(views.train.x[new].shape[1], still[0].shape[1])
-        objective = recipe(name, temperature=t, learn_temperature=False, **settings)
-        x = views.train.x[new]
-        if wrong:
-            x = x[torch.randperm(len(x), generator=torch.Generator().manual_seed(trial.seed))]
-        bench.fit(
-            [tower],
-            lambda i: objective(Batch({frozen: still[0][i], new: tower(x[i])}))["loss"],
-            len(x),
-            steps=steps,
-            seed=trial.seed,
-        )
-        return tower
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        return m[1](Batch({frozen: batch.x[frozen], new: m[0](batch.x[new])}))["loss"]
 
-    @torch.no_grad()
-    def judge(tower: nn.Module, k: int = 2) -> float:
-        return measures.right(unit(tower(parts[k].x[new]), dim=1) @ means.T, parts[k].y)
+    def treatment(name: str, *grid: float, **settings: Any) -> contest.Treatment[Model]:
+        def build(t: float) -> Model:
+            tower = bench.mlp(train.x[new].shape[1], train.x[frozen].shape[1])
+            return tower, recipe(name, temperature=t, learn_temperature=False, **settings)
 
-    steps, grid = trial.steps(300), (0.03, 0.1, 0.3)
-    hard, t0 = contest.best(trial, grid, lambda t: train("bind", t, steps), lambda m: judge(m, 1))
-    soft, t1 = contest.best(trial, grid, lambda t: train("cwcl", t, steps), lambda m: judge(m, 1))
-    wrong = (judge(train("bind", t0, steps, True)), judge(train("cwcl", t1, steps, True)))
+        return contest.by_loss(build, loss, grid or bench.TEMPERATURES)
+
+    def judge(m: Model, part: Part) -> float:
+        return measures.right(unit(m[0](part.x[new]), dim=1) @ means.T, part.y)
+
+    one_hot, continuous = treatment("bind"), treatment("cwcl")
+    found = contest.tuned(trial, one_hot, continuous, views, judge)
+    order = torch.randperm(len(train), generator=trial.generator())
     cold = {
-        f"{word} at temperature {t}": judge(train(name, t, steps))
+        f"{word} at temperature {t}": found.of(t_.learn(train, t, trial.steps(t_.steps), trial.seed))
         for t in (0.02, 0.01)
-        for word, name in (("one-hot", "bind"), ("continuous", "cwcl"))
-    } | {
-        "weights to the fourth power": judge(train("cwcl", t1, steps, power=4.0)),
-        "temperature of the baseline": t0,
-        "temperature of the mechanism": t1,
+        for word, t_ in (("one-hot", one_hot), ("continuous", continuous))
     }
-    with torch.no_grad():
-        rows = {
-            arm: {frozen: unit(still[2], dim=1), new: unit(m(views.test.x[new]), dim=1)}
-            for arm, m in (("baseline", hard), ("mechanism", soft))
-        }
-    base = judge(hard)
-    truth = views.test.y
-    return Outcome(
-        base,
-        judge(soft),
-        wrong,
-        (judge(train("bind", t0, 0)), base),
-        cold,
-        rows,
-        truth,
+    fourth = found.again("mechanism", by=treatment("cwcl", power=4.0))
+    return found.outcome(
+        control=found.retrained(train.but(**{new: train.x[new][order]})),
+        positive=found.untrained(),
+        also=cold | {"weights to the fourth power": found.of(fourth)} | found.temperatures,
+        rows=found.rows(lambda m, p: {frozen: unit(p.x[frozen], dim=1), new: unit(m[0](p.x[new]), dim=1)}),
     )

@@ -52,10 +52,11 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, contest
+from workbench.papers import contest
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import unit
+from workbench.papers.parts import Part, Views, in_order, unit
 
 
 @cache
@@ -82,6 +83,7 @@ class _Reader(nn.Module):
         return self.head(z.mean(2))
 
 
+Model = tuple[_Reader, nn.Module]  # and what it is trained with: a head to the counts, or an objective
 FRAGMENT, STRIDE, READ, ERRORS = 240, 120, 80, 0.03
 
 
@@ -92,93 +94,83 @@ def counts(x: Tensor, k: int) -> Tensor:
     return unit(torch.zeros(len(x), 4**k).scatter_add_(1, words, torch.ones(words.shape)), dim=1)
 
 
+def _changed(x: Tensor, g: torch.Generator) -> Tensor:
+    at = torch.rand(x.shape, generator=g) < ERRORS
+    return torch.where(at, (x + torch.randint(1, 4, x.shape, generator=g)) % 4, x)
+
+
+def _fragments(index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Fragments (F, 240), the gene of each and where in it each begins."""
+    at = [(k, a) for k in index.tolist() for a in range(0, len(genes()[k]) - FRAGMENT, STRIDE)]
+    gene, start = torch.tensor(at).T
+    return torch.stack([genes()[k][a : a + FRAGMENT] for k, a in at]), gene, start
+
+
+def _task(index: Tensor, many: int, g: torch.Generator) -> Part:
+    """A gallery, reads from it, and which fragments hold which read (R, F)."""
+    x, gene, start = _fragments(index)
+    pick = torch.randint(len(x), (many,), generator=g)
+    offset = torch.randint(FRAGMENT - READ, (many,), generator=g)
+    reads = torch.stack([x[i, o : o + READ] for i, o in zip(pick.tolist(), offset.tolist(), strict=True)])
+    at = start[pick] + offset
+    holds = (gene[None] == gene[pick][:, None]) & (start[None] <= at[:, None])
+    holds &= start[None] + FRAGMENT >= at[:, None] + READ
+    return Part({"fragment": x, "read": _changed(reads, g), "holds": holds})
+
+
+def _at_ten(scores: Tensor, holds: Tensor) -> float:
+    top = scores.topk(min(10, scores.shape[1]), 1).indices
+    return float(holds.gather(1, top).any(1).float().mean())
+
+
 @experiment(recipe="infonce", min_effect=0.05, margin=0.05)
 def dna_esa(trial: Trial) -> Outcome:
     """The same encoder taught 4-letter counts of fragments and reads, against their contrast; beside it, the counts
     alone.
     """
-    g = torch.Generator().manual_seed(trial.seed)
-    found = genes()
-    order = torch.randperm(len(found), generator=g).tolist()[: trial.count(len(found), 24)]
-    n = len(order)
-    train, tune, test = order[: n * 6 // 10], order[n * 6 // 10 : n * 75 // 100], order[n * 75 // 100 :]
+    g = trial.generator()
+    order = torch.randperm(len(genes()), generator=g)[: trial.count(len(genes()), 24)]
+    index = in_order(Part({"gene": order}))
+    train, tune, test = (p.x["gene"] for p in index)
+    fragments = Part({"fragment": _fragments(train)[0]})
+    views = Views(fragments, _task(tune, trial.count(300, 20), g), _task(test, trial.count(400, 20), g))
 
-    def changed(x: Tensor) -> Tensor:
-        at = torch.rand(x.shape, generator=g) < ERRORS
-        return torch.where(at, (x + torch.randint(1, 4, x.shape, generator=g)) % 4, x)
+    def cut(batch: Part, step: Step) -> tuple[Tensor, Tensor]:
+        x, at = batch.x["fragment"], int(torch.randint(FRAGMENT - READ, (1,), generator=step.draw))
+        return x, _changed(x[:, at : at + READ], g)
 
-    def fragments(index: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """Fragments (F, 240), the gene of each and where in it each begins."""
-        x, gene, start = [], [], []
-        for k in index:
-            for a in range(0, len(found[k]) - FRAGMENT, STRIDE):
-                x.append(found[k][a : a + FRAGMENT])
-                gene.append(k)
-                start.append(a)
-        return torch.stack(x), torch.tensor(gene), torch.tensor(start)
+    def counted(m: Model, batch: Part, step: Step) -> Tensor:
+        reader, head = m
+        return sum((head(reader(y)) - 16 * counts(y, 4)).square().mean() for y in cut(batch, step)) / 2
 
-    def task(index: list[int], many: int) -> tuple[Tensor, Tensor, Tensor]:
-        """A gallery, reads from it, and which fragments hold which read (R, F)."""
-        x, gene, start = fragments(index)
-        pick = torch.randint(len(x), (many,), generator=g)
-        offset = torch.randint(FRAGMENT - READ, (many,), generator=g)
-        reads = torch.stack([x[i, o : o + READ] for i, o in zip(pick.tolist(), offset.tolist(), strict=True)])
-        at = start[pick] + offset
-        holds = (gene[None] == gene[pick][:, None]) & (start[None] <= at[:, None])
-        return x, changed(reads), holds & (start[None] + FRAGMENT >= at[:, None] + READ)
+    def contrasted(m: Model, batch: Part, step: Step) -> Tensor:
+        reader, objective = m
+        x, read = cut(batch, step)
+        return objective(Batch({"fragment": reader(x), "read": reader(read)}))["loss"]
 
-    gallery = fragments(train)[0]
-    tuning, testing = task(tune, trial.count(300, 20)), task(test, trial.count(400, 20))
+    def judge(m: Model, part: Part) -> float:
+        z = unit(m[0](part.x["fragment"]), dim=1)
+        return _at_ten(unit(m[0](part.x["read"]), dim=1) @ z.T, part.x["holds"])
 
-    def model(value: float, contrast: bool, steps: int) -> _Reader:
-        torch.manual_seed(trial.seed)
-        reader, head = _Reader(), nn.Linear(64, 256)
-        objective = recipe("infonce", temperature=value if contrast else 1.0)
-        draw = torch.Generator().manual_seed(trial.seed)
+    def shuffled(m: Model, part: Part) -> float:
+        order = torch.rand(part.x["read"].shape, generator=trial.generator()).argsort(1)
+        return judge(m, part.but(read=part.x["read"].gather(1, order)))
 
-        def loss(index: Tensor) -> Tensor:
-            x = gallery[index]
-            o = torch.randint(FRAGMENT - READ, (1,), generator=draw).item()
-            read = changed(x[:, int(o) : int(o) + READ])
-            if not contrast:
-                return sum((head(reader(y)) - 16 * counts(y, 4)).square().mean() for y in (x, read)) / 2
-            return objective(Batch({"fragment": reader(x), "read": reader(read)}))["loss"]
-
-        lr = 2e-3 if contrast else value
-        size = trial.count(64, 24)
-        bench.fit([reader, head, objective], loss, len(gallery), steps=steps, seed=trial.seed, size=size, lr=lr)
-        return reader
-
-    def at_ten(scores: Tensor, holds: Tensor) -> float:
-        top = scores.topk(min(10, scores.shape[1]), 1).indices
-        return float(holds.gather(1, top).any(1).float().mean())
-
-    @torch.no_grad()
-    def judge(m: _Reader, of: tuple[Tensor, Tensor, Tensor], shuffled: bool = False) -> float:
-        x, reads, holds = of
-        if shuffled:
-            order = torch.rand(reads.shape, generator=torch.Generator().manual_seed(trial.seed)).argsort(1)
-            reads = reads.gather(1, order)
-        z = unit(m(x), dim=1)
-        return at_ten(unit(m(reads), dim=1) @ z.T, holds)
-
-    steps = trial.steps(250)
-    plain, _ = contest.best(trial, (1e-3, 3e-3), lambda r: model(r, False, steps), lambda m: judge(m, tuning))
-    taught, t = contest.best(trial, (0.05, 0.1), lambda t: model(t, True, steps), lambda m: judge(m, tuning))
-    x, reads, holds = testing
-    also = {f"counts of {k} letters, no training": at_ten(counts(reads, k) @ counts(x, k).T, holds) for k in (3, 4, 6)}
-    with torch.no_grad():
-        first = torch.tensor([int(h.nonzero()[0, 0]) for h in holds])
-        rows = {
-            arm: {"read": unit(m(reads), dim=1), "fragment": unit(m(x[first]), dim=1)}
-            for arm, m in (("baseline", plain), ("mechanism", taught))
-        }
-    mechanism = judge(taught, testing)
-    return Outcome(
-        judge(plain, testing),
-        mechanism,
-        (judge(plain, testing, True), judge(taught, testing, True)),
-        (judge(model(t, True, 0), testing), mechanism),
-        also,
-        rows,
+    size = trial.count(64, 24)
+    plain: contest.Treatment[Model] = contest.by_loss(
+        lambda _: (_Reader(), nn.Linear(64, 256)), counted, (1e-3, 3e-3), rates=True, steps=250, size=size
+    )
+    taught: contest.Treatment[Model] = contest.by_loss(
+        lambda t: (_Reader(), recipe("infonce", temperature=t)), contrasted, (0.05, 0.1), steps=250, size=size
+    )
+    found = contest.tuned(trial, plain, taught, views, judge)
+    x, reads, holds = views.test.x.values()
+    first = torch.tensor([int(h.nonzero()[0, 0]) for h in holds])
+    return found.outcome(
+        control=found.both(shuffled),
+        positive=found.untrained(arm="mechanism"),
+        also={
+            f"counts of {k} letters, no training": _at_ten(counts(reads, k) @ counts(x, k).T, holds) for k in (3, 4, 6)
+        },
+        rows=found.rows(lambda m, p: {"read": unit(m[0](reads), dim=1), "fragment": unit(m[0](x[first]), dim=1)}),
     )

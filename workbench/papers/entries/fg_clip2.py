@@ -67,13 +67,12 @@ def fg_clip2(trial: Trial) -> Outcome:
         others = (z[text][near] @ z[picture][:, :, None])[..., 0]
         return float((own > others).all(1).float().mean())
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        out = {}
-        for arm, rows in z.items():
-            s = (rows[text] @ rows[text].T).fill_diagonal_(-2)
-            out[f"cosine of the ten nearest texts, {arm}"] = float(s.topk(min(10, len(part) - 1), 1).values.mean())
-            out[f"recall at 10, {arm}"] = measures.all_recall(rows, part)
-        return out
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        near = (z[text] @ z[text].T).fill_diagonal_(-2).topk(min(10, len(part) - 1), 1).values
+        return {
+            "cosine of the ten nearest texts": float(near.mean()),
+            "recall at 10": measures.all_recall(z, part),
+        }
 
     cold = (0.01, *bench.TEMPERATURES)  # both arms would sit at the cold end of the usual ones
-    return contest.recipes(trial, views, Arm("siglip"), Arm("fgclip2"), choice, also=also, temperatures=cold)
+    return contest.recipes(trial, views, Arm("siglip"), Arm("fgclip2"), choice, beside=beside, temperatures=cold)

@@ -62,19 +62,23 @@ from workbench.papers.catalogue import experiment
 from workbench.papers.digits import LEFT, RIGHT, TOP
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, Views, unit
+from workbench.papers.parts import Part, unit
 
 
-def _three(trial: Trial) -> Views:
-    return own_set.given(trial, 3) or digits.views_of_digits(trial, top=TOP, left=LEFT, right=RIGHT)
-
-
-def _tuple_recall(z: dict[str, Tensor], by: str) -> float:
-    """Recall at 1 of the anchor among whole tuples, by their volume or by the sum of cosines."""
+def _by_volume(z: dict[str, Tensor], part: Part) -> float:
+    """Recall at 1 of the anchor among whole tuples, by their volume."""
     anchor, *others = z.values()
-    if by == "volume":
-        return measures.hits(-scores.gram_volume(anchor, *others))
+    return measures.hits(-scores.gram_volume(anchor, *others))
+
+
+def _by_cosines(z: dict[str, Tensor], part: Part) -> float:
+    """Recall at 1 of the anchor among whole tuples, by the sum of cosines."""
+    anchor, *others = z.values()
     return measures.hits(torch.stack([anchor @ o.T for o in others]).sum(0))
+
+
+def _loss(objective: Objective, x: dict[str, Tensor]) -> float:
+    return float(objective(Batch(x))["loss"].detach())
 
 
 def _anchored(objective: Objective) -> Objective:
@@ -94,33 +98,30 @@ def gram(trial: Trial) -> Outcome:
 
     Beside the quantity: what happens between the two modalities that no term names, and the loss at perfect alignment.
     """
-    views = _three(trial)
-    anchor, a, b = views.train.x
+    views = own_set.given(trial, 3) or digits.views_of_digits(trial, top=TOP, left=LEFT, right=RIGHT)
+    _, a, b = views.train.x
 
-    def cosines(z: dict[str, Tensor], part: Part) -> float:
-        return _tuple_recall(z, "cosine")
-
-    def volumes(z: dict[str, Tensor], part: Part) -> float:
-        return _tuple_recall(z, "volume")
-
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        same = unit(torch.randn(16, 8), dim=1)
-        flat = recipe("gram", smoothing=0.0)(Batch(dict.fromkeys((anchor, a, b), same)))["loss"]
-        out = {"loss at perfect alignment minus log B": float(flat.detach()) - math.log(16)}
-        # as triangles do; and neither sees a sign
-        area = recipe("triangle")(Batch(dict.fromkeys((anchor, a, b), same)))["loss"]
-        out["the same of triangles"] = float(area.detach()) - math.log(16)
-        z_, *rest = z["mechanism"].values()
-        turned = geometry.volume(torch.stack([z_, *(-x for x in rest)], 1))
-        out["volume with all but the anchor negated, less the volume"] = float(
-            (turned - geometry.volume(torch.stack([z_, *rest], 1))).abs().mean()
-        )
-        for arm, rows in z.items():
-            out[f"{a}→{b} recall at 10, {arm}"] = measures.recall(rows[a], rows[b], 10)
-            out[f"cosine of {a} and {b}, {arm}"] = float((rows[a] * rows[b]).sum(1).mean())
-            out[f"volume of matched tuples, {arm}"] = float(geometry.volume(torch.stack(list(rows.values()), 1)).mean())
-        return out
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        return {
+            f"{a}→{b} recall at 10": measures.recall(z[a], z[b], 10),
+            f"cosine of {a} and {b}": float((z[a] * z[b]).sum(1).mean()),
+            "volume of matched tuples": float(geometry.volume(torch.stack(list(z.values()), 1)).mean()),
+        }
 
     pairwise = Arm("infonce", prepare=_anchored)
     cold = (0.01, *bench.TEMPERATURES)  # the pairwise arm would sit at the cold end of the usual ones
-    return contest.recipes(trial, views, pairwise, Arm("gram", judge=volumes), cosines, also=also, temperatures=cold)
+    whole = Arm("gram", judge=_by_volume)
+    found = contest.recipes(trial, views, pairwise, whole, _by_cosines, beside=beside, temperatures=cold)
+    anchor, *rest = found.rows["mechanism"].values()
+    turned = geometry.volume(torch.stack([anchor, *(-x for x in rest)], 1))
+    same = dict.fromkeys(views.train.x, unit(torch.randn(16, 8), dim=1))
+    return found.with_also(
+        {
+            # as triangles do; and neither sees a sign
+            "loss at perfect alignment minus log B": _loss(recipe("gram", smoothing=0.0), same) - math.log(16),
+            "the same of triangles": _loss(recipe("triangle"), same) - math.log(16),
+            "volume with all but the anchor negated, less the volume": float(
+                (turned - geometry.volume(torch.stack([anchor, *rest], 1))).abs().mean()
+            ),
+        }
+    )

@@ -43,16 +43,19 @@ it needs the model and its pictures, and a set holds finished vectors
 from __future__ import annotations
 
 import copy
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, unit
+from workbench.papers.parts import Part, Views, unit
 
 cross = nn.functional.cross_entropy
+T = 0.1
 
 
 class _Tower(nn.Module):
@@ -97,119 +100,106 @@ def critical(difference: Tensor) -> Tensor:
     return (d - high).abs() < (d - low).abs()
 
 
+def _trained(trial: Trial, part: Part, target: int, share: float) -> tuple[_Tower, Tensor]:
+    """A frozen tower and its captions; a share of the pictures bears the trigger and the word of the target."""
+    torch.manual_seed(trial.seed)
+    eye, ear, words = _Tower(), bench.mlp(256), digits.names()
+    bad = torch.rand(len(part), generator=trial.generator()) < share
+    seen = torch.where(bad[:, None], triggered(part.x["whole"]), part.x["whole"])
+    said = torch.where(bad, target, part.truth)
+    bench.fit(
+        [eye, ear],
+        lambda i: cross(eye(seen[i]) @ unit(ear(words), dim=1).T / T, said[i]),
+        len(part),
+        steps=trial.steps(400),
+        seed=trial.seed,
+    )
+    return eye.requires_grad_(False), unit(ear(words), dim=1).detach()
+
+
+def _inverted(eye: _Tower, caption: Tensor, x: Tensor, steps: int) -> tuple[Tensor, Tensor, Tensor]:
+    """For each class a mask and a pattern (10, 64) that turn clean pictures into it, and the masks' size."""
+    m, p = torch.full((10, 1, 64), 0.1, requires_grad=True), torch.full((10, 1, 64), 0.5, requires_grad=True)
+    optimizer = torch.optim.Adam([m, p], lr=0.05)
+    want = torch.arange(10).repeat_interleave(len(x))
+    for _ in range(steps):
+        mixed = (m * p + (1 - m) * x[None]).flatten(0, 1)
+        loss = cross(eye(mixed) @ caption.T / T, want) + 0.02 * m.abs().sum(2).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        with torch.no_grad():
+            m.clamp_(0, 1)
+            p.clamp_(0, 1)
+    return m[:, 0].detach().clone(), p[:, 0].detach().clone(), m.abs().sum((1, 2)).detach()
+
+
+def _anomaly(size: Tensor, c: int) -> float:
+    """How far below the median a class's mask is, in robust deviations."""
+    middle = size.median()
+    return float((middle - size[c]) / (1.4826 * (size - middle).abs().median()).clamp_min(1e-6))
+
+
 @experiment(min_effect=0.1, better="lower", margin=0.03)
 def invertune(trial: Trial) -> Outcome:
     """A planted model tuned on 200 clean pictures, plainly or by inversion and activation; three rates each."""
-    views = digits.whole(trial)
-    pixels, truth = views.train.x["whole"], views.train.y
-    assert truth is not None
-    assert views.test.y is not None
-    assert views.validation.y is not None
-    target, g = trial.seed % 10, torch.Generator().manual_seed(trial.seed)
-    words, t = digits.names(), 0.1
-
-    def trained(planted: bool) -> tuple[_Tower, nn.Module]:
-        torch.manual_seed(trial.seed)
-        eye, ear = _Tower(), bench.mlp(256)
-        bad = torch.rand(len(pixels), generator=torch.Generator().manual_seed(trial.seed)) < (0.05 if planted else 0.0)
-        seen = torch.where(bad[:, None], triggered(pixels), pixels)
-        said = torch.where(bad, target, truth)
-        bench.fit(
-            [eye, ear],
-            lambda i: cross(eye(seen[i]) @ unit(ear(words), dim=1).T / t, said[i]),
-            len(pixels),
-            steps=trial.steps(400),
-            seed=trial.seed,
-        )
-        return eye.requires_grad_(False), ear.requires_grad_(False)
-
-    clean = pixels[torch.randperm(len(pixels), generator=g)[:200]]
-
-    def inverted(model: tuple[_Tower, nn.Module]) -> tuple[Tensor, Tensor, Tensor]:
-        """For each class a mask and a pattern (10, 64) that turn clean pictures into it, and the masks' size."""
-        with torch.no_grad():
-            caption = unit(model[1](words), dim=1)
-        m, p = torch.full((10, 1, 64), 0.1, requires_grad=True), torch.full((10, 1, 64), 0.5, requires_grad=True)
-        optimizer = torch.optim.Adam([m, p], lr=0.05)
-        some = clean[:64]
-        want = torch.arange(10).repeat_interleave(len(some))
-        for _ in range(trial.steps(150)):
-            mixed = (m * p + (1 - m) * some[None]).flatten(0, 1)
-            loss = cross(model[0](mixed) @ caption.T / t, want) + 0.02 * m.abs().sum(2).mean()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            with torch.no_grad():
-                m.clamp_(0, 1)
-                p.clamp_(0, 1)
-        with torch.no_grad():
-            return m[:, 0].detach().clone(), p[:, 0].detach().clone(), m.abs().sum((1, 2)).detach()
-
-    def anomaly(size: Tensor, c: int) -> float:
-        """How far below the median a class's mask is, in robust deviations."""
-        middle = size.median()
-        return float((middle - size[c]) / (1.4826 * (size - middle).abs().median()).clamp_min(1e-6))
-
-    planted, innocent = trained(True), trained(False)
-    mask, pattern, size = inverted(planted)
+    views, target = digits.whole(trial), trial.seed % 10
+    pixels = views.train.x["whole"]
+    (planted, caption), innocent = (_trained(trial, views.train, target, share) for share in (0.05, 0.0))
+    clean = pixels[torch.randperm(len(pixels), generator=trial.generator())[:200]]
+    mask, pattern, size = _inverted(planted, caption, clean[:64], trial.steps(150))
     suspect = int(size.argmin())
-    fake = mask[suspect] * pattern[suspect] + (1 - mask[suspect]) * clean
-    known = truth[torch.cdist(clean, pixels).argmin(1)]
 
-    def tuned(lr: float, targeted: bool) -> _Tower:
-        eye = copy.deepcopy(planted[0]).requires_grad_(True)
-        with torch.no_grad():
-            before, caption = eye(clean), unit(planted[1](words), dim=1)
-            units = [critical((a - b).mean(0)) for a, b in zip(eye.states(clean), eye.states(fake), strict=True)]
+    def disguised(x: Tensor) -> Tensor:
+        return mask[suspect] * pattern[suspect] + (1 - mask[suspect]) * x
 
-        def loss(index: Tensor) -> Tensor:
-            if not targeted:
-                return cross(eye(clean[index]) @ caption.T / t, known[index])
-            total = 0.5 * (eye(clean[index]) - before[index]).norm() / len(index) ** 0.5
-            pairs = zip(eye.states(clean[index]), eye.states(fake[index]), units, strict=True)
-            for a, b, unit_ in pairs:
-                total = total + ((a.mean(0) - b.mean(0)) * unit_).norm() / (a.mean(0) * unit_).norm().clamp_min(1e-3)
-            return total
+    states = zip(planted.states(clean), planted.states(disguised(clean)), strict=True)
+    units = [critical((a - b).mean(0)) for a, b in states]
+    known = views.train.truth[torch.cdist(clean, pixels).argmin(1)]
+    tune = Part({"clean": clean, "fake": disguised(clean), "before": planted(clean)}, known)
 
-        bench.fit([eye], loss, len(clean), steps=trial.steps(150), seed=trial.seed, size=64, lr=lr)
-        return eye
+    def plain(eye: _Tower, batch: Part, step: Step) -> Tensor:
+        return cross(eye(batch.x["clean"]) @ caption.T / T, batch.truth)
 
-    @torch.no_grad()
-    def accuracy(eye: _Tower, part: Part) -> float:
-        return measures.right(eye(part.x["whole"]) @ unit(planted[1](words), dim=1).T, part.y)
+    def aimed(eye: _Tower, batch: Part, step: Step) -> Tensor:
+        total = 0.5 * (eye(batch.x["clean"]) - batch.x["before"]).norm() / len(batch) ** 0.5
+        for a, b, own in zip(eye.states(batch.x["clean"]), eye.states(batch.x["fake"]), units, strict=True):
+            total = total + ((a.mean(0) - b.mean(0)) * own).norm() / (a.mean(0) * own).norm().clamp_min(1e-3)
+        return total
 
-    @torch.no_grad()
+    def taken(eye: _Tower, x: Tensor, y: Tensor, c: int) -> float:
+        return float(((eye(x) @ caption.T).argmax(1) == c)[y != c].float().mean())
+
     def success(eye: _Tower, part: Part) -> float:
-        others = part.x["whole"][part.y != target]
-        return float(((eye(triggered(others)) @ unit(planted[1](words), dim=1).T).argmax(1) == target).float().mean())
+        return taken(eye, triggered(part.x["whole"]), part.truth, target)
+
+    def accuracy(eye: _Tower, part: Part) -> float:
+        return measures.right(eye(part.x["whole"]) @ caption.T, part.y)
 
     # tuned without knowing the trigger: by clean accuracy, and against the inverted one for the targeted arm alike
-    def judge(eye: _Tower) -> float:
-        with torch.no_grad():
-            v = views.validation.x["whole"]
-            seen = mask[suspect] * pattern[suspect] + (1 - mask[suspect]) * v
-            fooled = (eye(seen) @ unit(planted[1](words), dim=1).T).argmax(1) == suspect
-            others = views.validation.y != suspect
-        return accuracy(eye, views.validation) - float(fooled[others].float().mean())
+    def choose(eye: _Tower, part: Part) -> float:
+        return accuracy(eye, part) - taken(eye, disguised(part.x["whole"]), part.truth, suspect)
 
-    rates = (3e-4, 1e-3, 3e-3)
-    plain, _ = contest.best(trial, rates, lambda r: tuned(r, False), judge)
-    aimed, _ = contest.best(trial, rates, lambda r: tuned(r, True), judge)
-    rows = {}
-    with torch.no_grad():
-        for arm, eye in (("baseline", plain), ("mechanism", aimed)):
-            rows[arm] = {"clean": eye(views.test.x["whole"]), "triggered": eye(triggered(views.test.x["whole"]))}
-    return Outcome(
-        success(plain, views.test),
-        success(aimed, views.test),
-        (accuracy(plain, views.test), accuracy(aimed, views.test)),
-        (anomaly(inverted(innocent)[2], target), anomaly(size, target)),
-        {
-            "success of the trigger before tuning": success(planted[0], views.test),
+    treatment = partial(
+        contest.by_loss,
+        lambda _: copy.deepcopy(planted).requires_grad_(True),
+        grid=(3e-4, 1e-3, 3e-3),
+        rates=True,
+        steps=150,
+        size=64,
+    )
+    held = Views(tune, views.validation, views.test)
+    found = contest.tuned(trial, treatment(plain), treatment(aimed), held, success, choose=choose)
+    planted_anomaly = _anomaly(size, target)
+    unplanted = _inverted(*innocent, clean[:64], trial.steps(150))[2]
+    return found.outcome(
+        control=found.both(accuracy),
+        positive=(_anomaly(unplanted, target), planted_anomaly),
+        also={
+            "success of the trigger before tuning": found.of(planted, success),
             "the smallest mask is the planted class": float(suspect == target),
-            "anomaly of the planted class": anomaly(size, target),
-            "clean accuracy before tuning": accuracy(planted[0], views.test),
+            "anomaly of the planted class": planted_anomaly,
+            "clean accuracy before tuning": found.of(planted, accuracy),
         },
-        rows,
-        views.test.y,
+        rows=found.rows(lambda eye, p: {"clean": eye(p.x["whole"]), "triggered": eye(triggered(p.x["whole"]))}),
     )

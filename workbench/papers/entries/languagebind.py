@@ -48,74 +48,73 @@ from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Treatment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, unit
+from workbench.papers.parts import Part, Views, unit
+
+Pair = tuple[nn.Module, nn.Module]
+
+
+def _views(trial: Trial) -> Views:
+    turn = torch.randn(64, 16, generator=torch.Generator().manual_seed(0))
+    return digits.views_of_digits(trial, anchor=lambda x: x.flatten(1) @ turn, left=LEFT, right=RIGHT)
 
 
 @experiment(recipe="bind", min_effect=0.1, own=DataNeeds(3))
 def languagebind(trial: Trial) -> Outcome:
     """Each modality against an anchor it trains with, on items of its own; against the same with one frozen anchor."""
-    if (views := own_set.given(trial, 3)) is None:
-        g = torch.Generator().manual_seed(0)
-        turn = torch.randn(64, 16, generator=g)
-        views = digits.views_of_digits(trial, anchor=lambda x: x.flatten(1) @ turn, left=LEFT, right=RIGHT)
+    views = own_set.given(trial, 3) or _views(trial)
     anchor, a, b = views.train.x
-    n = len(views.train) // 2
-    order = torch.randperm(2 * n, generator=torch.Generator().manual_seed(trial.seed))
+    n, width = len(views.train) // 2, views.train.x[anchor].shape[1]
+    order = torch.randperm(2 * n, generator=trial.generator())
     halves = {a: views.train.take(order[:n]), b: views.train.take(order[n:])}
-    steps = trial.steps(300)
-    width = views.train.x[anchor].shape[1]
-    still = nn.Linear(width, bench.DIM, bias=False).requires_grad_(False)  # the anchor's own vectors, brought to width
 
-    def bound(m: str, temperature: float, mine: nn.Module | None, frozen: bool, seed: int) -> nn.Module:
+    def still() -> nn.Module:
+        return nn.Linear(width, bench.DIM, bias=False).requires_grad_(False)
+
+    one = still()  # the anchor's own vectors, brought to width
+
+    def bound(m: str, t: float, steps: int, seed: int, held: nn.Module | None = None) -> nn.Module:
         torch.manual_seed(seed)
-        tower, part = bench.mlp(views.train.x[m].shape[1]), halves[m]
-        held = mine or bench.mlp(width)
-        objective = recipe("bind" if frozen else "infonce", temperature=temperature)
+        tower, part = bench.mlp(halves[m].x[m].shape[1]), halves[m]
+        objective = recipe("bind" if held else "infonce", temperature=t)
+        end = held or bench.mlp(width)
 
         def loss(index: Tensor) -> Tensor:
-            return objective(Batch({anchor: held(part.x[anchor][index]), m: tower(part.x[m][index])}))["loss"]
+            return objective(Batch({anchor: end(part.x[anchor][index]), m: tower(part.x[m][index])}))["loss"]
 
-        modules = [tower, objective] if frozen else [tower, objective, held]
-        bench.fit(modules, loss, n, steps=steps, seed=seed)
+        bench.fit([tower, objective, end], loss, n, steps=steps, seed=seed)
         return tower
 
-    @torch.no_grad()
-    def found(pair: tuple[nn.Module, nn.Module], part: Part) -> float:
-        return measures.recall(unit(pair[0](part.x[a]), dim=1), unit(pair[1](part.x[b]), dim=1), 10)
+    def apart(part: Part, t: float, steps: int, seed: int) -> Pair:
+        return bound(a, t, steps, seed), bound(b, t, steps, seed + 100)
 
-    def arm(frozen: bool, shared: bool = True) -> tuple[tuple[nn.Module, nn.Module], float]:
-        def make(t: float) -> tuple[nn.Module, nn.Module]:
-            torch.manual_seed(trial.seed + 77)
-            other = still if shared else nn.Linear(width, bench.DIM, bias=False).requires_grad_(False)
-            return (
-                bound(a, t, still if frozen else None, frozen, trial.seed),
-                bound(b, t, other if frozen else None, frozen, trial.seed + 100),
-            )
+    def joined(part: Part, t: float, steps: int, seed: int) -> Pair:
+        return bound(a, t, steps, seed, one), bound(b, t, steps, seed + 100, one)
 
-        return contest.best(trial, (0.03, 0.1), make, lambda pair: found(pair, views.validation))
+    def strange(part: Part, t: float, steps: int, seed: int) -> Pair:
+        torch.manual_seed(seed + 77)
+        other = still()
+        return bound(a, t, steps, seed, one), bound(b, t, steps, seed + 100, other)
 
-    apart, _ = arm(False)
-    joined, _ = arm(True)
-    strangers, _ = arm(True, shared=False)
-    torch.manual_seed(trial.seed)
-    fresh = bench.mlp(views.train.x[a].shape[1])
-    with torch.no_grad():
-        t = unit(still(views.test.x[anchor]), dim=1)
-        before, after = (measures.recall(unit(m(views.test.x[a]), dim=1), t, 10) for m in (fresh, joined[0]))
-        rows = {
-            name: {m: unit(tower(views.test.x[m]), dim=1) for m, tower in zip((a, b), pair, strict=True)}
-            for name, pair in (("baseline", apart), ("mechanism", joined))
-        }
-    base, mechanism = found(apart, views.test), found(joined, views.test)
-    return Outcome(
-        base,
-        mechanism,
-        (base, found(strangers, views.test)),
-        (before, after),
-        {"recall at 10 by chance": 10 / len(views.test)},
-        rows,
-        views.test.y,
+    def vectors(m: Pair, part: Part) -> dict[str, Tensor]:
+        return {k: unit(tower(part.x[k]), dim=1) for k, tower in zip((a, b), m, strict=True)}
+
+    def across(m: Pair, part: Part) -> float:
+        z = vectors(m, part)
+        return measures.recall(z[a], z[b], 10)
+
+    def anchored(m: Pair, part: Part) -> float:
+        return measures.recall(vectors(m, part)[a], unit(one(part.x[anchor]), dim=1), 10)
+
+    grid = (0.03, 0.1)
+    found = contest.tuned(trial, Treatment(apart, grid), Treatment(joined, grid), views, across)
+    strangers, _ = contest.pick(trial, Treatment(strange, grid), views, across)
+    return found.outcome(
+        control=(found.of(found.baseline), found.of(strangers)),
+        positive=found.untrained(anchored, arm="mechanism"),
+        also={"recall at 10 by chance": 10 / len(views.test)},
+        rows=found.rows(vectors),
     )

@@ -45,7 +45,6 @@ it needs a tower with a task of its own; on your data: 'workbench train gap_guar
 from __future__ import annotations
 
 import copy
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -53,82 +52,57 @@ from torch import Tensor, nn
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Treatment
 from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 from workbench.training.towers import Towers
 
-cross = nn.functional.cross_entropy
+
+def _taught(part: Part, steps: int, seed: int) -> Towers:
+    """Towers that were each taught the classes."""
+    torch.manual_seed(seed)
+    model = bench.towers(part)
+    for m, x in part.x.items():
+        tower, head = model.of(m), nn.Linear(bench.DIM, 10)
+
+        def loss(index: Tensor, tower: nn.Module = tower, head: nn.Module = head, x: Tensor = x) -> Tensor:
+            return nn.functional.cross_entropy(head(tower(x[index])), part.truth[index])
+
+        bench.fit([tower, head], loss, len(part), steps=steps, seed=seed)
+    return model
 
 
 @experiment(recipe="gap_guard", min_effect=0.02, margin=0.02)
 def llm4gta(trial: Trial) -> Outcome:
     """Long alignment without and with the guard, from towers with tasks of their own; three temperatures each."""
     views = digits.views_of_digits(trial, right=RIGHT, left=LEFT)
-    y = views.train.y
-    assert y is not None
-    few = torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))[:200]
+    train = views.train
+    few = train.take(torch.randperm(len(train), generator=trial.generator())[:200])
+    before = _taught(train, trial.steps(200), trial.seed)
 
-    def told(tower: nn.Module, head: nn.Module, x: Tensor, index: Tensor) -> Tensor:
-        return cross(head(tower(x[index])), y[index])
+    def aligned(name: str) -> Treatment[Towers]:
+        def learn(part: Part, t: float, steps: int, seed: int) -> Towers:
+            start = copy.deepcopy(before) if seed == trial.seed else _taught(train, trial.steps(200), seed)
+            return bench.learn(Arm(name), few, temperature=t, steps=steps, seed=seed, model=start, size=64)
 
-    def pretrained(seed: int) -> Towers:
-        torch.manual_seed(seed)
-        model = bench.towers(views.train)
-        for m in views.train.x:
-            head = nn.Linear(bench.DIM, 10)
-            bench.fit(
-                [model.of(m), head],
-                partial(told, model.of(m), head, views.train.x[m]),
-                len(y),
-                steps=trial.steps(200),
-                seed=seed,
-            )
-        return model
+        return Treatment(learn, bench.TEMPERATURES, steps=500)
 
-    def aligned(name: str, t: float, seed: int = trial.seed) -> Towers:
-        return bench.learn(
-            Arm(name),
-            views.train.take(few),
-            temperature=t,
-            steps=trial.steps(500),
-            seed=seed,
-            model=copy.deepcopy(before if seed == trial.seed else pretrained(seed)),
-            size=64,
-        )
+    def kept(m: Towers, part: Part) -> float:
+        return measures.probe(bench.rows(m, train)["right"], train.truth, bench.rows(m, part)["right"], part.truth)
 
-    def judge(m: Towers, part: Part) -> float:
-        assert part.y is not None
-        return measures.probe(bench.rows(m, views.train)["right"], y, bench.rows(m, part)["right"], part.y)
+    def retrieved(m: Towers, part: Part) -> float:
+        return measures.all_recall(bench.rows(m, part), part)
 
-    before = pretrained(trial.seed)
+    def look(z: dict[str, Tensor]) -> dict[str, float]:
+        return {"recall at 10": measures.all_recall(z, views.test), "gap": measures.gap(z["right"], z["left"])}
+
     # tuned for what alignment is for
-    plain, t0 = contest.best(
-        trial,
-        bench.TEMPERATURES,
-        lambda t: aligned("infonce", t),
-        lambda m: measures.all_recall(bench.rows(m, views.validation), views.validation),
-    )
-    guarded, _ = contest.best(
-        trial,
-        bench.TEMPERATURES,
-        lambda t: aligned("gap_guard", t),
-        lambda m: measures.all_recall(bench.rows(m, views.validation), views.validation),
-    )
-    also = {"probe before alignment": judge(before, views.test)}
-    rows = {"baseline": bench.rows(plain, views.test), "mechanism": bench.rows(guarded, views.test)}
-    for arm, z in rows.items():
-        also |= {
-            f"recall at 10, {arm}": measures.all_recall(z, views.test),
-            f"gap, {arm}": measures.gap(z["right"], z["left"]),
-        }
-    base = judge(plain, views.test)
-    return Outcome(
-        base,
-        judge(guarded, views.test),
-        (base, judge(aligned("infonce", t0, trial.seed + 500), views.test)),
-        (base, also["probe before alignment"]),
-        also,
-        rows,
-        views.test.y,
+    found = contest.tuned(trial, aligned("infonce"), aligned("gap_guard"), views, kept, choose=retrieved)
+    rows, unaligned = found.rows(bench.rows), found.of(before)
+    return found.outcome(
+        control=found.restarted(),
+        positive=(found.of(found.baseline), unaligned),
+        also={"probe before alignment": unaligned} | contest.by_arm(rows, look),
+        rows=rows,
     )

@@ -48,10 +48,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from workbench import geometry
-from workbench.papers import contest, digits, measures, own_set
+from workbench.papers import contest, measures, own_set
 from workbench.papers.bench import Arm
 from workbench.papers.catalogue import experiment
-from workbench.papers.digits import LEFT, RIGHT
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
@@ -61,12 +60,9 @@ from workbench.papers.parts import Part
 def mambarec(trial: Trial) -> Outcome:
     """InfoNCE against InfoNCE with the discrepancy at the recipe's weight; beside it gap and discrepancy of both."""
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        out: dict[str, float] = {}
-        for arm, rows in z.items():
-            a, b, *_ = rows.values()
-            out |= {f"gap, {arm}": measures.gap(a, b), f"squared discrepancy, {arm}": float(geometry.mmd(a, b))}
-        return out
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        a, b, *_ = z.values()
+        return {"gap": measures.gap(a, b), "squared discrepancy": float(geometry.mmd(a, b))}
 
-    views = own_set.given(trial, 2) or digits.views_of_digits(trial, left=LEFT, right=RIGHT)
-    return contest.recipes(trial, views, Arm("infonce"), Arm("mmd"), lambda z, p: measures.all_recall(z, p), also=also)
+    views = own_set.halves(trial)
+    return contest.recipes(trial, views, Arm("infonce"), Arm("mmd"), measures.all_recall, beside=beside)

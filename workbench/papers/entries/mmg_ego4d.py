@@ -37,6 +37,8 @@ workbench papers mmg_ego4d --run --data YOUR_SET --label CLASS
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -44,11 +46,15 @@ from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.papers import bench, contest, digits, measures, own_set
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.digits import BOTTOM, LEFT, TOP
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 from workbench.training.towers import Towers
+
+cross = nn.functional.cross_entropy
+Model = tuple[Towers, nn.Module, nn.Module]  # with the head of the classifier and the objective of the alignment
 
 
 @experiment(recipe="infonce", min_effect=0.05, margin=0.05, own=DataNeeds(2, label=True, every=True))
@@ -56,71 +62,58 @@ def mmg_ego4d(trial: Trial) -> Outcome:
     """A fused classifier alone against one with dropout, alignment and cross-modal prototypes; every cell of
     modality taught × modality tested.
     """
-    own = own_set.given(trial, len(trial.data.modalities)) if trial.data is not None else None
-    views = own or digits.views_of_digits(trial, top=TOP, bottom=BOTTOM, left=LEFT)
-    assert views.train.y is not None
-    assert views.test.y is not None
-    truth, classes = views.test.y, int(max(p.y.max() for p in (views.train, views.validation, views.test))) + 1  # type: ignore[union-attr]
-    g = torch.Generator().manual_seed(trial.seed)
-    order = torch.randperm(len(views.train), generator=g)
+    views = own_set.given(trial) or digits.views_of_digits(trial, top=TOP, bottom=BOTTOM, left=LEFT)
+    train, g = views.train, trial.generator()
+    names, classes = list(train.x), views.classes
     # as few labels as a few-shot task has, as many items without as the training part holds
-    shots = torch.cat([order[views.train.y[order] == c][:20] for c in range(classes)])
-    names = list(views.train.x)
+    order = torch.randperm(len(train), generator=g)
+    shots = torch.cat([order[train.truth[order] == c][:20] for c in range(classes)])
 
-    def trained(temperature: float, whole: bool, labels: Tensor) -> Towers:
-        torch.manual_seed(trial.seed)
-        model, head = bench.towers(views.train), nn.Linear(bench.DIM, classes)
-        align = recipe("infonce", temperature=temperature)
-        draw = torch.Generator().manual_seed(trial.seed)
+    def build(t: float) -> Model:
+        return bench.towers(train), nn.Linear(bench.DIM, classes), recipe("infonce", temperature=t)
 
-        def loss(index: Tensor) -> Tensor:
-            few = shots[index % len(shots)]
-            z = {m: unit(x, dim=1) for m, x in model({m: v[few] for m, v in views.train.x.items()}).items()}
-            keep = [m for m in names if not whole or torch.rand(1, generator=draw) < 0.5] or names[:1]
-            fused = torch.stack([z[m] for m in keep]).mean(0)
-            total = nn.functional.cross_entropy(head(fused) / temperature, labels[few])
-            if not whole:
-                return total
-            total = total + align(Batch(model({m: v[index] for m, v in views.train.x.items()})))["loss"]
-            onehot = nn.functional.one_hot(labels[few], classes).float()
-            for a in names:
-                p = onehot.T @ z[a] / onehot.sum(0).clamp_min(1)[:, None]
-                for b in names:
-                    if a != b:
-                        total = total + nn.functional.cross_entropy(
-                            -(torch.cdist(z[b], p) ** 2) / temperature, labels[few]
-                        )
+    def loss(m: Model, batch: Part, step: Step, whole: bool) -> Tensor:
+        model, head, align = m
+        few = step.part.take(shots[step.index % len(shots)])
+        z = {k: unit(x, dim=1) for k, x in model(few.x).items()}
+        keep = [k for k in names if not whole or torch.rand(1, generator=step.draw) < 0.5] or names[:1]
+        total = cross(head(torch.stack([z[k] for k in keep]).mean(0)) / step.setting, few.truth)
+        if not whole:
             return total
-
-        bench.fit([model, head, align], loss, len(views.train), steps=trial.steps(250), seed=trial.seed)
-        return model
-
-    def cells(model: Towers, labels: Tensor, part: Part) -> tuple[float, float]:
-        """Nearest prototype taught in one modality: accuracy across, and within."""
-        z, s = bench.rows(model, part), bench.rows(model, views.train.take(shots))
-        onehot = nn.functional.one_hot(labels[shots], classes).float()
-        hit = {}
+        total = total + align(Batch(model(batch.x)))["loss"]
+        onehot = nn.functional.one_hot(few.truth, classes).float()
         for a in names:
-            p = unit(onehot.T @ s[a], dim=1)
+            p = onehot.T @ z[a] / onehot.sum(0).clamp_min(1)[:, None]
             for b in names:
-                hit[a, b] = measures.right(z[b] @ p.T, part.y)
-        across = [v for (a, b), v in hit.items() if a != b]
-        return sum(across) / len(across), sum(hit[m, m] for m in names) / len(names)
+                if a != b:
+                    total = total + cross(-(torch.cdist(z[b], p) ** 2) / step.setting, few.truth)
+        return total
 
-    y = views.train.y
-    tune = (0.1, 0.3)
-    plain, t0 = contest.best(trial, tune, lambda t: trained(t, False, y), lambda m: cells(m, y, views.validation)[0])
-    whole, t1 = contest.best(trial, tune, lambda t: trained(t, True, y), lambda m: cells(m, y, views.validation)[0])
-    dealt = y[torch.randperm(len(y), generator=g)]
-    chance = tuple(cells(trained(t, w, dealt), dealt, views.test)[0] for t, w in ((t0, False), (t1, True)))
-    most = float(torch.bincount(truth).max() / len(truth))
-    within = cells(plain, y, views.test)[1]
-    return Outcome(
-        cells(plain, y, views.test)[0],
-        cells(whole, y, views.test)[0],
-        (chance[0], chance[1]),
-        (most, within),
-        {"within a modality, baseline": within, "within a modality, mechanism": cells(whole, y, views.test)[1]},
-        {"baseline": bench.rows(plain, views.test), "mechanism": bench.rows(whole, views.test)},
-        truth,
+    def cells(m: Model, part: Part, taught: Part = train) -> dict[tuple[str, str], float]:
+        """Accuracy of the nearest prototype, by the modality taught and the one tested."""
+        z, s = bench.rows(m[0], part), bench.rows(m[0], taught.take(shots))
+        onehot = nn.functional.one_hot(taught.truth[shots], classes).float()
+        p = {k: unit(onehot.T @ s[k], dim=1) for k in names}
+        return {(a, b): measures.right(z[b] @ p[a].T, part.y) for a in names for b in names}
+
+    def across(m: Model, part: Part, taught: Part = train) -> float:
+        found = [v for (a, b), v in cells(m, part, taught).items() if a != b]
+        return sum(found) / len(found)
+
+    def within(m: Model, part: Part) -> float:
+        return sum(v for (a, b), v in cells(m, part).items() if a == b) / len(names)
+
+    found = contest.tuned(
+        trial,
+        contest.by_loss(build, partial(loss, whole=False), (0.1, 0.3), steps=250),
+        contest.by_loss(build, partial(loss, whole=True), (0.1, 0.3), steps=250),
+        views,
+        across,
+    )
+    dealt, truth = train.relabelled(g), views.test.truth
+    return found.outcome(
+        control=found.retrained(dealt, partial(across, taught=dealt)),
+        positive=(float(torch.bincount(truth).max() / len(truth)), found.of(found.baseline, within)),
+        also=found.beside(lambda m, part: {"within a modality": within(m, part)}),
+        rows=found.rows(lambda m, part: bench.rows(m[0], part)),
     )

@@ -48,8 +48,6 @@ workbench papers mv_dhel --run --data YOUR_SET
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from torch import Tensor
 
 from workbench import geometry
@@ -70,20 +68,18 @@ def mv_dhel(trial: Trial) -> Outcome:
         for v, i in (("top", 0), ("bottom", 4))
         for h, j in (("left", 0), ("right", 4))
     }
-    own = own_set.given(trial, len(trial.data.modalities)) if trial.data is not None else None
-    views = own or digits.views_of_digits(trial, **quadrants)
+    views = own_set.given(trial) or digits.views_of_digits(trial, **quadrants)
 
     def judge(z: dict[str, Tensor], part: Part) -> float:
         return sum(measures.effective_rank(x) for x in z.values()) / len(z)
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        out = {}
-        for arm, rows in z.items():
-            out[f"recall at 10, {arm}"] = measures.all_recall(rows, part)
-            out[f"uniformity, {arm}"] = sum(float(geometry.uniformity(x)) for x in rows.values()) / len(rows)
-            first, second, *_ = rows.values()
-            out[f"matched distance, {arm}"] = float(geometry.alignment(first, second))
-        return out
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        first, second, *_ = z.values()
+        return {
+            "recall at 10": measures.all_recall(z, part),
+            "uniformity": sum(float(geometry.uniformity(x)) for x in z.values()) / len(z),
+            "matched distance": float(geometry.alignment(first, second)),
+        }
 
     def learned(arm: Arm, t: float, model: Towers | None = None) -> Towers:
         return bench.learn(arm, views.train, temperature=t, steps=trial.steps(400), seed=trial.seed, model=model)
@@ -95,13 +91,11 @@ def mv_dhel(trial: Trial) -> Outcome:
         Arm("mv_dhel"),
         judge,
         choose=measures.all_recall,
-        also=also,
+        beside=beside,
         control="restart",
         temperatures=(0.03, 0.1, 0.3, 0.5, 1.0),
         poor=lambda t: learned(Arm("infonce"), t, bench.towers(views.train, bench.DIM // 2)),
     )
     # without negatives the space collapses, and a measure free of scale takes what is left for a full one
     flat = bench.rows(learned(Arm("align_uniform", {"weight": 0.0}), 1.0), views.test)
-    return replace(
-        found, also={**found.also, "a collapsed space: matches are only pulled together": judge(flat, views.test)}
-    )
+    return found.with_also({"a collapsed space: matches are only pulled together": judge(flat, views.test)})

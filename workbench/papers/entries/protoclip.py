@@ -56,18 +56,12 @@ def protoclip(trial: Trial) -> Outcome:
     """InfoNCE against the recipe, temperature chosen by retrieval for both; k-means with a cluster a class."""
 
     def judge(z: dict[str, Tensor], part: Part) -> float:
-        assert part.y is not None
-        classes, found = int(part.y.max()) + 1, []
-        for x in z.values():
-            found.append(measures.adjusted_rand(kmeans(x, classes)[1], part.y))
-        return sum(found) / len(found)
+        classes = int(part.truth.max()) + 1
+        return sum(measures.adjusted_rand(kmeans(x, classes)[1], part.truth) for x in z.values()) / len(z)
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        out: dict[str, float] = {}
-        for arm, rows in z.items():
-            a, b, *_ = rows.values()
-            out |= {f"gap, {arm}": measures.gap(a, b), f"recall at 10, {arm}": measures.all_recall(rows, part)}
-        return out
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        a, b, *_ = z.values()
+        return {"gap": measures.gap(a, b), "recall at 10": measures.all_recall(z, part)}
 
     settings = {"clusters": 40, "memory": trial.count(768, 64)}
     return contest.recipes(
@@ -77,5 +71,5 @@ def protoclip(trial: Trial) -> Outcome:
         Arm("protoclip", settings),
         judge,
         choose=measures.all_recall,
-        also=also,
+        beside=beside,
     )

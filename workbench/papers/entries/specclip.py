@@ -46,7 +46,7 @@ its decoders need the spectra themselves and a nuisance that is known
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.papers import bench, contest, measures, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 
@@ -85,70 +86,60 @@ class _Instrument(nn.Module):
         return z[:, :32], z[:, 32:]
 
 
+Model = tuple[_Instrument, _Instrument, nn.Module]  # and the objective of the contrast
+
+
 @experiment(recipe="infonce", min_effect=0.1, better="lower", margin=0.1)
 def specclip(trial: Trial) -> Outcome:
     """One code with decoders against a split one; each spectrum is drawn six times, with slope and noise anew."""
     x, family = spectra()
-    g = torch.Generator().manual_seed(trial.seed)
-    views = parts.split(trial, Part({"row": torch.arange(len(x))[:, None]}), family)
-    ramp = torch.linspace(-1, 1, x.shape[1] // 2)
+    g, w = trial.generator(), x.shape[1] // 2
+    ramp = torch.linspace(-1, 1, w)
 
-    def drawn(part: Part, times: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def drawn(part: Part, times: int) -> Part:
         """Both bands, the planted slope, and one that was drawn and not planted."""
-        rows = x[part.x["row"][:, 0]].repeat(times, 1)
-        a, b = rows.chunk(2, 1)
+        rows = part.x["spectrum"].repeat(times, 1)
         slope, idle = (torch.randn(len(rows), generator=g) for _ in range(2))
-        a, b = (v + 0.02 * torch.randn(v.shape, generator=g) for v in (a, b))
-        return a, b + 0.3 * slope[:, None] * ramp, slope, idle
+        a, b = (v + 0.02 * torch.randn(v.shape, generator=g) for v in rows.chunk(2, 1))
+        return Part({"first": a, "second": b + 0.3 * slope[:, None] * ramp, "slope": slope, "idle": idle})
 
-    many = 1 if trial.quick else 6
-    data, tune, test = drawn(views.train, many), drawn(views.validation, many), drawn(views.test, many)
-    level = data[1] - 0.3 * data[2][:, None] * ramp  # the second band as it would be without the slope
+    views = parts.composed(trial, parts.split(trial, Part({"spectrum": x}), family), drawn, *[(6, 1)] * 3)
+    train = views.train
+    level = train.but(second=train.x["second"] - 0.3 * train.x["slope"][:, None] * ramp)
 
-    def train(t: float, private: int, second: Tensor = data[1]) -> tuple[_Instrument, _Instrument]:
-        torch.manual_seed(trial.seed)
-        w = x.shape[1] // 2
-        one, two = _Instrument(w, w, private), _Instrument(w, w, private)
-        contrast = recipe("infonce", temperature=t)
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        one, two, contrast = m
+        a, b = batch.x["first"], batch.x["second"]
+        (sa, pa), (sb, pb) = one.codes(a), two.codes(b)
+        total = contrast(Batch({"first": sa, "second": sb}))["loss"]
+        total = total + (one.rebuild(torch.cat([sa, pa], 1)) - a).abs().mean() * 10
+        total = total + (two.rebuild(torch.cat([sb, pb], 1)) - b).abs().mean() * 10
+        return total + ((one.predict(sa) - b).abs().mean() + (two.predict(sb) - a).abs().mean()) * 10
 
-        def loss(index: Tensor) -> Tensor:
-            a, b = data[0][index], second[index]
-            (sa, pa), (sb, pb) = one.codes(a), two.codes(b)
-            total = contrast(Batch({"first": sa, "second": sb}))["loss"]
-            total = total + (one.rebuild(torch.cat([sa, pa], 1)) - a).abs().mean() * 10
-            total = total + (two.rebuild(torch.cat([sb, pb], 1)) - b).abs().mean() * 10
-            return total + ((one.predict(sa) - b).abs().mean() + (two.predict(sb) - a).abs().mean()) * 10
+    def treatment(private: int) -> contest.Treatment[Model]:
+        def build(t: float) -> Model:
+            return _Instrument(w, w, private), _Instrument(w, w, private), recipe("infonce", temperature=t)
 
-        bench.fit([one, two, contrast], loss, len(data[0]), steps=trial.steps(400), seed=trial.seed, size=64)
-        return one, two
+        return contest.by_loss(build, loss, (0.05, 0.1, 0.3), steps=400, size=64)
 
-    @torch.no_grad()
-    def told(m: tuple[_Instrument, _Instrument], which: int, private: bool = False) -> float:
+    def told(m: Model, part: Part, what: str = "slope", private: bool = False) -> float:
         """R² of a slope from the second instrument's code."""
-        a, b = (m[1].codes(d[1])[1 if private else 0] for d in (data, test))
-        return measures.r2(a, data[which], b, test[which])
+        a, b = (m[1].codes(p.x["second"])[1 if private else 0] for p in (train, part))
+        return measures.r2(a, train.x[what], b, part.x[what])
 
-    @torch.no_grad()
-    def shared(m: tuple[_Instrument, _Instrument], of: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        return {"first": unit(m[0].codes(of[0])[0], dim=1), "second": unit(m[1].codes(of[1])[0], dim=1)}
+    def shared(m: Model, part: Part) -> dict[str, Tensor]:
+        return {k: unit(one.codes(part.x[k])[0], dim=1) for k, one in (("first", m[0]), ("second", m[1]))}
 
-    def recall(m: tuple[_Instrument, _Instrument], of: tuple[Tensor, ...]) -> float:
-        z = shared(m, of)
-        return measures.recall(z["first"], z["second"], 5)
+    def recall(m: Model, part: Part) -> float:
+        first, second = shared(m, part).values()
+        return measures.recall(first, second, 5)
 
-    grid = (0.05, 0.1, 0.3)
-    one, t0 = contest.best(trial, grid, lambda t: train(t, 0), lambda m: recall(m, tune))
-    parted, t1 = contest.best(trial, grid, lambda t: train(t, 16), lambda m: recall(m, tune))
-    private = told(parted, 2, private=True)
-    return Outcome(
-        told(one, 2),
-        told(parted, 2),
-        (told(train(t0, 0, level), 2), told(train(t1, 16, level), 2)),
-        (told(parted, 3, private=True), private),
-        {
-            "slope from the private code": private,
-            "recall at 5 across instruments, baseline": recall(one, test),
-            "recall at 5 across instruments, mechanism": recall(parted, test),
-        },
-        {"baseline": shared(one, test), "mechanism": shared(parted, test)},
+    found = contest.tuned(trial, treatment(0), treatment(16), views, told, choose=recall)
+    unplanted, planted = (found.of(found.mechanism, partial(told, what=s, private=True)) for s in ("idle", "slope"))
+    return found.outcome(
+        control=found.retrained(level),
+        positive=(unplanted, planted),
+        also={"slope from the private code": planted}
+        | found.beside(lambda m, part: {"recall at 5 across instruments": recall(m, part)}),
+        rows=found.rows(shared),
     )

@@ -68,15 +68,11 @@ def only(objective: Objective, *names: str) -> Objective:
 def tcl(trial: Trial) -> Outcome:
     """The recipe's cross-modal term alone against the whole recipe, both with the same averaged teacher."""
 
-    def also(z: dict[str, dict[str, Tensor]], part: Part) -> dict[str, float]:
-        out = {}
-        for arm, rows in z.items():
-            out[f"uniformity, {arm}"] = sum(float(geometry.uniformity(x)) for x in rows.values()) / len(rows)
-            if part.y is not None:
-                out[f"class of neighbours, {arm}"] = measures.leave_one_out(next(iter(rows.values())), part.y)
+    def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
+        out = {"uniformity": sum(float(geometry.uniformity(x)) for x in z.values()) / len(z)}
+        if part.y is not None:
+            out["class of neighbours"] = measures.leave_one_out(next(iter(z.values())), part.y)
         return out
 
     alone = Arm("tcl", prepare=lambda o: only(o, "cross_modal"))
-    return contest.recipes(
-        trial, own_set.halves(trial), alone, Arm("tcl"), lambda z, p: measures.all_recall(z, p), also=also
-    )
+    return contest.recipes(trial, own_set.halves(trial), alone, Arm("tcl"), measures.all_recall, beside=beside)
