@@ -27,9 +27,9 @@ def evidence_card(p: Paper, verdict: str, reason: str, rows: Sequence[tuple[str,
     return framed(f"{head}<div>{escape(reason)}</div>{picture}<table>{body}</table>")
 
 
-def bar(low: float, high: float, mean: float, least: float, width: int = 200) -> str:
+def bar(low: float, high: float, mean: float, min_effect: float, width: int = 200) -> str:
     """A gain with its interval, nothing as a line and the smallest effect worth having as a dashed one."""
-    ends = [x for x in (low, high, mean, least, 0.0) if np.isfinite(x)]
+    ends = [x for x in (low, high, mean, min_effect, 0.0) if np.isfinite(x)]
     a, b = min(ends), max(ends)
     pad = (b - a) * 0.08 or 1.0
     a, b = a - pad, b + pad
@@ -41,7 +41,7 @@ def bar(low: float, high: float, mean: float, least: float, width: int = 200) ->
         return ""
     return (
         f'<svg width="{width}" height="22" role="img" aria-label="gain {mean:.3g}, interval {low:.3g} to {high:.3g}, '
-        f'worth having from {least:.3g}"><rect x="{x(low):.1f}" y="8" width="{max(x(high) - x(low), 1):.1f}" height="6" fill="{BAND}"/>'
-        f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="2" y2="20" stroke="{FAINT}"/><line x1="{x(least):.1f}" x2="{x(least):.1f}" y1="2" '
+        f'worth having from {min_effect:.3g}"><rect x="{x(low):.1f}" y="8" width="{max(x(high) - x(low), 1):.1f}" height="6" fill="{BAND}"/>'
+        f'<line x1="{x(0):.1f}" x2="{x(0):.1f}" y1="2" y2="20" stroke="{FAINT}"/><line x1="{x(min_effect):.1f}" x2="{x(min_effect):.1f}" y1="2" '
         f'y2="20" stroke="{FAINT}" stroke-dasharray="2 2"/><circle cx="{x(mean):.1f}" cy="11" r="4" fill="{INK}"/></svg>'
     )

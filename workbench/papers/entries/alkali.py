@@ -55,9 +55,6 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 from workbench.sets.embeddings import EmbeddingSet
 
-cross = nn.functional.cross_entropy
-
-
 ROLES = {"safe": ["safe"], "unsafe": ["unsafe"], "jailbreak": ["jailbreak"]}
 
 
@@ -94,10 +91,11 @@ def _frozen(trial: Trial, part: Part) -> _Layers:
     """The network, taught the ten digits."""
     torch.manual_seed(trial.seed)
     states, head = _Layers(), nn.Linear(48, 10)
-    bench.fit(
+    bench.teach(
         [states, head],
-        lambda i: cross(head(states(part.x["whole"][i])[:, -1]), part.truth[i]),
-        len(part),
+        lambda x: head(states(x)[:, -1]),
+        part.x["whole"],
+        part.truth,
         steps=trial.steps(300),
         seed=trial.seed,
     )

@@ -43,16 +43,17 @@ workbench papers capimac --run --data YOUR_SET --label CLASS
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, contest, digits, own_set
+from workbench.papers import bench, contest, own_set
 from workbench.papers.catalogue import experiment
-from workbench.papers.digits import LEFT, RIGHT
+from workbench.papers.contest import Step
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part
+from workbench.papers.parts import Part, Views
 from workbench.training.towers import Towers
 
 
@@ -61,64 +62,51 @@ def capimac(trial: Trial) -> Outcome:
     """The plain margin loss against the robust one, on known pairs and random strangers; then the best assignment."""
     from scipy.optimize import linear_sum_assignment
 
-    views = own_set.given(trial, 2) or digits.views_of_digits(trial, left=LEFT, right=RIGHT)
+    views = own_set.halves(trial)
     a, b = views.train.x
-    order = torch.randperm(len(views.train), generator=torch.Generator().manual_seed(trial.seed))
-    pool = views.train.take(order[: len(order) // 2])
+    order = torch.randperm(len(views.train), generator=trial.generator())
+    known = views.train.take(order[: len(order) // 2])
 
-    def train(lr: float, robust_form: bool, part: Part, steps: int) -> Towers:
-        torch.manual_seed(trial.seed)
-        model = bench.towers(part)
-
-        def loss(index: Tensor) -> Tensor:
-            z = model({m: v[index] for m, v in part.x.items()})
+    def treatment(pairs: Callable[[Tensor, Tensor], Tensor]) -> contest.Treatment[Towers]:
+        def loss(model: Towers, batch: Part, step: Step) -> Tensor:
+            z = model(batch.x)
             d = (torch.cdist(z[a], z[b]).square() + 1e-6).sqrt()
-            own = torch.eye(len(index), dtype=torch.bool)
-            return robust(d, own) if robust_form else margin(d, own)
+            return pairs(d, torch.eye(len(batch), dtype=torch.bool))
 
-        bench.fit([model], loss, len(part), steps=steps, seed=trial.seed, size=64, lr=lr)
-        return model
+        return contest.by_loss(lambda _: bench.towers(known), loss, (1e-3, 3e-3), rates=True, size=64)
 
-    @torch.no_grad()
+    def distances(model: Towers, part: Part) -> Tensor:
+        z = model(part.x)
+        return torch.cdist(z[a], z[b])
+
+    def judge(model: Towers, part: Part) -> float:
+        left, right = map(torch.from_numpy, linear_sum_assignment(distances(model, part).numpy()))
+        return float((part.truth[left] == part.truth[right]).float().mean())
+
     def released(model: Towers, part: Part) -> float:
         """Every row with the partner that was found last."""
-        z = model(part.x)
-        assert part.y is not None
-        return float((part.y == part.y[torch.cdist(z[a], z[b])[-1].argmin()]).float().mean())
+        return float((part.truth == part.truth[distances(model, part)[-1].argmin()]).float().mean())
 
-    @torch.no_grad()
-    def judge(model: Towers, part: Part) -> float:
-        z = model(part.x)
-        left, right = linear_sum_assignment(torch.cdist(z[a], z[b]).numpy())
-        assert part.y is not None
-        return float((part.y[torch.from_numpy(left)] == part.y[torch.from_numpy(right)]).float().mean())
-
-    lone = own_set.single_modality(trial, 2)
-    kept = torch.randperm(len(views.test), generator=torch.Generator().manual_seed(trial.seed)) % 3 > 0
+    single = own_set.single_modality(trial, 2)
+    kept = torch.randperm(len(views.test), generator=trial.generator()) % 3 > 0
 
     @torch.no_grad()
     def incomplete(model: Towers) -> dict[str, float]:
         """Where a third of the second view's rows is gone, or with the items of your set that lack a row."""
-        found = {}
-        for m, part in {a: views.test, b: views.test if lone else views.test.take(kept)}.items():
-            parts = [part, lone[m]] if lone else [part]
-            y = torch.cat([p.y for p in parts if p.y is not None])
-            found[m] = model.of(m)(torch.cat([p.x[m] for p in parts])), y
-        return partnered(*sorted(found.values(), key=lambda view: len(view[1])))
+        found = []
+        for m, part in {a: views.test, b: views.test if single else views.test.take(kept)}.items():
+            both = [part, single[m]] if single else [part]
+            found.append((model.of(m)(torch.cat([p.x[m] for p in both])), torch.cat([p.truth for p in both])))
+        return partnered(*sorted(found, key=lambda view: len(view[1])))
 
-    steps, rates = trial.steps(300), (1e-3, 3e-3)
-    plain, r0 = contest.best(trial, rates, lambda r: train(r, False, pool, steps), lambda m: judge(m, views.validation))
-    strong, r1 = contest.best(trial, rates, lambda r: train(r, True, pool, steps), lambda m: judge(m, views.validation))
-    wrong = pool.mispaired(trial.seed)
-    base = judge(plain, views.test)
-    return Outcome(
-        base,
-        judge(strong, views.test),
-        (judge(train(r0, False, wrong, steps), views.test), judge(train(r1, True, wrong, steps), views.test)),
-        (judge(train(r0, False, pool, 0), views.test), base),
-        {"with the stale index, as released": released(strong, views.test)} | incomplete(strong),
-        {"baseline": bench.rows(plain, views.test), "mechanism": bench.rows(strong, views.test)},
-        views.test.y,
+    found = contest.tuned(
+        trial, treatment(margin), treatment(robust), Views(known, views.validation, views.test), judge
+    )
+    return found.outcome(
+        control=found.retrained(known.mispaired(trial.seed)),
+        positive=found.untrained(),
+        also={"with the stale index, as released": found.of(found.mechanism, released)} | incomplete(found.mechanism),
+        rows=found.rows(bench.rows),
     )
 
 

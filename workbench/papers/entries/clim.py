@@ -45,8 +45,9 @@ from torch import Tensor, nn
 from workbench.objectives import heads
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, unit
+from workbench.papers.parts import Part, Views, unit
 
 
 class _Regions(nn.Module):
@@ -67,6 +68,9 @@ class _Regions(nn.Module):
         return unit(z.flatten(2).transpose(1, 2), dim=2)
 
 
+Pair = tuple[_Regions, nn.Module]
+
+
 def mosaic(tiles: Tensor) -> Tensor:
     """Four pictures as one: (B, 4, S, S) → (B, 2S, 2S), row by row."""
     return torch.cat([torch.cat([tiles[:, 0], tiles[:, 1]], 2), torch.cat([tiles[:, 2], tiles[:, 3]], 2)], 1)
@@ -76,57 +80,49 @@ def mosaic(tiles: Tensor) -> Tensor:
 def clim(trial: Trial) -> Outcome:
     """Whole pictures only against wholes and mosaics, as many pictures each; three temperatures for both."""
     views = digits.views_of_digits(trial, whole=lambda x: x)
-    words = digits.names()
-    pixels, y = views.train.x["whole"].view(-1, 8, 8), views.train.y
-    assert y is not None
+    views = Views(*(Part({"pixels": p.x["whole"].view(-1, 8, 8)}, p.y) for p in views))
 
-    def train(t: float, tiled: bool, steps: int) -> tuple[_Regions, nn.Module]:
-        torch.manual_seed(trial.seed)
-        eye, ear = _Regions(), bench.mlp(256)
+    def captions(m: Pair) -> Tensor:
+        return unit(m[1](digits.names()), dim=1)
 
-        def loss(index: Tensor) -> Tensor:
-            index = index[: len(index) // 4 * 4]
-            n = len(index) // 2 // 4 * 4
-            caption = unit(ear(words), dim=1)
-            if tiled:
-                regions = eye(mosaic(pixels[index[:n]].view(-1, 4, 8, 8)), 2).flatten(0, 1)
-                z = torch.cat([regions, eye(pixels[index[n:]], 1)[:, 0]])
-            else:
-                z = eye(pixels[index], 1)[:, 0]
-            return heads.softmax(z @ caption.T / t, y[index])
+    def tiles(m: Pair, x: Tensor) -> Tensor:
+        return m[0](mosaic(x.view(-1, 4, 8, 8)), 2).flatten(0, 1)
 
-        bench.fit([eye, ear], loss, len(pixels), steps=steps, seed=trial.seed, size=96)
-        return eye, ear
+    def plain(m: Pair, batch: Part, step: Step) -> Tensor:
+        n = len(batch) // 4 * 4
+        z, caption = m[0](batch.x["pixels"][:n], 1)[:, 0], captions(m)
+        return heads.softmax(z @ caption.T / step.setting, batch.truth[:n])
 
-    @torch.no_grad()
-    def region(m: tuple[_Regions, nn.Module], part: Part) -> tuple[float, Tensor, Tensor]:
-        assert part.y is not None
-        order = torch.randperm(len(part), generator=torch.Generator().manual_seed(trial.seed))
-        order = order[: len(order) // 4 * 4]
-        z = m[0](mosaic(part.x["whole"].view(-1, 8, 8)[order].view(-1, 4, 8, 8)), 2).flatten(0, 1)
-        caption = unit(m[1](words), dim=1)
-        return measures.right(z @ caption.T, part.y[order]), z, part.y[order]
+    def tiled(m: Pair, batch: Part, step: Step) -> Tensor:
+        n, x = len(batch) // 4 * 4, batch.x["pixels"]
+        half, caption = n // 2 // 4 * 4, captions(m)
+        z = torch.cat([tiles(m, x[:half]), m[0](x[half:n], 1)[:, 0]])
+        return heads.softmax(z @ caption.T / step.setting, batch.truth[:n])
 
-    @torch.no_grad()
-    def whole(m: tuple[_Regions, nn.Module], part: Part) -> float:
-        z = m[0](part.x["whole"].view(-1, 8, 8), 1)[:, 0]
-        return float(((z @ unit(m[1](words), dim=1).T).argmax(1) == part.y).float().mean())
+    def fours(part: Part) -> Part:
+        """The items in an order of chance, as many as fill mosaics."""
+        return part.take(torch.randperm(len(part), generator=trial.generator())[: len(part) // 4 * 4])
 
-    steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
-    plain, t0 = contest.best(trial, grid, lambda t: train(t, False, steps), lambda m: region(m, views.validation)[0])
-    tiled, _ = contest.best(trial, grid, lambda t: train(t, True, steps), lambda m: region(m, views.validation)[0])
-    base, before, truth = region(plain, views.test)
-    mechanism, after, _ = region(tiled, views.test)
-    rows = {}
-    for arm, m, z in (("baseline", plain, before), ("mechanism", tiled, after)):
-        with torch.no_grad():
-            rows[arm] = {"region": z, "caption": unit(m[1](words), dim=1)[truth]}
-    return Outcome(
-        base,
-        mechanism,
-        (whole(plain, views.test), whole(tiled, views.test)),
-        (region(train(t0, False, 0), views.test)[0], base),
-        {"whole pictures, baseline": whole(plain, views.test), "whole pictures, mechanism": whole(tiled, views.test)},
-        rows,
-        truth,
+    def region(m: Pair, part: Part) -> float:
+        part = fours(part)
+        return measures.right(tiles(m, part.x["pixels"]) @ captions(m).T, part.y)
+
+    def whole(m: Pair, part: Part) -> float:
+        return measures.right(m[0](part.x["pixels"], 1)[:, 0] @ captions(m).T, part.y)
+
+    def vectors(m: Pair, part: Part) -> dict[str, Tensor]:
+        part = fours(part)
+        return {"region": tiles(m, part.x["pixels"]), "caption": captions(m)[part.y]}
+
+    without, with_tiles = (
+        contest.by_loss(lambda _: (_Regions(), bench.mlp(256)), loss, (0.05, 0.1, 0.3), steps=250, size=96)
+        for loss in (plain, tiled)
+    )
+    found = contest.tuned(trial, without, with_tiles, views, region)
+    return found.outcome(
+        control=found.both(whole),
+        positive=found.untrained(),
+        also=found.beside(lambda m, part: {"whole pictures": whole(m, part)}),
+        rows=found.rows(vectors),
+        labels=fours(views.test).truth,
     )

@@ -55,7 +55,6 @@ from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, Views, unit
 
-cross = nn.functional.cross_entropy
 Pair = tuple[nn.Module, nn.Module]  # a tower of pictures and one of words
 T = 0.05
 
@@ -77,10 +76,11 @@ def _taught(trial: Trial, part: Part) -> Pair:
     """
     torch.manual_seed(trial.seed)
     eye, ear, words = _Offset(), bench.mlp(256), digits.names()
-    bench.fit(
+    bench.teach(
         [eye.body, ear],
-        lambda i: cross(unit(eye(part.x["whole"][i]), dim=1) @ unit(ear(words), dim=1).T / T, part.truth[i]),
-        len(part),
+        lambda x: unit(eye(x), dim=1) @ unit(ear(words), dim=1).T / T,
+        part.x["whole"],
+        part.truth,
         steps=trial.steps(200),
         seed=trial.seed,
     )

@@ -44,11 +44,15 @@ from torch import Tensor, nn
 from workbench.objectives import heads
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step, Tuned
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import unit
+from workbench.papers.parts import Part, Views, unit
+
+Score = Callable[[Tensor, Tensor], Tensor]
+Model = tuple[nn.Module, nn.Module, Score]  # the towers of clips and of words, and how both are compared
 
 
-def _songs(pool: list[Tensor], count: int, clips: int, g: torch.Generator, distinct: bool) -> tuple[Tensor, Tensor]:
+def _songs(pool: list[Tensor], count: int, clips: int, g: torch.Generator, distinct: bool) -> Part:
     """Songs (count, clips, 64) of three digits among noise, and the classes of the three (count, 3)."""
     seen: set[tuple[int, ...]] = set()
     songs, said = torch.rand(count, clips, 64, generator=g), torch.zeros(count, 3, dtype=torch.long)
@@ -61,7 +65,7 @@ def _songs(pool: list[Tensor], count: int, clips: int, g: torch.Generator, disti
         for place, c in zip(at.tolist(), three.tolist(), strict=True):
             songs[k, place] = digits.sample_digit(pool, c, g)
         said[k] = three
-    return songs, said
+    return Part({"clips": songs, "said": said})
 
 
 def attended(clips: Tensor, words: Tensor, sharpness: float = 0.1) -> Tensor:
@@ -81,50 +85,36 @@ def pooled(clips: Tensor, words: Tensor) -> Tensor:
 @experiment(min_effect=0.05)
 def collap(trial: Trial) -> Outcome:
     """Songs and captions as sets of clips and words, contrasted by the mean of each or by attention."""
-    pools = digits.pools(trial)
-    g = torch.Generator().manual_seed(trial.seed)
     words = digits.names()
 
-    def run(
-        clips: int, score: Callable[[Tensor, Tensor], Tensor], wrong: bool = False
-    ) -> tuple[float, float, dict[str, Tensor]]:
-        g.manual_seed(trial.seed)
-        songs, said = _songs(pools[0], trial.count(600, 40), clips, g, False)
-        said = said.roll(1, 0) if wrong else said
-        tuning, test = (_songs(p, trial.count(100, 20), clips, g, True) for p in pools[1:])
+    def embedded(m: Model, part: Part) -> tuple[Tensor, Tensor]:
+        return unit(m[0](part.x["clips"]), dim=-1), unit(m[1](words[part.x["said"]]), dim=-1)
 
-        def train(t: float, steps: int) -> tuple[nn.Module, nn.Module]:
-            torch.manual_seed(trial.seed)
-            ear, eye = bench.mlp(64), bench.mlp(256)
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        return heads.symmetric(m[2](*embedded(m, batch)) / step.setting)
 
-            def loss(index: Tensor) -> Tensor:
-                a, b = unit(ear(songs[index]), dim=-1), unit(eye(words[said[index]]), dim=-1)
-                return heads.symmetric(score(a, b) / t)
+    def judge(m: Model, part: Part) -> float:
+        return measures.hits(m[2](*embedded(m, part)).T)
 
-            bench.fit([ear, eye], loss, len(songs), steps=steps, seed=trial.seed, size=48)
-            return ear, eye
+    def vectors(m: Model, part: Part) -> dict[str, Tensor]:
+        song, caption = embedded(m, part)
+        return {"song": unit(song.mean(1), dim=1), "caption": unit(caption.mean(1), dim=1)}
 
-        @torch.no_grad()
-        def judge(pair: tuple[nn.Module, nn.Module], held: tuple[Tensor, Tensor]) -> float:
-            a, b = unit(pair[0](held[0]), dim=-1), unit(pair[1](words[held[1]]), dim=-1)
-            return measures.hits(score(a, b).T)
+    def treatment(score: Score) -> contest.Treatment[Model]:
+        return contest.by_loss(lambda _: (bench.mlp(64), bench.mlp(256), score), loss, (0.03, 0.1), steps=250, size=48)
 
-        pair, _ = contest.best(trial, (0.03, 0.1), lambda t: train(t, trial.steps(250)), lambda m: judge(m, tuning))
-        with torch.no_grad():
-            vectors = {
-                "song": unit(unit(pair[0](test[0]), dim=-1).mean(1), dim=1),
-                "caption": unit(unit(pair[1](words[test[1]]), dim=-1).mean(1), dim=1),
-            }
-        return judge(train(0.1, 0), test), judge(pair, test), vectors
+    def both(clips: int, wrong: bool = False) -> Tuned[Model]:
+        g, pools = trial.generator(), digits.pools(trial)
+        train = _songs(pools[0], trial.count(600, 40), clips, g, False)
+        held = (_songs(p, trial.count(100, 20), clips, g, True) for p in pools[1:])
+        said = train.x["said"].roll(1, 0) if wrong else train.x["said"]
+        return contest.tuned(trial, treatment(pooled), treatment(attended), Views(train.but(said=said), *held), judge)
 
-    fresh, mean, a = run(24, pooled)
-    _, attention, b = run(24, attended)
-    also = {"three clips, averaging": run(3, pooled)[1], "three clips, attention": run(3, attended)[1]}
-    return Outcome(
-        mean,
-        attention,
-        (run(24, pooled, True)[1], run(24, attended, True)[1]),
-        (fresh, mean),
-        also,
-        {"baseline": a, "mechanism": b},
+    found = both(24)
+    few = dict(zip(("averaging", "attention"), both(3).both(), strict=True))
+    return found.outcome(
+        control=both(24, wrong=True).both(),
+        positive=found.untrained(),
+        also={f"three clips, {name}": value for name, value in few.items()},
+        rows=found.rows(vectors),
     )

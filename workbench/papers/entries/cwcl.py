@@ -68,14 +68,9 @@ def _taught(trial: Trial, views: Views, m: str) -> Views:
     """The same with one modality seen through a frozen tower that was taught the classes."""
     torch.manual_seed(trial.seed)
     x, y = views.train.x[m], views.train.truth
-    teacher, head = bench.mlp(x.shape[1]), nn.Linear(bench.DIM, 10)
-    bench.fit(
-        [teacher, head],
-        lambda i: nn.functional.cross_entropy(head(teacher(x[i])), y[i]),
-        len(x),
-        steps=trial.steps(300),
-        seed=trial.seed,
-    )
+    teacher = bench.mlp(x.shape[1])
+    classifier = nn.Sequential(teacher, nn.Linear(bench.DIM, 10))
+    bench.teach([classifier], classifier, x, y, steps=trial.steps(300), seed=trial.seed)
     with torch.no_grad():
         return Views(*(part.but(**{m: unit(teacher(part.x[m]), dim=1)}) for part in views))
 

@@ -91,6 +91,19 @@ def _retention(m: nn.ModuleList, part: Part) -> float:
     return float((s.argmax(1) == truth).float().mean())
 
 
+def _contrasted(pictures: Tensor, said: Tensor, steps: int, seed: int) -> nn.ModuleList:
+    """The model that is there before: pictures against captions without order."""
+    torch.manual_seed(seed)
+    model, objective = nn.ModuleList([bench.mlp(128), bench.mlp(512)]), recipe("infonce", temperature=0.1)
+
+    def loss(index: Tensor) -> Tensor:
+        z = {"picture": model[0](pictures[index]), "caption": model[1](_spoken(said[index], 0.0))}
+        return objective(Batch(z))["loss"]
+
+    bench.fit([model, objective], loss, len(pictures), steps=steps, seed=seed)
+    return model
+
+
 @experiment(min_effect=0.02)
 def degla(trial: Trial) -> Outcome:
     """Contrast with hard negatives alone against the whole recipe; three temperatures for both."""
@@ -104,18 +117,7 @@ def degla(trial: Trial) -> Outcome:
     views = Views(Part({"picture": tuning[0], "said": tuning[1]}), *held)
     dealt = torch.where(torch.rand(len(views.train), 1, generator=g) < 0.5, tuning[1], tuning[1].flip(1))
 
-    torch.manual_seed(trial.seed)
-    start = nn.ModuleList([bench.mlp(128), bench.mlp(512)])
-    before = recipe("infonce", temperature=0.1)
-    bench.fit(
-        [start, before],
-        lambda i: before(Batch({"picture": start[0](everything[i]), "caption": start[1](_spoken(said[i], 0.0))}))[
-            "loss"
-        ],
-        len(everything),
-        steps=trial.steps(400),
-        seed=trial.seed,
-    )
+    start = _contrasted(everything, said, trial.steps(400), trial.seed)
 
     def loss(m: Model, batch: Part, step: Step) -> Tensor:
         model, objective, slow = m

@@ -41,75 +41,78 @@ it needs tokens (patches, words), and a set holds one row an item
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
-from workbench.objectives.recipes import recipe
+from workbench.objectives.recipes import Objective, recipe
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, unit
+from workbench.papers.parts import Part, Views, unit
+
+Model = tuple[nn.Module, nn.Module, Objective]  # the towers of patches and of letters; the objective has the codebook
+
+
+def _spelt() -> tuple[Tensor, Tensor]:
+    """The ten names as letter triples (10, J, 64), and which of the J are there."""
+    spell = [[digits.ngrams(f"{w[k : k + 3]}", 64) for k in range(max(len(w) - 2, 1))] for w in digits.CLASSES]
+    most = max(map(len, spell))
+    words = torch.stack([torch.stack([*s, *[torch.zeros(64)] * (most - len(s))]) for s in spell])
+    return words, torch.tensor([[k < len(s) for k in range(most)] for s in spell])
 
 
 @experiment(recipe="fdt", min_effect=0.1)
 def fdt(trial: Trial) -> Outcome:
     """Dense weights (T = 1,000) against sparse ones (T = 10) over the same codebook."""
     views = digits.views_of_digits(trial, whole=lambda x: x)
-    spell = [[digits.ngrams(f"{w[k : k + 3]}", 64) for k in range(max(len(w) - 2, 1))] for w in digits.CLASSES]
-    most = max(map(len, spell))
-    words = torch.stack([torch.stack([*s, *[torch.zeros(64)] * (most - len(s))]) for s in spell])
-    there = torch.tensor([[k < len(s) for k in range(most)] for s in spell])
+    views = Views(*(Part({"patches": digits.patches(p.x["whole"])}, p.y) for p in views))
+    words, there = _spelt()
 
-    x, y = digits.patches(views.train.x["whole"]), views.train.y
-    assert y is not None
+    def build(t: float, sharpness: float) -> Model:
+        dims = dict.fromkeys(("picture", "name"), bench.DIM)
+        towers = bench.mlp(20), bench.mlp(64)
+        return *towers, recipe("fdt", dims=dims, temperature=t, codes=64, sharpness=sharpness)
 
-    def train(t: float, sharpness: float, labels: Tensor, steps: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-        torch.manual_seed(trial.seed)
-        eye, ear = bench.mlp(20), bench.mlp(64)
-        dims = {"picture": bench.DIM, "name": bench.DIM}
-        objective = recipe("fdt", dims=dims, temperature=t, codes=64, sharpness=sharpness)
+    def loss(m: Model, batch: Part, step: Step) -> Tensor:
+        p, n = m[0](batch.x["patches"]), m[1](words[batch.truth])
+        tokens, present = {"picture": p, "name": n}, {"name": there[batch.truth]}
+        wholes = {"picture": p.mean(1), "name": n.mean(1)}
+        return m[2](Batch(wholes, tokens=tokens, tokens_present=present))["loss"]
 
-        def loss(index: Tensor) -> Tensor:
-            p, n = eye(x[index]), ear(words[labels[index]])
-            tokens, present = {"picture": p, "name": n}, {"name": there[labels[index]]}
-            batch = Batch({"picture": p.mean(1), "name": n.mean(1)}, tokens=tokens, tokens_present=present)
-            return objective(batch)["loss"]
+    def coded(m: Model, part: Part) -> tuple[tuple[Tensor, Tensor], ...]:
+        """Weights and mixtures of the pictures, and of the ten names."""
+        mixture = m[2].parts[0].mixture
+        return mixture("picture", m[0](part.x["patches"])), mixture("name", m[1](words), there)  # type: ignore[operator]
 
-        bench.fit([eye, ear, objective], loss, len(x), steps=steps, seed=trial.seed, size=32)
-        return eye, ear, objective.parts[0]
-
-    @torch.no_grad()
-    def coded(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> tuple[tuple[Tensor, Tensor], ...]:
-        book = m[2]
-        return book.mixture("picture", m[0](digits.patches(part.x["whole"]))), book.mixture("name", m[1](words), there)  # type: ignore[operator]
-
-    def accuracy(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> float:
+    def accuracy(m: Model, part: Part) -> float:
         (_, p), (_, n) = coded(m, part)
         return measures.right(unit(p, dim=1) @ unit(n, dim=1).T, part.y)
 
-    def ratio(m: tuple[nn.Module, nn.Module, nn.Module], part: Part) -> float:
+    def ratio(m: Model, part: Part) -> float:
         (p, _), (n, _) = coded(m, part)
         shared = torch.minimum(p[:, None], n[None]).sum(2)  # (N, 10)
-        own = nn.functional.one_hot(part.y, 10).bool()  # type: ignore[arg-type]
+        own = nn.functional.one_hot(part.truth, 10).bool()
         return float(shared[own].mean() / shared[~own].mean().clamp_min(1e-6))
 
-    steps, grid = trial.steps(400), (0.05, 0.1, 0.3)
-    dense, t0 = contest.best(trial, grid, lambda t: train(t, 1000.0, y, steps), lambda m: accuracy(m, views.validation))
-    sparse, t1 = contest.best(trial, grid, lambda t: train(t, 10.0, y, steps), lambda m: accuracy(m, views.validation))
-    wrong = y[torch.randperm(len(y), generator=torch.Generator().manual_seed(trial.seed))]
-    also, rows = {}, {}
-    for arm, m in (("baseline", dense), ("mechanism", sparse)):
-        (w, p), (_, n) = coded(m, views.test)
-        also[f"codes in use by a picture, {arm}"] = float((w > 0).sum(1).float().mean())
-        also[f"accuracy of naming, {arm}"] = accuracy(m, views.test)
-        rows[arm] = {"picture": unit(p, dim=1), "name": unit(n, dim=1)[views.test.y]}
-    return Outcome(
-        ratio(dense, views.test),
-        ratio(sparse, views.test),
-        (ratio(train(t0, 1000.0, wrong, steps), views.test), ratio(train(t1, 10.0, wrong, steps), views.test)),
-        (accuracy(train(t0, 1000.0, y, 0), views.test), accuracy(dense, views.test)),
-        also,
-        rows,
-        views.test.y,
+    def look(m: Model, part: Part) -> dict[str, float]:
+        used = (coded(m, part)[0][0] > 0).sum(1).float().mean()
+        return {"codes in use by a picture": float(used), "accuracy of naming": accuracy(m, part)}
+
+    def vectors(m: Model, part: Part) -> dict[str, Tensor]:
+        (_, p), (_, n) = coded(m, part)
+        return {"picture": unit(p, dim=1), "name": unit(n, dim=1)[part.y]}
+
+    dense, sparse = (
+        contest.by_loss(partial(build, sharpness=s), loss, (0.05, 0.1, 0.3), steps=400, size=32) for s in (1000.0, 10.0)
+    )
+    found = contest.tuned(trial, dense, sparse, views, ratio, choose=accuracy)
+    return found.outcome(
+        control=found.retrained(views.train.relabelled(trial.generator())),
+        positive=found.untrained(accuracy),
+        also=found.beside(look),
+        rows=found.rows(vectors),
     )

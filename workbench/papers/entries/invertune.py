@@ -107,10 +107,11 @@ def _trained(trial: Trial, part: Part, target: int, share: float) -> tuple[_Towe
     bad = torch.rand(len(part), generator=trial.generator()) < share
     seen = torch.where(bad[:, None], triggered(part.x["whole"]), part.x["whole"])
     said = torch.where(bad, target, part.truth)
-    bench.fit(
+    bench.teach(
         [eye, ear],
-        lambda i: cross(eye(seen[i]) @ unit(ear(words), dim=1).T / T, said[i]),
-        len(part),
+        lambda x: eye(x) @ unit(ear(words), dim=1).T / T,
+        seen,
+        said,
         steps=trial.steps(400),
         seed=trial.seed,
     )

@@ -64,12 +64,8 @@ def _taught(part: Part, steps: int, seed: int) -> Towers:
     torch.manual_seed(seed)
     model = bench.towers(part)
     for m, x in part.x.items():
-        tower, head = model.of(m), nn.Linear(bench.DIM, 10)
-
-        def loss(index: Tensor, tower: nn.Module = tower, head: nn.Module = head, x: Tensor = x) -> Tensor:
-            return nn.functional.cross_entropy(head(tower(x[index])), part.truth[index])
-
-        bench.fit([tower, head], loss, len(part), steps=steps, seed=seed)
+        classifier = nn.Sequential(model.of(m), nn.Linear(bench.DIM, 10))
+        bench.teach([classifier], classifier, x, part.truth, steps=steps, seed=seed)
     return model
 
 

@@ -45,8 +45,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from workbench.papers import bench, contest, digits, measures
+from workbench.papers import bench, contest, digits, measures, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 
@@ -83,65 +84,54 @@ class Streams(nn.Module):
 @experiment(min_effect=0.05, margin=0.05)
 def medslip(trial: Trial) -> Outcome:
     """Presence of shapes and places alone, against the same with the contrast between the streams."""
-    g = torch.Generator().manual_seed(trial.seed)
-    parts = digits.whole(trial)
+    g = trial.generator()
 
-    def canvases(part: Part, count: int) -> tuple[Tensor, Tensor]:
-        """Canvases (count, 256), and what is where (count, 10, 4)."""
+    def canvases(part: Part, count: int) -> Part:
+        """Canvases (count, 256), what is where (count, 10, 4), and the first shape."""
         x, there = torch.zeros(count, 4, 8, 8), torch.zeros(count, 10, 4)
-        assert part.y is not None
         for k in range(count):
             two, at = torch.randint(len(part), (2,), generator=g), torch.randperm(4, generator=g)[:2]
             for i, q in zip(two.tolist(), at.tolist(), strict=True):
                 x[k, q] = part.x["whole"][i].view(8, 8)
-                there[k, int(part.y[i]), q] = 1
-        return x.view(count, 2, 2, 8, 8).permute(0, 1, 3, 2, 4).reshape(count, 256), there
+                there[k, int(part.truth[i]), q] = 1
+        canvas = x.view(count, 2, 2, 8, 8).permute(0, 1, 3, 2, 4).reshape(count, 256)
+        return Part({"canvas": canvas, "there": there}, there.amax(2).argmax(1))
 
-    sizes = (trial.count(1500, 40), trial.count(300, 30), trial.count(400, 40))
-    data, tune, test = (canvases(p, n) for p, n in zip((parts.train, parts.validation, parts.test), sizes, strict=True))
-    dealt = torch.stack([t[:, torch.randperm(4, generator=g)] for t in data[1]])
+    views = parts.composed(trial, digits.whole(trial), canvases, (1500, 40), (300, 30), (400, 40))
+    train = views.train
+    dealt = torch.stack([t[:, torch.randperm(4, generator=g)] for t in train.x["there"]])
 
-    def train(lr: float, contrast: bool, where: Tensor, steps: int) -> Streams:
-        torch.manual_seed(trial.seed)
-        model = Streams()
+    def matched(p: Tensor, a: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores of each shape that is there with each place that is taken, and which belong together."""
+        known = (t.amax(2)[:, :, None] * t.amax(1)[:, None]) > 0
+        return torch.einsum("bqd,brd->bqr", p, a)[known], t[known]
 
-        def loss(index: Tensor) -> Tensor:
-            p, a = model(data[0][index])
-            t = where[index]
-            shape, place = t.amax(2), t.amax(1)
-            total = bce(model.is_shape(p)[..., 0], shape) + bce(model.is_place(a)[..., 0], place)
-            if contrast:
-                known = (shape[:, :, None] * place[:, None]) > 0
-                total = total + bce(torch.einsum("bqd,brd->bqr", p, a)[known], t[known])
-            return total
+    def loss(model: Streams, batch: Part, step: Step, contrast: bool) -> Tensor:
+        (p, a), t = model(batch.x["canvas"]), batch.x["there"]
+        present = bce(model.is_shape(p)[..., 0], t.amax(2)) + bce(model.is_place(a)[..., 0], t.amax(1))
+        return present + bce(*matched(p, a, t)) if contrast else present
 
-        bench.fit([model], loss, len(data[0]), steps=steps, seed=trial.seed, size=64, lr=lr)
-        return model
+    def judge(model: Streams, part: Part) -> float:
+        p, a = model(part.x["canvas"])
+        scores, own = matched(p, a, part.x["there"])
+        return measures.auc(scores, own > 0)
 
-    @torch.no_grad()
-    def judge(model: Streams, of: tuple[Tensor, Tensor]) -> float:
-        p, a = model(of[0])
-        known = (of[1].amax(2)[:, :, None] * of[1].amax(1)[:, None]) > 0
-        return measures.auc(torch.einsum("bqd,brd->bqr", p, a)[known], of[1][known] > 0)
+    def told(model: Streams, part: Part) -> dict[str, float]:
+        s, a = (model.streams(p.x["canvas"])[1] for p in (train, part))
+        return {"shape told from the stream of places": measures.probe(s, train.truth, a, part.truth)}
 
-    steps, rates = trial.steps(500), (1e-3, 3e-3)
-    plain, r0 = contest.best(trial, rates, lambda r: train(r, False, data[1], steps), partial(judge, of=tune))
-    both, r1 = contest.best(trial, rates, lambda r: train(r, True, data[1], steps), partial(judge, of=tune))
-    chance = (judge(train(r0, False, dealt, steps), test), judge(train(r1, True, dealt, steps), test))
-    also, rows = {}, {}
-    first = test[1].amax(2).argmax(1)
-    with torch.no_grad():
-        for arm, m in (("baseline", plain), ("mechanism", both)):
-            s, a = m.streams(data[0]), m.streams(test[0])
-            known = data[1].amax(2).argmax(1)
-            also[f"shape told from the stream of places, {arm}"] = measures.probe(s[1], known, a[1], first)
-            rows[arm] = {"shapes": unit(a[0], dim=1), "places": unit(a[1], dim=1)}
-    return Outcome(
-        judge(plain, test),
-        judge(both, test),
-        chance,
-        (judge(train(r1, True, data[1], 0), test), judge(both, test)),
-        also,
-        rows,
-        first,
+    plain, both = (
+        contest.by_loss(lambda _: Streams(), partial(loss, contrast=c), (1e-3, 3e-3), rates=True, steps=500, size=64)
+        for c in (False, True)
+    )
+    found = contest.tuned(trial, plain, both, views, judge)
+    return found.outcome(
+        control=found.retrained(train.but(there=dealt)),
+        positive=found.untrained(arm="mechanism"),
+        also=found.beside(told),
+        rows=found.rows(
+            lambda model, part: {
+                k: unit(s, dim=1) for k, s in zip(("shapes", "places"), model.streams(part.x["canvas"]), strict=True)
+            }
+        ),
     )

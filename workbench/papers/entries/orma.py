@@ -41,74 +41,75 @@ workbench papers orma --run --data YOUR_SET
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from workbench.objectives import transport
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, contest, own_set
+from workbench.papers import bench, contest, own_set, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 from workbench.training.towers import Towers
 
+Model = tuple[Towers, nn.Module]  # the objective learns as well
+ARMS = {"baseline": "infonce", "mechanism": "orma"}
+
 
 @experiment(min_effect=0.02, own=DataNeeds(2))
 def orma(trial: Trial) -> Outcome:
     """Means of bags contrasted, against the recipe; parts are found by the cosine of tokens in both."""
-    views = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")
-    text, picture = views.train.x
-    g = torch.Generator().manual_seed(trial.seed)
+    items = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")
+    text, picture = items.train.x
+    g = trial.generator()
 
-    def records(part: Part, count: int) -> Tensor:
-        return torch.stack([torch.randperm(len(part), generator=g)[:4] for _ in range(count)])
+    def records(part: Part, count: int) -> Part:
+        """Records of four items, both modalities (count, 4, d)."""
+        at = torch.stack([torch.randperm(len(part), generator=g)[:4] for _ in range(count)])
+        return Part({m: x[at] for m, x in part.x.items()})
 
-    sizes = (trial.count(1200, 40), trial.count(200, 20), trial.count(400, 30))
-    drawn = [records(p, n) for p, n in zip((views.train, views.validation, views.test), sizes, strict=True)]
+    views = parts.composed(trial, items, records, (1200, 40), (200, 20), (400, 30))
 
-    def train(t: float, name: str, wrong: bool, steps: int) -> Towers:
-        torch.manual_seed(trial.seed)
-        model = bench.towers(views.train)
-        objective = recipe(name, temperature=t)
+    def loss(m: Model, batch: Part, step: Step, turn: int) -> Tensor:
+        z = {k: m[0].of(k)(x.roll(turn, 0) if k == text else x) for k, x in batch.x.items()}
+        wholes = {k: unit(v, dim=-1).mean(1) for k, v in z.items()}
+        return m[1](Batch(wholes, tokens=z))["loss"]
 
-        def loss(index: Tensor) -> Tensor:
-            at = drawn[0][index]
-            other = at.roll(1, 0) if wrong else at
-            z = {
-                text: model.of(text)(views.train.x[text][other]),
-                picture: model.of(picture)(views.train.x[picture][at]),
-            }
-            wholes = {m: unit(v, dim=-1).mean(1) for m, v in z.items()}
-            return objective(Batch(wholes, tokens=z))["loss"]
+    def treatment(name: str, turn: int = 0) -> contest.Treatment[Model]:
+        def build(t: float) -> Model:
+            return bench.towers(items.train), recipe(name, temperature=t)
 
-        bench.fit([model, objective], loss, len(drawn[0]), steps=steps, seed=trial.seed, size=32)
-        return model
+        return contest.by_loss(build, partial(loss, turn=turn), (0.03, 0.1), steps=150, size=32)
 
-    def similar(model: Towers, part: Part, index: Tensor) -> Tensor:
-        with torch.no_grad():
-            z = bench.rows(model, part)
-        return z[text][index] @ z[picture][index].mT  # (records, tokens, parts)
+    def similar(m: Model, part: Part) -> Tensor:
+        z = {k: unit(m[0].of(k)(x), dim=-1) for k, x in part.x.items()}
+        return z[text] @ z[picture].mT  # (records, tokens, parts)
 
-    def judge(model: Towers, k: int = 2) -> float:
-        s = similar(model, (views.train, views.validation, views.test)[k], drawn[k])
-        return float((s.argmax(2) == torch.arange(4)).float().mean())
-
-    steps, grid = trial.steps(150), (0.03, 0.1)
-    whole, t0 = contest.best(trial, grid, lambda t: train(t, "infonce", False, steps), lambda m: judge(m, 1))
-    parts, t1 = contest.best(trial, grid, lambda t: train(t, "orma", False, steps), lambda m: judge(m, 1))
-    plan = transport.proximal(1 - similar(parts, views.test, drawn[2]))
     own = torch.arange(4)
-    return Outcome(
-        judge(whole),
-        judge(parts),
-        (judge(train(t0, "infonce", True, steps)), judge(train(t1, "orma", True, steps))),
-        (judge(train(t0, "infonce", False, 0)), judge(whole)),
-        {
-            "by the most of the transport plan": float((plan.argmax(2) == own).float().mean()),
-            "by the least of it, as released": float((plan.argmin(2) == own).float().mean()),
+
+    def judge(m: Model, part: Part) -> float:
+        return float((similar(m, part).argmax(2) == own).float().mean())
+
+    def most(m: Model, part: Part) -> float:
+        return float((transport.proximal(1 - similar(m, part)).argmax(2) == own).float().mean())
+
+    def least(m: Model, part: Part) -> float:
+        return float((transport.proximal(1 - similar(m, part)).argmin(2) == own).float().mean())
+
+    found = contest.tuned(trial, treatment(ARMS["baseline"]), treatment(ARMS["mechanism"]), views, judge)
+    wholes, bags = (found.again(arm, by=treatment(name, turn=1)) for arm, name in ARMS.items())
+    return found.outcome(
+        control=(found.of(wholes), found.of(bags)),
+        positive=found.untrained(),
+        also={
+            "by the most of the transport plan": found.of(found.mechanism, most),
+            "by the least of it, as released": found.of(found.mechanism, least),
         },
-        {"baseline": bench.rows(whole, views.test), "mechanism": bench.rows(parts, views.test)},
-        views.test.y,
+        rows=found.rows(lambda m, _: bench.rows(m[0], items.test)),
+        labels=items.test.y,
     )

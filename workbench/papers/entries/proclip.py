@@ -53,22 +53,22 @@ from workbench.objectives.recipes.distil import rows as kept_rows
 from workbench.objectives.recipes.distil import structure
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Treatment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 
-cross = nn.functional.cross_entropy
+Pair = tuple[nn.Module, nn.Module]  # a picture tower and a word tower
 
 
-def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> tuple[nn.Module, nn.Module]:
+def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> Pair:
     """A picture tower and a word tower trained together: the model that is there before."""
     torch.manual_seed(trial.seed)
     eye, ear = bench.mlp(64), bench.mlp(256)
-    assert part.y is not None
-    y = part.y
-    bench.fit(
+    bench.teach(
         [eye, ear],
-        lambda i: cross(unit(eye(part.x["whole"][i]), dim=1) @ unit(ear(words), dim=1).T / t, y[i]),
-        len(part),
+        lambda x: unit(eye(x), dim=1) @ unit(ear(words), dim=1).T / t,
+        part.x["whole"],
+        part.truth,
         steps=trial.steps(300),
         seed=trial.seed,
     )
@@ -81,61 +81,57 @@ def proclip(trial: Trial) -> Outcome:
     steps in all.
     """
     views = digits.views_of_digits(trial, whole=lambda x: x)
-    assert views.train.y is not None
-    eye0, ear0 = _clip(trial, views.train, digits.names())
-    languages = list(digits.NAMES)
-    words = torch.stack([digits.names(k) for k in languages])  # (languages, 10, 256)
+    words = {k: digits.names(k) for k in digits.NAMES}
+    eye0, ear0 = _clip(trial, views.train, words["en"])
+    few = views.train.take((views.train.truth <= 6).nonzero()[:60, 0])
+    x, y = few.x["whole"], few.truth
     with torch.no_grad():
-        taught = unit(ear0(words[0]), dim=1)
-    few = (views.train.y <= 6).nonzero()[:60, 0]
-    x, y = views.train.x["whole"][few], views.train.y[few]
-    with torch.no_grad():
-        before = unit(eye0(x), dim=1)
+        taught, before = unit(ear0(words["en"]), dim=1), unit(eye0(x), dim=1)
 
-    def train(t: float, staged: bool, seed: int = trial.seed) -> tuple[nn.Module, nn.Module]:
+    def distilled(ear: nn.Module) -> Tensor:
+        s = unit(ear(words["en"]), dim=1)
+        return kept_rows(s, taught) + structure(s, taught)
+
+    def learn(t: float, first: int, second: int, seed: int) -> Pair:
         torch.manual_seed(seed)
-        eye, ear = copy.deepcopy(eye0), bench.mlp(256)
+        eye, ear, g = copy.deepcopy(eye0), bench.mlp(256), torch.Generator().manual_seed(seed)
+        captions = list(words.values())[:3]  # in three of the languages
 
-        def first(index: Tensor) -> Tensor:
-            s = unit(ear(words[0]), dim=1)
-            return kept_rows(s, taught) + structure(s, taught)
-
-        def second(index: Tensor) -> Tensor:
-            which = torch.randint(3, (1,), generator=g).item()  # captions in three of the languages
+        def loss(index: Tensor) -> Tensor:
+            said = captions[int(torch.randint(3, (1,), generator=g))][y[index]]
             z = unit(eye(x[index]), dim=1)
-            loss = heads.symmetric(z @ unit(ear(words[int(which)][y[index]]), dim=1).T / t)
-            if staged:
-                loss = loss + 0.1 * (kept_rows(z, before[index]) + structure(z, before[index]))
-            return loss
+            found = heads.symmetric(z @ unit(ear(said), dim=1).T / t)
+            return found + 0.1 * (kept_rows(z, before[index]) + structure(z, before[index])) if first else found
 
-        g = torch.Generator().manual_seed(seed)
-        if staged:
-            bench.fit([ear], first, 10, steps=trial.steps(150), seed=seed)
-        bench.fit([eye, ear], second, len(x), steps=trial.steps(200 if staged else 350), seed=seed, size=32)
+        if first:
+            bench.fit([ear], lambda _: distilled(ear), 10, steps=first, seed=seed)
+        bench.fit([eye, ear], loss, len(x), steps=second, seed=seed, size=32)
         return eye, ear
 
-    def judge(m: tuple[nn.Module, nn.Module], part: Part, language: int = 0) -> float:
-        with torch.no_grad():
-            return measures.named(m[0], m[1](words[language]), part)
+    def at_once(part: Part, t: float, steps: int, seed: int) -> Pair:
+        return learn(t, 0, trial.steps(350), seed)
+
+    def staged(part: Part, t: float, steps: int, seed: int) -> Pair:
+        return learn(t, trial.steps(150), trial.steps(200), seed)
+
+    def judge(m: Pair, part: Part, language: str = "en") -> float:
+        return measures.named(m[0], m[1](words[language]), part)
+
+    def look(m: Pair, part: Part) -> dict[str, float]:
+        return {
+            "new pictures with the old text tower": measures.named(m[0], taught, part),
+            "in German": judge(m, part, "de"),
+            "in Italian, never seen with pictures": judge(m, part, "it"),
+        }
+
+    def vectors(m: Pair, part: Part) -> dict[str, Tensor]:
+        return {"picture": unit(m[0](part.x["whole"]), dim=1), "name": unit(m[1](words["en"]), dim=1)[part.y]}
 
     grid = (0.05, 0.1, 0.3)
-    plain, t0 = contest.best(trial, grid, lambda t: train(t, False), lambda m: judge(m, views.validation))
-    staged, _ = contest.best(trial, grid, lambda t: train(t, True), lambda m: judge(m, views.validation))
-    base = judge(plain, views.test)
-    also, rows = {"accuracy of the old model": measures.named(eye0, taught, views.test)}, {}
-    for arm, m in (("baseline", plain), ("mechanism", staged)):
-        also[f"new pictures with the old text tower, {arm}"] = measures.named(m[0], taught, views.test)
-        also[f"in German, {arm}"] = judge(m, views.test, languages.index("de"))
-        also[f"in Italian, never seen with pictures, {arm}"] = judge(m, views.test, languages.index("it"))
-        with torch.no_grad():
-            name = unit(m[1](words[0]), dim=1)[views.test.y]
-            rows[arm] = {"picture": unit(m[0](views.test.x["whole"]), dim=1), "name": name}
-    return Outcome(
-        base,
-        judge(staged, views.test),
-        (base, judge(train(t0, False, trial.seed + 500), views.test)),
-        (0.1, base),
-        also,
-        rows,
-        views.test.y,
+    found = contest.tuned(trial, Treatment(at_once, grid), Treatment(staged, grid), views, judge)
+    return found.outcome(
+        control=found.restarted(),
+        positive=(0.1, found.of(found.baseline)),
+        also={"accuracy of the old model": measures.named(eye0, taught, views.test)} | found.beside(look),
+        rows=found.rows(vectors),
     )

@@ -43,7 +43,7 @@ its parts (patches, segments, bags) have no place in a set with one row an item
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -52,25 +52,20 @@ from workbench.objectives import heads
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.objectives.scores import best_partners
-from workbench.papers import bench, contest, digits
+from workbench.papers import bench, contest, digits, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import unit
+from workbench.papers.parts import Part, unit
+
+Pair = tuple[nn.Module, nn.Module]  # the towers of faces and of names
 
 
-@dataclass(frozen=True)
-class _Bags:
-    """Faces (N, 4, 64) and names (N, 6, 256) with their masks; which name each face has (N, 4), −1: no face."""
+def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> Part:
+    """One to three digits and perhaps a stranger, with their names, up to two others, and NONAME.
 
-    faces: Tensor
-    has_face: Tensor
-    names: Tensor
-    has_name: Tensor
-    truth: Tensor
-
-
-def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> _Bags:
-    """One to three digits and perhaps a stranger, with their names, up to two others, and NONAME."""
+    Faces (N, 4, 64) and names (N, 6, 256) with their masks; which name each face has (N, 4), −1: no face.
+    """
     words, nobody = digits.names(), digits.ngrams("noname")
     faces, has = torch.zeros(count, 4, 64), torch.zeros(count, 4, dtype=torch.bool)
     names, said = torch.zeros(count, 6, 256), torch.zeros(count, 6, dtype=torch.bool)
@@ -85,63 +80,49 @@ def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> _Bags:
             faces[k, j], has[k, j], truth[k, j] = digits.sample_digit(pool, classes[j], g), True, j
         if stranger:
             faces[k, n], has[k, n], truth[k, n] = torch.rand(64, generator=g), True, n + more
-    return _Bags(faces, has, names, said, truth)
+    return Part({"faces": faces, "has face": has, "names": names, "has name": said, "name of face": truth})
 
 
 @experiment(min_effect=0.05)
 def secla(trial: Trial) -> Outcome:
     """Face to name only, against the recipe with both directions and agreement; three learning rates for each."""
-    pools = digits.pools(trial)
-    g = torch.Generator().manual_seed(trial.seed)
-    data, tune, test = (
-        _bags(p, n, g)
-        for p, n in zip(pools, (trial.count(300, 30), trial.count(150, 20), trial.count(300, 30)), strict=True)
-    )
-    objective = recipe("secla")
+    g, objective = trial.generator(), recipe("secla")
+    views = parts.composed(trial, digits.pools(trial), partial(_bags, g=g), (300, 30), (150, 20), (300, 30))
 
-    def train(lr: float, both: bool, wrong: bool, steps: int) -> tuple[nn.Module, nn.Module]:
-        torch.manual_seed(trial.seed)
-        eye, ear = bench.mlp(64), bench.mlp(256)
-        turn = 1 if wrong else 0
-        names, said = data.names.roll(turn, 0), data.has_name.roll(turn, 0)
+    def one_way(m: Pair, batch: Part, step: Step) -> Tensor:
+        """Each face's best name."""
+        f, n = m[0](batch.x["faces"]), m[1](batch.x["names"])
+        s = best_partners(f, n, batch.x["has face"], batch.x["has name"])
+        return heads.softmax(s, torch.arange(len(batch)))
 
-        def loss(index: Tensor) -> Tensor:
-            f, n = eye(data.faces[index]), ear(names[index])
-            if not both:  # each face's best name
-                s = best_partners(f, n, data.has_face[index], said[index])
-                return heads.softmax(s, torch.arange(len(index)))
-            tokens, there = {"face": f, "name": n}, {"face": data.has_face[index], "name": said[index]}
-            batch = Batch({"face": f.mean(1), "name": n.mean(1)}, tokens=tokens, tokens_present=there)
-            return objective(batch)["loss"]
+    def both_ways(m: Pair, batch: Part, step: Step) -> Tensor:
+        f, n = m[0](batch.x["faces"]), m[1](batch.x["names"])
+        there = {"face": batch.x["has face"], "name": batch.x["has name"]}
+        wholes = {"face": f.mean(1), "name": n.mean(1)}
+        return objective(Batch(wholes, tokens={"face": f, "name": n}, tokens_present=there))["loss"]
 
-        bench.fit([eye, ear], loss, len(data.faces), steps=steps, seed=trial.seed, size=24, lr=lr)
-        return eye, ear
-
-    @torch.no_grad()
-    def judge(pair: tuple[nn.Module, nn.Module], b: _Bags, known: bool = False) -> float:
-        nobody = (b.names == digits.ngrams("noname")).all(2)
-        said = b.has_name & ~nobody if known else b.has_name
-        s = torch.einsum("nkd,nld->nkl", pair[0](b.faces), pair[1](b.names)).masked_fill(~said[:, None], -1e9)
-        there = b.truth >= 0
+    def judge(m: Pair, part: Part, known: bool = False) -> float:
+        faces, _, names, said, truth = part.x.values()
+        nobody = (names == digits.ngrams("noname")).all(2)
+        said = said & ~nobody if known else said
+        s = torch.einsum("nkd,nld->nkl", m[0](faces), m[1](names)).masked_fill(~said[:, None], -1e9)
+        there = truth >= 0
         if known:  # that noise is nobody can be learned from any bag
-            there &= ~nobody.gather(1, b.truth.clamp_min(0))
-        return float((s.argmax(2) == b.truth)[there].float().mean())
+            there &= ~nobody.gather(1, truth.clamp_min(0))
+        return float((s.argmax(2) == truth)[there].float().mean())
 
-    @torch.no_grad()
-    def vectors(pair: tuple[nn.Module, nn.Module]) -> dict[str, Tensor]:
-        known = test.truth[:, 0] == 0  # the first face and its name
-        return {"face": unit(pair[0](test.faces[known, 0]), dim=1), "name": unit(pair[1](test.names[known, 0]), dim=1)}
+    def vectors(m: Pair, part: Part) -> dict[str, Tensor]:
+        part = part.take(part.x["name of face"][:, 0] == 0)  # the first face and its name
+        return {"face": unit(m[0](part.x["faces"][:, 0]), dim=1), "name": unit(m[1](part.x["names"][:, 0]), dim=1)}
 
-    steps, rates = trial.steps(300), (5e-4, 1e-3, 2e-3)
-    one, r0 = contest.best(trial, rates, lambda r: train(r, False, False, steps), lambda m: judge(m, tune))
-    two, r1 = contest.best(trial, rates, lambda r: train(r, True, False, steps), lambda m: judge(m, tune))
-    wrong = (judge(train(r0, False, True, steps), test, True), judge(train(r1, True, True, steps), test, True))
-    base = judge(one, test)
-    return Outcome(
-        base,
-        judge(two, test),
-        wrong,
-        (judge(train(r0, False, False, 0), test), base),
-        {},
-        {"baseline": vectors(one), "mechanism": vectors(two)},
+    one, two = (
+        contest.by_loss(lambda _: (bench.mlp(64), bench.mlp(256)), loss, (5e-4, 1e-3, 2e-3), rates=True, size=24)
+        for loss in (one_way, both_ways)
+    )
+    found = contest.tuned(trial, one, two, views, judge)
+    others = views.train.but(**{m: views.train.x[m].roll(1, 0) for m in ("names", "has name")})
+    return found.outcome(
+        control=found.retrained(others, partial(judge, known=True)),
+        positive=found.untrained(),
+        rows=found.rows(vectors),
     )

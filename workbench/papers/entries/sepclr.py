@@ -48,72 +48,74 @@ from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
-from workbench.papers import bench, contest, digits, measures
+from workbench.papers import bench, contest, digits, measures, parts
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
+
+Codes = tuple[nn.Module, nn.Module]  # the towers of the common and of the salient code
+COMMON, SALIENT = 0, 1
 
 
 @experiment(min_effect=0.03, better="lower")
 def sepclr(trial: Trial) -> Outcome:
     """The recipe without and with its joint term; four linear probes for each, two learning rates for both."""
-    g = torch.Generator().manual_seed(trial.seed)
-    parts = digits.whole(trial)
+    g = trial.generator()
 
-    def pairs(part: Part, count: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def pairs(part: Part, count: int) -> Part:
         """Pictures (count, 128), left class, right class, and whether the right digit is there."""
         a, b = (torch.randint(len(part), (count,), generator=g) for _ in range(2))
         target = torch.rand(count, generator=g) < 0.5
         left, right = (part.x["whole"][i].view(-1, 8, 8) for i in (a, b))
-        assert part.y is not None
-        both = torch.cat([left, right * target[:, None, None]], 2).flatten(1)
-        return both, part.y[a], part.y[b], target
+        picture = torch.cat([left, right * target[:, None, None]], 2).flatten(1)
+        return Part({"picture": picture, "left": part.truth[a], "right": part.truth[b], "target": target})
 
-    sizes = (trial.count(2000, 80), trial.count(500, 60), trial.count(800, 60))
-    data, tune, test = (pairs(p, n) for p, n in zip((parts.train, parts.validation, parts.test), sizes, strict=True))
+    views = parts.composed(trial, digits.whole(trial), pairs, (2000, 80), (500, 60), (800, 60))
+    train = views.train
+    dealt = train.x["target"][torch.randperm(len(train), generator=g)]
 
-    dealt = data[3][torch.randperm(len(data[3]), generator=g)]
-
-    def train(lr: float, joint: float, targets: Tensor = data[3]) -> tuple[nn.Module, nn.Module]:
-        torch.manual_seed(trial.seed)
-        common, salient = bench.mlp(128), bench.mlp(128)
+    def treatment(joint: float) -> contest.Treatment[Codes]:
         objective = recipe("sepclr", joint=joint)
-        draw = torch.Generator().manual_seed(trial.seed)
 
-        def look(x: Tensor) -> Tensor:
-            x = (x + 0.2 * torch.randn(x.shape, generator=draw)) * (torch.rand(x.shape, generator=draw) > 0.2)
-            return torch.cat([common(x), salient(x)], 1)
+        def loss(m: Codes, batch: Part, step: Step) -> Tensor:
+            def look() -> Tensor:
+                x = batch.x["picture"]
+                x = x + 0.2 * torch.randn(x.shape, generator=step.draw)
+                x = x * (torch.rand(x.shape, generator=step.draw) > 0.2)
+                return torch.cat([m[COMMON](x), m[SALIENT](x)], 1)
 
-        def loss(index: Tensor) -> Tensor:
-            x, target = data[0][index], targets[index].long()
-            return objective(Batch({"one": look(x), "two": look(x)}, labels=target))["loss"]
+            return objective(Batch({"one": look(), "two": look()}, labels=batch.x["target"].long()))["loss"]
 
-        bench.fit([common, salient], loss, len(data[0]), steps=trial.steps(400), seed=trial.seed, lr=lr)
-        return common, salient
+        return contest.by_loss(lambda _: (bench.mlp(128), bench.mlp(128)), loss, (1e-3, 3e-3), rates=True, steps=400)
 
-    def told(m: nn.Module, which: int, of: tuple[Tensor, ...]) -> float:
+    def told(m: Codes, part: Part, digit: str = "right", code: int = COMMON) -> float:
         """Accuracy of a linear probe, taught on the training part, among targets."""
-        with torch.no_grad():
-            a, b = unit(m(data[0][data[3]]), dim=1), unit(m(of[0][of[3]]), dim=1)
-        return measures.probe(a, data[which][data[3]], b, of[which][of[3]])
+        of, to = (p.take(p.x["target"]) for p in (train, part))
+        x, y = (unit(m[code](p.x["picture"]), dim=1) for p in (of, to))
+        return measures.probe(x, of.x[digit], y, to.x[digit])
 
-    rates = (1e-3, 3e-3)
+    def look(m: Codes, part: Part) -> dict[str, float]:
+        return {
+            "left digit from the common space": told(m, part, "left"),
+            "left digit from the salient space": told(m, part, "left", SALIENT),
+            "right digit from the salient space": told(m, part, "right", SALIENT),
+        }
+
     # tuned for what the common space is for: the left digit
-    plain, r0 = contest.best(trial, rates, lambda r: train(r, 0.0), lambda m: told(m[0], 1, tune))
-    apart, r1 = contest.best(trial, rates, lambda r: train(r, 10.0), lambda m: told(m[0], 1, tune))
-    also, rows = {}, {}
-    for arm, m in (("baseline", plain), ("mechanism", apart)):
-        also[f"left digit from the common space, {arm}"] = told(m[0], 1, test)
-        also[f"left digit from the salient space, {arm}"] = told(m[1], 1, test)
-        also[f"right digit from the salient space, {arm}"] = told(m[1], 2, test)
-        with torch.no_grad():
-            rows[arm] = {"common": unit(m[0](test[0][test[3]]), dim=1), "salient": unit(m[1](test[0][test[3]]), dim=1)}
-    return Outcome(
-        told(plain[0], 2, test),
-        told(apart[0], 2, test),
-        (told(train(r0, 0.0, dealt)[0], 2, test), told(train(r1, 10.0, dealt)[0], 2, test)),
-        (0.1, also["right digit from the salient space, baseline"]),
-        also,
-        rows,
-        test[2][test[3]],
+    found = contest.tuned(
+        trial, treatment(0.0), treatment(10.0), views, told, choose=lambda m, part: told(m, part, "left")
+    )
+    also, targets = found.beside(look), views.test.take(views.test.x["target"])
+    return found.outcome(
+        control=found.retrained(train.but(target=dealt)),
+        positive=(0.1, also["right digit from the salient space, baseline"]),
+        also=also,
+        rows=found.rows(
+            lambda m, _: {
+                "common": unit(m[COMMON](targets.x["picture"]), dim=1),
+                "salient": unit(m[SALIENT](targets.x["picture"]), dim=1),
+            }
+        ),
+        labels=targets.x["right"],
     )

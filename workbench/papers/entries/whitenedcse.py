@@ -52,60 +52,50 @@ from workbench import geometry
 from workbench.objectives import heads
 from workbench.papers import bench, contest, digits, measures
 from workbench.papers.catalogue import experiment
+from workbench.papers.contest import Step
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
+
+Model = tuple[nn.Module, nn.Module]  # the encoder and its head
 
 
 @experiment(recipe="whitened", min_effect=0.01)
 def whitenedcse(trial: Trial) -> Outcome:
     """Two positives without whitening against two with it; the head is used in training only."""
-    views = digits.views_of_digits(trial, whole=lambda x: x)
-    x = views.train.x["whole"].view(-1, 8, 8)
+    views, g = digits.views_of_digits(trial, whole=lambda x: x), trial.generator()
 
-    def train(t: float, white: bool, steps: int, seed: int = trial.seed) -> nn.Module:
-        torch.manual_seed(seed)
-        encoder, head = bench.mlp(64, 96), nn.Linear(96, 96)
-        g = torch.Generator().manual_seed(seed)
+    def copied(part: Part, draw: torch.Generator) -> Tensor:
+        return digits.augmented(part.x["whole"].view(-1, 8, 8), draw).flatten(1)
 
-        def loss(index: Tensor) -> Tensor:
-            copies = [encoder(digits.augmented(x[index], g).flatten(1)) for _ in range(3)]
-            if white and len(index) > 12:
+    def treatment(white: bool) -> contest.Treatment[Model]:
+        def loss(m: Model, batch: Part, step: Step) -> Tensor:
+            copies = [m[0](copied(batch, step.draw)) for _ in range(3)]
+            if white and len(batch) > 12:
                 copies = [geometry.whitened(c, 16, shuffle=True) for c in copies]
-            first, *others = (unit(torch.tanh(head(c)), dim=1) for c in copies)
-            target = torch.arange(len(index))
-            return sum((heads.softmax(first @ o.T / t, target) for o in others), torch.zeros(()))
+            first, *others = (unit(torch.tanh(m[1](c)), dim=1) for c in copies)
+            target = torch.arange(len(batch))
+            return sum((heads.softmax(first @ o.T / step.setting, target) for o in others), torch.zeros(()))
 
-        bench.fit([encoder, head], loss, len(x), steps=steps, seed=seed)
-        return encoder
+        return contest.by_loss(lambda _: (bench.mlp(64, 96), nn.Linear(96, 96)), loss, (0.05, 0.1, 0.3), steps=250)
 
-    @torch.no_grad()
-    def z(m: nn.Module, part: Part) -> Tensor:
-        return unit(m(part.x["whole"]), dim=1)
+    def encoded(m: Model, part: Part) -> Tensor:
+        return unit(m[0](part.x["whole"]), dim=1)
 
-    def judge(m: nn.Module, part: Part) -> float:
-        assert views.train.y is not None
-        assert part.y is not None
-        return measures.knn(z(m, views.train), views.train.y, z(m, part), part.y)
+    def judge(m: Model, part: Part) -> float:
+        return measures.knn(encoded(m, views.train), views.train.truth, encoded(m, part), part.truth)
 
-    steps, grid = trial.steps(250), (0.05, 0.1, 0.3)
-    plain, t0 = contest.best(trial, grid, lambda t: train(t, False, steps), lambda m: judge(m, views.validation))
-    white, t1 = contest.best(trial, grid, lambda t: train(t, True, steps), lambda m: judge(m, views.validation))
-    base = judge(plain, views.test)
-    g = torch.Generator().manual_seed(trial.seed)
-    also, rows = {"temperature of the baseline": t0, "temperature of the mechanism": t1}, {}
-    for arm, m in (("baseline", plain), ("mechanism", white)):
-        with torch.no_grad():
-            copy = unit(m(digits.augmented(views.test.x["whole"].view(-1, 8, 8), g).flatten(1)), dim=1)
-        rows[arm] = {"digit": z(m, views.test), "augmented": copy}
-        also[f"distance to an augmented copy, {arm}"] = float(geometry.alignment(rows[arm]["digit"], copy))
-        also[f"uniformity, {arm}"] = float(geometry.uniformity(rows[arm]["digit"]))
-        also[f"effective rank, {arm}"] = measures.effective_rank(rows[arm]["digit"])
-    return Outcome(
-        base,
-        judge(white, views.test),
-        (base, judge(train(t0, False, steps, trial.seed + 500), views.test)),
-        (judge(train(t0, False, 0), views.test), base),
-        also,
-        rows,
-        views.test.y,
+    def look(z: dict[str, Tensor]) -> dict[str, float]:
+        return {
+            "distance to an augmented copy": float(geometry.alignment(z["digit"], z["augmented"])),
+            "uniformity": float(geometry.uniformity(z["digit"])),
+            "effective rank": measures.effective_rank(z["digit"]),
+        }
+
+    found = contest.tuned(trial, treatment(False), treatment(True), views, judge)
+    rows = found.rows(lambda m, p: {"digit": encoded(m, p), "augmented": unit(m[0](copied(p, g)), dim=1)})
+    return found.outcome(
+        control=found.restarted(),
+        positive=found.untrained(),
+        also=found.temperatures | contest.by_arm(rows, look),
+        rows=rows,
     )
