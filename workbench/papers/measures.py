@@ -1,4 +1,4 @@
-"""Plain measures of the experiments: retrieval, neighbours, probes, rank, gap, agreement of partitions."""
+"""Plain measures of the experiments: retrieval, neighbours, probes, rank, gap."""
 
 from __future__ import annotations
 
@@ -58,11 +58,15 @@ def probe(train: Tensor, y: Tensor, test: Tensor, truth: Tensor, ridge: float = 
 
 
 def linear(train: Tensor, target: Tensor, test: Tensor, ridge: float = 1.0) -> Tensor:
-    """What a ridge regression from train (N, d) to target (N, t) says of test (M, d)."""
+    """What a ridge regression from train (N, d) to target (N, t) says of test (M, d); NaN where a row is not finite."""
+    from sklearn.linear_model import Ridge
+
     centre, mean = train.mean(0), target.mean(0)
-    x = (train - centre).double()
-    w = torch.linalg.solve(x.T @ x + ridge * torch.eye(x.shape[1], dtype=x.dtype), x.T @ (target - mean).double())
-    return ((test - centre).double() @ w).to(test) + mean
+    x, y, z = ((rows - m).double() for rows, m in ((train, centre), (target, mean), (test, centre)))
+    if not bool(x.isfinite().all() and z.isfinite().all()):
+        return torch.full((len(test), target.shape[1]), float("nan")).to(test)
+    fitted = Ridge(ridge, fit_intercept=False, solver="cholesky").fit(x.numpy(), y.numpy())
+    return torch.from_numpy(fitted.predict(z.numpy()).reshape(len(test), -1)).to(test) + mean
 
 
 def r2(train: Tensor, target: Tensor, test: Tensor, truth: Tensor, ridge: float = 1.0) -> float:
@@ -72,15 +76,18 @@ def r2(train: Tensor, target: Tensor, test: Tensor, truth: Tensor, ridge: float 
 
 
 def auc(scores: Tensor, positive: Tensor) -> float:
-    """Chance that a positive scores above a negative, ties half."""
-    a, b = scores[positive], scores[~positive]
-    if not len(a) or not len(b):
+    """Chance that a positive scores above a negative, ties half; NaN where one of them is lacking or a score is NaN."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(positive.unique()) < 2 or bool(scores.isnan().any()):
         return float("nan")
-    return float(((a[:, None] > b[None]).double() + 0.5 * (a[:, None] == b[None]).double()).mean())
+    return float(roc_auc_score(positive, scores))
 
 
 def effective_rank(x: Tensor) -> float:
-    """exp of the entropy of the singular values of the centred rows, as the diagnostic of the name."""
+    """exp of the entropy of the singular values of the centred rows: the diagnostic of the name works from moments, and
+    its last digits are others.
+    """
     s = torch.linalg.svdvals((x - x.mean(0)).double())
     p = s / s.sum()
     return float(torch.exp(-torch.special.xlogy(p, p).sum()))
@@ -89,20 +96,6 @@ def effective_rank(x: Tensor) -> float:
 def gap(x: Tensor, y: Tensor) -> float:
     """Distance of the centroids of unit rows."""
     return float((x.mean(0) - y.mean(0)).norm())
-
-
-def adjusted_rand(a: Tensor, b: Tensor) -> float:
-    """Agreement of two partitions of the same rows, 0 by chance, 1 alike."""
-    table = torch.zeros(int(a.max()) + 1, int(b.max()) + 1, dtype=torch.float64)
-    table.index_put_((a, b), torch.ones(len(a), dtype=torch.float64), accumulate=True)
-
-    def pairs(x: Tensor) -> Tensor:
-        return (x * (x - 1) / 2).sum()
-
-    both, one, two = pairs(table), pairs(table.sum(1)), pairs(table.sum(0))
-    chance = one * two / pairs(torch.tensor([float(len(a))], dtype=torch.float64))
-    top = (one + two) / 2 - chance
-    return float((both - chance) / top) if top else 0.0
 
 
 def named(eye: nn.Module, words: Tensor, part: Part) -> float:

@@ -56,8 +56,10 @@ def protoclip(trial: Trial) -> Outcome:
     """InfoNCE against the recipe, temperature chosen by retrieval for both; k-means with a cluster a class."""
 
     def judge(z: dict[str, Tensor], part: Part) -> float:
+        from sklearn.metrics import adjusted_rand_score
+
         classes = int(part.truth.max()) + 1
-        return sum(measures.adjusted_rand(kmeans(x, classes)[1], part.truth) for x in z.values()) / len(z)
+        return sum(float(adjusted_rand_score(part.truth, kmeans(x, classes)[1])) for x in z.values()) / len(z)
 
     def beside(z: dict[str, Tensor], part: Part) -> dict[str, float]:
         a, b, *_ = z.values()
