@@ -332,6 +332,47 @@ def test_the_positive_control_of_a_contest_is_its_own_quantity_untrained_and_tra
     assert found.positive[0] != found.baseline
 
 
+def test_both_arms_are_tuned_on_validation_and_the_controls_train_again_as_they_say():
+    """A model is what it was trained with: rows, setting, steps and seed."""
+    views = parts.in_order(parts.Part({"x": torch.arange(100.0)}))
+    treatments = [contest.Treatment(lambda *given, up=up: (*given, up), (1.0, 2.0, 3.0), 70) for up in (1, -1)]
+
+    def judge(model, part):
+        rows, setting, steps, seed, up = model
+        return up * setting + (part is views.test) * (steps + 1000 * seed + 1e6 * (rows is not views.train))
+
+    found = contest.tuned(Trial(2), *treatments, views, judge)
+    assert list(map(len, views)) == [60, 15, 25]
+    assert found.settings == {"baseline": 3.0, "mechanism": 1.0}
+    assert found.scores() == (2073.0, 2069.0)
+    assert found.untrained() == (2003.0, 2073.0)
+    assert found.untrained(arm="mechanism") == (1999.0, 2069.0)
+    assert found.restarted() == (2073.0, 502_073.0)
+    assert found.retrained(views.validation) == (1_002_073.0, 1_002_069.0)
+    assert found.beside(lambda model, part: {"setting": model[1]}) == {
+        "setting, baseline": 3.0,
+        "setting, mechanism": 1,
+    }
+    ended = found.outcome(control=(0.0, 0.0), positive=(0.0, 1.0), rows={}).with_also({"more": 1.0})
+    assert (ended.baseline, ended.mechanism, ended.also) == (2073.0, 2069.0, {"more": 1.0})
+    quick = contest.tuned(Trial(2, True), *treatments, views, judge)
+    assert quick.scores() == (2005.0, 2003.0), "the first setting, four steps"
+
+
+def test_a_treatment_by_a_loss_learns_from_its_rows_at_its_rate():
+    part = parts.Part({"x": torch.ones(30, 1)}, torch.zeros(30))
+    seen = []
+
+    def loss(model, batch, step):
+        seen.append((len(batch), step.setting, step.part is part, len(step.index)))
+        return (model[0](batch.x["x"]) - 1).square().mean()
+
+    treatment = contest.by_loss(lambda _: (torch.nn.Linear(1, 1), "a note"), loss, (0.1,), rates=True, size=10)
+    start, after = (treatment.learn(part, 0.1, steps, 0)[0](torch.ones(1, 1)).item() for steps in (0, 60))
+    assert set(seen) == {(10, 0.1, True, 10)}
+    assert abs(after - 1) < 0.05 < abs(start - 1)
+
+
 def test_a_page_ends_with_the_recipe_and_the_command_for_ones_own_data():
     assert "workbench train gram --data YOUR_SET -o runs/gram" in papers.yours(wb.paper("gram"))
     assert [wb.paper(k).recipe for k in ("mv_dhel", "tcl")] == ["mv_dhel", "tcl"]

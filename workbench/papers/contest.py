@@ -1,8 +1,9 @@
 """The contest of two arms: both tuned alike on the validation part, each judged once on the test part, two controls.
 
-`recipes` is the whole of it for two recipes on the same rows. Where a paper has a loss or a way of training of its own,
-it makes two treatments (`by_loss`, `by_recipe` or `Treatment` itself), has them `tuned`, and asks what it gets for the
-controls and the outcome.
+Four shapes there are. Two recipes on the same rows: `recipes` is the whole of it. Two losses of the paper's own on the
+same modules: `by_loss` for each, then `tuned`, whose answer has the controls and the outcome. Two ways on from a model
+that is there before, or any other training: `Treatment` with a function that learns, then the same. Two readings of
+what nobody trains: `best` for each.
 """
 
 from __future__ import annotations
@@ -128,27 +129,27 @@ class Tuned(Generic[M]):
         )
 
     @torch.no_grad()
-    def of(self, model: M, judge: Callable[[M, Part], float] | None = None) -> float:
+    def score(self, model: M, judge: Callable[[M, Part], float] | None = None) -> float:
         """The quantity of a model on the test part, or what another judge says of it."""
         return (judge or self.judge)(model, self.views.test)
 
-    def both(self, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
-        """Of both arms: a control where this must stay as it was."""
-        return self.of(self.baseline, judge), self.of(self.mechanism, judge)
+    def scores(self, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
+        """Of both arms; a control where it must stay as it was."""
+        return self.score(self.baseline, judge), self.score(self.mechanism, judge)
 
     def retrained(self, wrong: Part, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
         """Of both arms trained on rows in which what the claim is about was dealt at random: a control."""
-        first = self.of(self.again("baseline", wrong), judge)
-        return first, self.of(self.again("mechanism", wrong), judge)
+        first = self.score(self.again("baseline", wrong), judge)
+        return first, self.score(self.again("mechanism", wrong), judge)
 
     def restarted(self, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
         """Of the baseline and of the baseline from another seed: a control."""
         other = self.again("baseline", seed=self.trial.seed + 500)
-        return self.of(self.baseline, judge), self.of(other, judge)
+        return self.score(self.baseline, judge), self.score(other, judge)
 
     def untrained(self, judge: Callable[[M, Part], float] | None = None, arm: str = "baseline") -> tuple[float, float]:
         """Of an arm before and after its training: a positive control."""
-        return self.of(self.again(arm, steps=0), judge), self.of(self.models[arm], judge)
+        return self.score(self.again(arm, steps=0), judge), self.score(self.models[arm], judge)
 
     @torch.no_grad()
     def rows(self, vectors: Callable[[M, Part], dict[str, Tensor]]) -> dict[str, dict[str, Tensor]]:
@@ -178,7 +179,7 @@ class Tuned(Generic[M]):
         given.
         """
         shown = self.views.test.y if labels is None else labels
-        return Outcome(*self.both(), control, positive, dict(also or {}), rows, shown)
+        return Outcome(*self.scores(), control, positive, dict(also or {}), rows, shown)
 
 
 def by_arm(found: Mapping[str, A], look: Callable[[A], Mapping[str, float]]) -> dict[str, float]:
@@ -202,8 +203,7 @@ def tuned(
     """Both treatments on the training part, each at the setting that does best on the validation part by `choose`
     (`judge` if not given).
     """
-
-    (plain, first), (changed, second) = (pick(trial, t, views, choose or judge) for t in (baseline, mechanism))
+    (plain, first), (changed, second) = (tune(trial, t, views, choose or judge) for t in (baseline, mechanism))
     return Tuned(
         trial,
         views,
@@ -214,7 +214,7 @@ def tuned(
     )
 
 
-def pick(trial: Trial, treatment: Treatment[M], views: Views, choose: Callable[[M, Part], float]) -> tuple[M, float]:
+def tune(trial: Trial, treatment: Treatment[M], views: Views, choose: Callable[[M, Part], float]) -> tuple[M, float]:
     """One arm alone at the setting that does best on the validation part, and the setting."""
 
     @torch.no_grad()
@@ -281,7 +281,7 @@ def recipes(
     positive = found.untrained()
     if poor:
         torch.manual_seed(trial.seed)
-        positive = found.of((poor(found.settings["baseline"]), baseline.judge or judge)), positive[1]
+        positive = found.score((poor(found.settings["baseline"]), baseline.judge or judge)), positive[1]
     rows = found.rows(lambda m, part: bench.rows(m[0], part))
     also = by_arm(rows, lambda z: beside(z, views.test)) if beside else {}
     return found.outcome(control=pair, positive=positive, also=also | found.temperatures, rows=rows)

@@ -139,7 +139,7 @@ def alkali(trial: Trial) -> Outcome:
     rows = found.rows(_pooled)
     return found.outcome(
         control=found.retrained(Part(dict(zip(ROLES, dealt, strict=True)))),
-        positive=(0.5, found.of(found.baseline, partial(nearer, of="unsafe", to="unsafe", than="safe"))),
+        positive=(0.5, found.score(found.baseline, partial(nearer, of="unsafe", to="unsafe", than="safe"))),
         also=contest.by_arm(rows, _avqi),
         rows=rows,
     )

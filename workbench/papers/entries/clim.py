@@ -120,7 +120,7 @@ def clim(trial: Trial) -> Outcome:
     )
     found = contest.tuned(trial, without, with_tiles, views, region)
     return found.outcome(
-        control=found.both(whole),
+        control=found.scores(whole),
         positive=found.untrained(),
         also=found.beside(lambda m, part: {"whole pictures": whole(m, part)}),
         rows=found.rows(vectors),

@@ -125,12 +125,12 @@ def clip_refine(trial: Trial) -> Outcome:
     new = Views(views.train.take(torch.arange(n, 2 * n)), views.validation, views.test)
     # both are tuned for accuracy: that it is kept is half of the claim
     found = contest.tuned(trial, treatment(contrast), treatment(refine), new, distance, choose=accuracy)
-    before = found.of(start)
+    before = found.score(start)
     pulled = found.again("mechanism", by=treatment(partial(refine, held=0.0)))
     return found.outcome(
-        control=found.both(accuracy),
-        positive=(found.of(pulled), before),
-        also={"distance before": before, "accuracy before": found.of(start, accuracy)}
+        control=found.scores(accuracy),
+        positive=(found.score(pulled), before),
+        also={"distance before": before, "accuracy before": found.score(start, accuracy)}
         | found.beside(lambda m, part: {"accuracy": accuracy(m, part)}),
         rows=found.rows(vectors),
     )

@@ -92,7 +92,7 @@ def clip_retrieval(trial: Trial) -> Outcome:
     def both(m: Towers, part: Part) -> float:
         return near(m, part) + retrieved(m, part)
 
-    clip, t = contest.pick(trial, contest.by_recipe(Arm("infonce"), steps=300), views, both)
+    clip, t = contest.tune(trial, contest.by_recipe(Arm("infonce"), steps=300), views, both)
 
     def longer(part: Part, lr: float, steps: int, seed: int) -> Towers:
         start = copy.deepcopy(clip)
@@ -110,14 +110,14 @@ def clip_retrieval(trial: Trial) -> Outcome:
     rates = (3e-4, 1e-3, 3e-3)
     found = contest.tuned(trial, Treatment(longer, rates), Treatment(staged, rates), views, near, choose=both)
     first = found.again("mechanism", by=Treatment(sharpened, rates))
-    alone = found.of(first, retrieved)
+    alone = found.score(first, retrieved)
     return found.outcome(
-        control=found.both(retrieved),
-        positive=(alone, found.of(found.mechanism, retrieved)),
+        control=found.scores(retrieved),
+        positive=(alone, found.score(found.mechanism, retrieved)),
         also={
             "text to drawing after the first stage alone": alone,
-            "nearest drawing after the first stage alone": found.of(first),
-            "nearest drawing before either": found.of(clip),
+            "nearest drawing after the first stage alone": found.score(first),
+            "nearest drawing before either": found.score(clip),
         },
         rows=found.rows(bench.rows),
     )

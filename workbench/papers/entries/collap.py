@@ -111,9 +111,9 @@ def collap(trial: Trial) -> Outcome:
         return contest.tuned(trial, treatment(pooled), treatment(attended), Views(train.but(said=said), *held), judge)
 
     found = both(24)
-    few = dict(zip(("averaging", "attention"), both(3).both(), strict=True))
+    few = dict(zip(("averaging", "attention"), both(3).scores(), strict=True))
     return found.outcome(
-        control=both(24, wrong=True).both(),
+        control=both(24, wrong=True).scores(),
         positive=found.untrained(),
         also={f"three clips, {name}": value for name, value in few.items()},
         rows=found.rows(vectors),

@@ -104,7 +104,7 @@ def cwcl(trial: Trial) -> Outcome:
     found = contest.tuned(trial, one_hot, continuous, views, judge)
     order = torch.randperm(len(train), generator=trial.generator())
     cold = {
-        f"{word} at temperature {t}": found.of(t_.learn(train, t, trial.steps(t_.steps), trial.seed))
+        f"{word} at temperature {t}": found.score(t_.learn(train, t, trial.steps(t_.steps), trial.seed))
         for t in (0.02, 0.01)
         for word, t_ in (("one-hot", one_hot), ("continuous", continuous))
     }
@@ -112,6 +112,6 @@ def cwcl(trial: Trial) -> Outcome:
     return found.outcome(
         control=found.retrained(train.but(**{new: train.x[new][order]})),
         positive=found.untrained(),
-        also=cold | {"weights to the fourth power": found.of(fourth)} | found.temperatures,
+        also=cold | {"weights to the fourth power": found.score(fourth)} | found.temperatures,
         rows=found.rows(lambda m, p: {frozen: unit(p.x[frozen], dim=1), new: unit(m[0](p.x[new]), dim=1)}),
     )

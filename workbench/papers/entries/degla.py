@@ -152,7 +152,7 @@ def degla(trial: Trial) -> Outcome:
         untuned = _composition(start, views.test, 0.0), _retention(start, views.test)
     return found.outcome(
         control=found.retrained(views.train.but(said=dealt), composition),
-        positive=(untuned[0], found.of(found.baseline, composition)),
+        positive=(untuned[0], found.score(found.baseline, composition)),
         also={"retention before tuning": untuned[1]}
         | found.beside(lambda m, p: {"composition": _composition(m[0], p), "retention": _retention(m[0], p)}),
         rows=found.rows(

@@ -167,7 +167,7 @@ def dna_esa(trial: Trial) -> Outcome:
     x, reads, holds = views.test.x.values()
     first = torch.tensor([int(h.nonzero()[0, 0]) for h in holds])
     return found.outcome(
-        control=found.both(shuffled),
+        control=found.scores(shuffled),
         positive=found.untrained(arm="mechanism"),
         also={
             f"counts of {k} letters, no training": _at_ten(counts(reads, k) @ counts(x, k).T, holds) for k in (3, 4, 6)

@@ -194,13 +194,13 @@ def invertune(trial: Trial) -> Outcome:
     planted_anomaly = _anomaly(size, target)
     unplanted = _inverted(*innocent, clean[:64], trial.steps(150))[2]
     return found.outcome(
-        control=found.both(accuracy),
+        control=found.scores(accuracy),
         positive=(_anomaly(unplanted, target), planted_anomaly),
         also={
-            "success of the trigger before tuning": found.of(planted, success),
+            "success of the trigger before tuning": found.score(planted, success),
             "the smallest mask is the planted class": float(suspect == target),
             "anomaly of the planted class": planted_anomaly,
-            "clean accuracy before tuning": found.of(planted, accuracy),
+            "clean accuracy before tuning": found.score(planted, accuracy),
         },
         rows=found.rows(lambda eye, p: {"clean": eye(p.x["whole"]), "triggered": eye(triggered(p.x["whole"]))}),
     )

@@ -111,9 +111,9 @@ def languagebind(trial: Trial) -> Outcome:
 
     grid = (0.03, 0.1)
     found = contest.tuned(trial, Treatment(apart, grid), Treatment(joined, grid), views, across)
-    strangers, _ = contest.pick(trial, Treatment(strange, grid), views, across)
+    strangers, _ = contest.tune(trial, Treatment(strange, grid), views, across)
     return found.outcome(
-        control=(found.of(found.baseline), found.of(strangers)),
+        control=(found.score(found.baseline), found.score(strangers)),
         positive=found.untrained(anchored, arm="mechanism"),
         also={"recall at 10 by chance": 10 / len(views.test)},
         rows=found.rows(vectors),

@@ -95,10 +95,10 @@ def llm4gta(trial: Trial) -> Outcome:
 
     # tuned for what alignment is for
     found = contest.tuned(trial, aligned("infonce"), aligned("gap_guard"), views, kept, choose=retrieved)
-    rows, unaligned = found.rows(bench.rows), found.of(before)
+    rows, unaligned = found.rows(bench.rows), found.score(before)
     return found.outcome(
         control=found.restarted(),
-        positive=(found.of(found.baseline), unaligned),
+        positive=(found.score(found.baseline), unaligned),
         also={"probe before alignment": unaligned} | contest.by_arm(rows, look),
         rows=rows,
     )

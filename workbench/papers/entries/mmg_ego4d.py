@@ -113,7 +113,7 @@ def mmg_ego4d(trial: Trial) -> Outcome:
     dealt, truth = train.relabelled(g), views.test.truth
     return found.outcome(
         control=found.retrained(dealt, partial(across, taught=dealt)),
-        positive=(float(torch.bincount(truth).max() / len(truth)), found.of(found.baseline, within)),
+        positive=(float(torch.bincount(truth).max() / len(truth)), found.score(found.baseline, within)),
         also=found.beside(lambda m, part: {"within a modality": within(m, part)}),
         rows=found.rows(lambda m, part: bench.rows(m[0], part)),
     )

@@ -104,11 +104,11 @@ def orma(trial: Trial) -> Outcome:
     found = contest.tuned(trial, treatment(ARMS["baseline"]), treatment(ARMS["mechanism"]), views, judge)
     wholes, bags = (found.again(arm, by=treatment(name, turn=1)) for arm, name in ARMS.items())
     return found.outcome(
-        control=(found.of(wholes), found.of(bags)),
+        control=(found.score(wholes), found.score(bags)),
         positive=found.untrained(),
         also={
-            "by the most of the transport plan": found.of(found.mechanism, most),
-            "by the least of it, as released": found.of(found.mechanism, least),
+            "by the most of the transport plan": found.score(found.mechanism, most),
+            "by the least of it, as released": found.score(found.mechanism, least),
         },
         rows=found.rows(lambda m, _: bench.rows(m[0], items.test)),
         labels=items.test.y,

@@ -131,7 +131,7 @@ def proclip(trial: Trial) -> Outcome:
     found = contest.tuned(trial, Treatment(at_once, grid), Treatment(staged, grid), views, judge)
     return found.outcome(
         control=found.restarted(),
-        positive=(0.1, found.of(found.baseline)),
+        positive=(0.1, found.score(found.baseline)),
         also={"accuracy of the old model": measures.named(eye0, taught, views.test)} | found.beside(look),
         rows=found.rows(vectors),
     )

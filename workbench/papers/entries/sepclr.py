@@ -113,8 +113,7 @@ def sepclr(trial: Trial) -> Outcome:
         also=also,
         rows=found.rows(
             lambda m, _: {
-                "common": unit(m[COMMON](targets.x["picture"]), dim=1),
-                "salient": unit(m[SALIENT](targets.x["picture"]), dim=1),
+                k: unit(tower(targets.x["picture"]), dim=1) for k, tower in zip(("common", "salient"), m, strict=True)
             }
         ),
         labels=targets.x["right"],

@@ -135,7 +135,7 @@ def specclip(trial: Trial) -> Outcome:
         return measures.recall(first, second, 5)
 
     found = contest.tuned(trial, treatment(0), treatment(16), views, told, choose=recall)
-    unplanted, planted = (found.of(found.mechanism, partial(told, what=s, private=True)) for s in ("idle", "slope"))
+    unplanted, planted = (found.score(found.mechanism, partial(told, what=s, private=True)) for s in ("idle", "slope"))
     return found.outcome(
         control=found.retrained(level),
         positive=(unplanted, planted),
