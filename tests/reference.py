@@ -339,11 +339,13 @@ def isoscore(s, a):
 
 
 def twonn_dimension(s, a):
-    ratios = []
+    ratios, points = [], []
     for i, x in s[a]:
-        r = sorted(float(np.linalg.norm(unit(x) - unit(y))) for j, y in s[a] if j != i)
-        if r[0] > 1e-6:
-            ratios.append(r[1] / r[0])
+        if not any(i != j and np.linalg.norm(unit(x) - y) <= 1e-6 for j, y in points):
+            points.append((i, unit(x)))
+    for i, x in points:
+        r = sorted(float(np.linalg.norm(x - y)) for j, y in points if j != i)
+        ratios.append(r[1] / r[0])
     ratios.sort()
     n = len(ratios)
     top = bottom = 0.0
@@ -515,10 +517,11 @@ def nearest_centroid_accuracy(s, m, label):
 
 def knn_label_accuracy(s, m, label):
     hits = []
-    for item, near in _neighbours(s, m, m):
-        votes = [label[s[m][j][0]] for j in near if label[s[m][j][0]] is not None]
-        if label[item] is None or not votes:
-            continue
+    known = {m: [(i, v) for i, v in s[m] if label[i] is not None]}
+    for item, near in _neighbours(known, m, m):
+        votes = [label[known[m][j][0]] for j in near]
+        if not any(i != item and label[i] == label[item] for i, _ in known[m]):
+            continue  # a class of one item: nobody could vote for it
         most = max(votes.count(v) for v in votes)
         winners = {v for v in votes if votes.count(v) == most}
         hits.append((label[item] in winners) / len(winners))

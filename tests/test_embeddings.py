@@ -39,7 +39,7 @@ def broken(change):
         (lambda a: a["text"].__setitem__((2, 1), np.nan), "NaN at row 2, dimension 1"),
         (lambda a: a["image"].__setitem__((3, 0), np.inf), "infinite number at row 3"),
         (lambda a: a["image"].__setitem__(4, 0.0), "zero vector at row 4"),
-        (lambda a: a.update(image=a["image"].astype(int)), "dtype int64"),
+        (lambda a: a.update(image=a["image"].astype(complex)), "dtype complex128"),
         (lambda a: a.update(image=np.array([[object()] * 3] * 5)), "dtype object"),
         (lambda a: a.update(image=a["image"][0]), "must be (rows, d)"),
         (lambda a: a.update({"../up": a["image"]}), "no modality name"),

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench.errors import InputError
+from workbench.sets.columns import text
 from workbench.sets.formats import READERS, WRITERS, Reading, import_set, kind_of, load, read, write
 
 N = 7
@@ -52,7 +53,7 @@ def same(a: wb.EmbeddingSet, b: wb.EmbeddingSet, columns=("id", "label")) -> Non
         assert torch.equal(a[m], b[m]), m
         assert torch.equal(a.item_of_row(m), b.item_of_row(m))
     for c in columns:
-        assert a.items[c].tolist() == b.items[c].tolist(), c
+        assert text(a.items[c]).tolist() == text(b.items[c]).tolist(), c
 
 
 # -- there and back ----------------------------------------------------------------------------------------------------
@@ -142,7 +143,7 @@ def test_hugging_face_datasets(tmp_path):
     es = small()
     rows = {m: es[m].tolist() for m in es.modalities} | {
         "id": es.items["id"].tolist(),
-        "label": es.items["label"].tolist(),
+        "label": [v if isinstance(v, str) else None for v in es.items["label"]],
     }
     made = datasets.Dataset.from_dict(
         rows,

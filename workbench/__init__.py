@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 from workbench.version import __version__
+from workbench.version import follow_moves as _follow_moves
 
 if TYPE_CHECKING:
     from workbench import diagnostics, interventions
@@ -74,6 +75,8 @@ _MODULES = {
     "interventions": "workbench.interventions",
     "testing": "workbench.sets.planted",
 }
+
+_follow_moves()
 
 if not TYPE_CHECKING:  # a type checker knows the names above, and nothing else
 

@@ -21,6 +21,7 @@ from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.report.diagnose import diagnose
 from workbench.report.slices import layers
+from workbench.sets.columns import text as words
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.views import figures
 
@@ -69,8 +70,8 @@ class ClustersScreen:
     def update(self) -> None:
         """Work out the indices for the chosen column and layer."""
         label, m = self.label.value, self.modality.value
-        text = self.inspection.items[label].astype(str)
-        classes = list(text.value_counts().index)
+        text = pd.Series(words(self.inspection.items[label]))
+        classes = list(text[text != ""].value_counts().index)
         for k, (_, picker) in enumerate(self.roles.items()):
             picker.options = classes
             picker.value = classes[min(k, len(classes) - 1)]
@@ -81,9 +82,10 @@ class ClustersScreen:
         report = diagnose(labelled, label=label, only=[d.name for d in asked("labels")])
         said = [r for r in report.frame.to_dict("records") if r["reason"] is None]
         table = "".join(f"<tr><td>{escape(r['name'])}</td><td>{cards.measured(r)}</td></tr>" for r in said)
-        of = es.item_of_row(m).numpy()
+        rows_known = (text.to_numpy() != "")[es.item_of_row(m).numpy()]
+        of = es.item_of_row(m).numpy()[rows_known]
         own = text.to_numpy()[of]
-        near, matrix = centroids(self.inspection.unit(m), own)
+        near, matrix = centroids(self.inspection.unit(m)[torch.from_numpy(rows_known)], own)
         self.wrong = np.unique(of[near != own])
         listed = "".join(
             f"<tr><td>{escape(str(self.inspection.items['name'].iloc[i])[:60])}</td><td>{escape(text.iloc[i])}</td><td>{escape(str(n))}</td></tr>"
@@ -95,7 +97,7 @@ class ClustersScreen:
             plot(figures.heat(matrix, "cosine of the classes' centroids"), height=380),
             pn.Row(
                 caption(
-                    f"{len(self.wrong):,} of {len(es):,} items lie nearer to another class's centroid (a row's own part in its centroid left out)"
+                    f"{len(self.wrong):,} of {len(np.unique(of)):,} items with a class lie nearer to another class's centroid (a row's own part in its centroid left out)"
                 ),
                 self.show,
             ),

@@ -15,6 +15,7 @@ from workbench.app.screens import screen
 from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
+from workbench.sets.columns import holds_bytes
 
 PAGE = 12  # rows fetched at once, pictures and all
 
@@ -64,7 +65,7 @@ class TableScreen:
     def _plain(self) -> pd.DataFrame:
         """The selection without pictures and sounds."""
         frame = self.session.map_state.frame
-        return frame[[c for c in frame if not len(frame) or not isinstance(frame[c].iloc[0], bytes)]]
+        return frame[[c for c in frame if not holds_bytes(frame[c])]]
 
     def _frame(self) -> pd.DataFrame:
         frame = self._plain()

@@ -13,6 +13,7 @@ from workbench.app.session import Session, caption
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
+from workbench.sets.columns import codes, holds_bytes
 
 
 def labels(session: Session) -> list[str]:
@@ -20,9 +21,9 @@ def labels(session: Session) -> list[str]:
     out = []
     for c in session.inspection.items:
         x = session.inspection.items[c]
-        if not isinstance(x.iloc[0], bytes) and c not in ("id", "split"):
-            count = x.astype(str).nunique()
-            if 2 <= count <= min(50, len(x) // 4):
+        if not holds_bytes(x) and c not in ("id", "split"):
+            count = len(codes(x)[1])
+            if 2 <= count <= min(50, int(x.notna().sum()) // 4):
                 out.append(str(c))
     return out
 

@@ -157,6 +157,21 @@ def _print_table(frame: Any, by: str) -> None:
         say(f"{start}{value:<26}{null:<22}{r['n_query']:,} of {r['n_gallery']:,}")
 
 
+@command("Data", "workbench check set")
+def check(
+    data: Annotated[list[Path], typer.Argument(help="saved sets: folders with a manifest.json")],
+) -> None:
+    """Compare every file of saved sets with the digest that was kept of it, whatever their size."""
+    from workbench.sets.embeddings import EmbeddingSet
+    from workbench.sets.manifest import check_files, read_manifest
+
+    for path in data:
+        count = check_files(path, read_manifest(path), whatever_size=True)
+        es = EmbeddingSet.load(path)
+        told = f"{count} files as they were saved" if count else "saved before digests were kept: save it again"
+        say(f"{path}: {told}; {len(es):,} items, fingerprint {es.fingerprint}")
+
+
 @command("Compare and change", "workbench compare runs/a runs/b --by group")
 def compare(
     a: Annotated[Path, typer.Argument(help="a set or a run")],

@@ -241,7 +241,7 @@ def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Neighbours(m, m), Labels(m, "label")),
+    reads=lambda m: (Neighbours(m, m, by="label"), Labels(m, "label")),
     null=label_nulls.LABEL_GUESS,
     interval="bootstrap",
     unit="share of rows",
@@ -255,7 +255,8 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
 
     $$\mathbb{E}_i\,[\arg\max_c |\{j \in N_{10}(i) : y_j = c\}| = y_i]$$
 
-    Ties share the point. Needs `label=`. Cost: all pairs, neighbours exact. Source: the kNN evaluation of self-
+    Ties share the point. A class that a single item has can never win, so its rows are not asked. Needs `label=`. Cost:
+    all pairs, neighbours exact. Source: the kNN evaluation of self-
     supervised learning (Wu et al. 2018), without weights.
 
     >>> import torch, pandas as pd, workbench as wb
@@ -267,7 +268,7 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     at = torch.searchsorted(labels["row"], neighbours["row"])
     mine, index = labels["label"][at], neighbours["index"]
     theirs = torch.where(index >= 0, labels["label"][index.clamp_min(0)], -1)
-    counted = (mine >= 0) & (theirs >= 0).any(1)
+    counted = (mine >= 0) & (theirs >= 0).any(1) & ~lonely(labels)[at]
     mine, theirs = mine[counted], theirs[counted]
     if not len(mine) or len(torch.unique(mine)) < 2:
         raise NotApplicable("needs at least two classes with rows")
@@ -277,6 +278,13 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     top = votes == votes.max(1, keepdim=True).values
     hit = top.gather(1, mine[:, None])[:, 0].double() / top.sum(1)
     return hit, neighbours["item"][counted]
+
+
+def lonely(labels: State) -> Tensor:
+    """Rows whose class no other item has, (n,) bool: no neighbour and no fit can know it."""
+    label, item = labels["label"], labels["item"]
+    pairs = torch.unique(torch.stack([label.clamp_min(0), item]), dim=1)[0]
+    return (label >= 0) & (torch.bincount(pairs, minlength=int(label.max()) + 1)[label.clamp_min(0)] == 1)
 
 
 @diagnostic(

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from workbench.diagnostics.registry import Curve, Diagnostic, choose, curves, statistics_of
 from workbench.errors import InputError, unknown
+from workbench.sets import columns
 from workbench.sets.embeddings import Layout
 from workbench.sets.fused import PLUS, parts
 
@@ -124,11 +125,11 @@ def labellings(
         if roles is not None:
             raise InputError("roles= needs label=, the column of the items whose values it maps")
         return {}, []
-    codes, names = pd.factorize(values, sort=True)
-    found = {"label": torch.from_numpy(codes.astype(np.int64))}
+    codes, names = columns.codes(values)
+    found = {"label": torch.from_numpy(codes)}
     if roles is not None:
-        found["role"] = _roles(values.astype(str).to_numpy(), str(values.name), roles)
-    return found, [str(n) for n in names]
+        found["role"] = _roles(columns.text(values), str(values.name), roles)
+    return found, names
 
 
 def class_columns(items: pd.DataFrame) -> list[str]:
@@ -152,7 +153,7 @@ def _roles(values: np.ndarray, label: str, roles: Mapping[str, Iterable[Any]]) -
         if role not in ROLES:
             raise unknown("role", role, ROLES)
         members = [members] if isinstance(members, str) else members
-        wanted = {str(x) for x in members}
+        wanted = {*columns.text(pd.Series(list(members)))}
         missing = wanted - set(values)
         if missing:
             raise InputError(f"roles: column {label!r} never has {', '.join(sorted(missing))} (for role {role!r})")

@@ -240,8 +240,8 @@ def twonn_dimension(neighbours: State) -> Tensor:
     $$-\log(1 - F(\mu)) = \hat d \log\mu, \quad \mu_i = r_{i2}/r_{i1},\ F = i/n$$
 
     The slope of a line through the origin, without the largest tenth of the ratios. Low beside `effective_rank`: the
-    rows lie on a curved surface. Exact duplicates are left out. Neighbours belong to other items. Grows with n in high
-    dimensions. Cost: all pairs, neighbours exact. Source: Facco et al. 2017.
+    rows lie on a curved surface. Rows that coincide are one point. Neighbours belong to other items. Grows with n
+    in high dimensions. Cost: all pairs, neighbours exact. Source: Facco et al. 2017.
 
     >>> import torch, workbench as wb
     >>> angle = torch.rand(400, generator=torch.Generator().manual_seed(0)) * 6.28
@@ -249,11 +249,24 @@ def twonn_dimension(neighbours: State) -> Tensor:
     >>> 0.8 < wb.diagnose({"a": circle}, only=["twonn_dimension"]).value("twonn_dimension", "a") < 1.2
     True
     """
-    score, index = neighbours["score"], neighbours["index"]
-    if score.shape[1] < 2:
+    if neighbours["score"].shape[1] < 2:
         raise NotApplicable("needs at least three items")
-    r = (2 - 2 * score[:, :2]).clamp_min(0).sqrt()
-    return two_nn(r[(index[:, 1] >= 0) & (r[:, 0] > DUPLICATE)])
+    return two_nn(distinct_distances(neighbours))
+
+
+def distinct_distances(neighbours: State) -> Tensor:
+    """Distances to the two nearest other points, (n, 2), of each point once: rows that coincide are one point."""
+    row, index = neighbours["row"], neighbours["index"]
+    r = (2 - 2 * neighbours["score"]).clamp_min(0).sqrt().masked_fill(index < 0, torch.inf)
+    twin = (index >= 0) & (r <= DUPLICATE)
+    first = torch.minimum(row, torch.where(twin, index, row[:, None]).min(1).values)
+    point = torch.arange(int(neighbours["keys"]))
+    point[row] = first
+    there = (index >= 0) & ~twin
+    points = torch.where(there, point[index.clamp_min(0)], -1)
+    again = (points[:, :, None] == points[:, None]).tril(-1).any(2)
+    nearest = r.masked_fill(~there | again, torch.inf).sort(1).values[:, :2]
+    return nearest[(first == row) & nearest.isfinite().all(1)]
 
 
 def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:

@@ -21,6 +21,7 @@ from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.report.report import Report
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.projection import Projection, cached, project
 from workbench.sets.run_folder import VERDICTS, is_run
@@ -149,10 +150,10 @@ class Inspection:
 
     def find(self, text: str) -> np.ndarray:
         """Items with a word that begins with a text, else those that contain it; (N,) bool, whatever the case."""
-        columns = [self.items[c].astype(str) for c in self.items if not isinstance(self.items[c].iloc[0], bytes)]
+        words = [pd.Series(columns.text(self.items[c])) for c in self.items if not columns.holds_bytes(self.items[c])]
         for pattern in (rf"(?<!\w){re.escape(text)}", re.escape(text)):
             hit = np.zeros(len(self.es), dtype=bool)
-            for column in columns:
+            for column in words:
                 hit |= column.str.contains(pattern, case=False, regex=True, na=False).to_numpy()
             if hit.any():
                 break

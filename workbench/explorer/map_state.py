@@ -11,6 +11,7 @@ import pandas as pd
 from workbench.errors import InputError, unknown
 from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection, first_rows
+from workbench.sets import columns
 from workbench.sets.projection import Projection
 from workbench.views.theme import HUES, SHAPES
 
@@ -123,7 +124,7 @@ class MapState:
             entries = [{"name": m, "count": 0, "color": HUES[k % len(HUES)]} for k, m in enumerate(self.names)]
             return self.modality.astype(np.uint16), {"kind": "modality", "title": MODALITY, "entries": entries}
         values = self.column(self.colour)
-        if values.dtype.kind in "fiu":
+        if values.dtype.kind == "f":
             known = np.isfinite(values.astype(float))
             if not known.any():
                 return np.full(len(self.item), NO_COLOUR, np.uint16), {"kind": "value", "title": self.colour}
@@ -145,18 +146,18 @@ class MapState:
         }
 
     def _categories(self, values: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Codes by falling frequency, names and counts."""
-        text = pd.Series(values).astype(str)
-        counts = text.value_counts()
+        """Codes by falling frequency, names and counts; an item of which nothing is said has no colour."""
+        text = pd.Series(values)
+        counts = text[text != ""].value_counts()
         place = pd.Series(np.arange(len(counts)), index=counts.index)
-        return place[text].to_numpy(), list(counts.index), counts.to_numpy()
+        return place.reindex(text, fill_value=NO_COLOUR).to_numpy(), list(counts.index), counts.to_numpy()
 
     def _names_of_groups(self) -> list[dict[str, Any]]:
         """Names of the modalities or categories at the median of their points, the most frequent first."""
         if self._legend.get("kind") not in (MODALITY, "category"):
             return []
         frame = pd.DataFrame({"x": self.xy[:, 0], "y": self.xy[:, 1], "c": self._codes})
-        middle = frame.groupby("c")[["x", "y"]].median()
+        middle = frame[frame["c"] != NO_COLOUR].groupby("c")[["x", "y"]].median()
         names = [e["name"] for e in self._legend["entries"]]
         return [{"x": float(x), "y": float(y), "text": names[int(c)][:32]} for c, x, y in middle.head(60).itertuples()]
 
@@ -191,9 +192,9 @@ class MapState:
         items, out = self.inspection.items, [MODALITY]
         for c in items:
             x = items[c]
-            if c == "id" or isinstance(x.iloc[0], bytes):
+            if c == "id" or columns.holds_bytes(x):
                 continue
-            if x.dtype.kind in "fiu" or x.astype(str).nunique() <= CATEGORIES and x.astype(str).nunique() < len(x):
+            if x.dtype.kind in "fiu" or x.nunique() <= CATEGORIES and x.nunique() < len(x):
                 out.append(c)
         return out + [f"rank {a} → {b}" for a, b in self.inspection.directions]
 
@@ -204,7 +205,10 @@ class MapState:
             return np.log10(self.inspection.ranks(a, b))
         if name not in self.inspection.items:
             raise unknown("colour", name, self.colours)
-        return self.inspection.items[name].to_numpy()
+        values = self.inspection.items[name]
+        if values.dtype.kind in "fiu":
+            return values.to_numpy(dtype=np.float64, na_value=np.nan)
+        return columns.text(values)
 
     # -- what changes it -------------------------------------------------------------------------------------------
 

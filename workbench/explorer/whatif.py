@@ -21,6 +21,7 @@ from workbench.errors import InputError, unknown
 from workbench.explorer.inspection import Inspection, first_rows
 from workbench.explorer.map_state import VIEWS, MapState
 from workbench.interventions import shift, whiten
+from workbench.sets import columns
 from workbench.sets.projection import LinearView, Projection
 
 PREVIEW = 2_000  # pairs in a preview
@@ -84,7 +85,7 @@ class WhatIf:
         self.families = torch.from_numpy(codes)
         self.classes = None
         if label:
-            self.classes = torch.from_numpy(pd.factorize(inspection.items[label].astype(str), sort=True)[0])
+            self.classes = torch.from_numpy(columns.codes(inspection.items[label])[0])
         self._before: dict[int, _Judged] = {}
 
     def change(self, m: str, x: Tensor, knobs: Knobs, rows: Tensor) -> Tensor:
@@ -182,6 +183,9 @@ class WhatIf:
         """A ridge classifier fitted on one modality, asked about the other; two halves of the judged pairs."""
         assert self.classes is not None
         c = self.classes[torch.from_numpy(self.judged[:count])]
+        known = c >= 0
+        x, y, c = x[known], y[known], c[known]
+        count = len(c)
         half = count // 2
         one_hot = torch.nn.functional.one_hot(c[:half], int(self.classes.max()) + 1).float()
         ones = torch.ones(half, 1)

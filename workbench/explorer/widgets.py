@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -189,6 +190,12 @@ class Explorer(w.VBox):
         return _kept(super()._repr_mimebundle_(**kwargs), text, self.map_state)
 
     # -- the selection ---------------------------------------------------------------------------------------------
+
+    @property
+    def scene(self) -> MapState:
+        """What 0.1 called `map_state`; this name goes with 0.3."""
+        warnings.warn("Explorer.scene is Explorer.map_state since 0.2", DeprecationWarning, stacklevel=2)
+        return self.map_state
 
     @property
     def selection(self) -> pd.DataFrame:

@@ -31,8 +31,11 @@ def blended(teacher_scores: Tensor, share: float) -> Tensor:
 def same_label(labels: Tensor) -> Tensor:
     """Equal weight to every row of the query's label, itself among them: (B,) → (B, B).
 
-    >>> same_label(torch.tensor([0, 0, 1])).tolist()
+    A row without a label (−1) has the label of no other.
+
+    >>> same_label(torch.tensor([0, 0, -1])).tolist()
     [[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.0, 0.0, 1.0]]
     """
-    same = (labels[:, None] == labels[None]).float()
+    same = ((labels[:, None] == labels[None]) & (labels >= 0)[:, None]).float()
+    same = same.maximum(torch.eye(len(labels), device=labels.device))
     return same / same.sum(1, keepdim=True)

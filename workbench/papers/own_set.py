@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from workbench.papers import digits
 from workbench.papers.needs import has_all
 from workbench.papers.paper import Trial
 from workbench.papers.parts import Part, Views, sides, split, unit
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import dataset
 
@@ -55,7 +55,7 @@ def sample(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
     index = index[np.sort(np.random.default_rng(0).permutation(len(index))[: trial.count(MOST, 160)])]
     if not label:
         return index, np.full(len(index), -1)
-    return index, pd.factorize(es.items[label].iloc[index].astype(str), sort=True)[0].astype(np.int64)
+    return index, columns.codes(es.items[label].iloc[index])[0]
 
 
 def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], classes: np.ndarray) -> Part:
@@ -67,9 +67,11 @@ def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], clas
 
 def family_names(es: EmbeddingSet) -> np.ndarray:
     """The family of each item by name, (N,); an item without one is a family of its own."""
-    ids = es.items["id"]
-    found = ids.where(es.items["family"].isna(), es.items["family"]) if "family" in es.items else ids
-    return found.to_numpy()
+    ids = columns.text(es.items["id"])
+    if "family" not in es.items:
+        return ids
+    families = columns.text(es.items["family"])
+    return np.where(families == "", ids, families)
 
 
 _shipped = cache(dataset)  # read once

@@ -22,6 +22,7 @@ from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Simil
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
 from workbench.report.report import Report
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
@@ -136,7 +137,7 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
         floor = _floor(r["value"], [o.value(name, *scope) for o in others])
         rows.append({"name": name, "modalities": scope, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
         if by is not None and name == HIT:
-            for value, at in one.items.groupby(by, sort=True).indices.items():
+            for value, at in columns.members(one.items[by]).items():
                 part = _paired(x[at], y[at], family[at], floor)
                 slices.append({"modalities": scope, by: value, **part})
     shared = [s for m in both for s in _shared(m, one, two, items, device)]

@@ -15,6 +15,7 @@ from workbench.diagnostics.registry import choose, diagnostics, headlines
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
@@ -40,12 +41,14 @@ def slices(
     es = as_set(data)
     if by not in es.items:
         raise unknown("column of the items", by, es.items.columns)
-    groups = es.items.groupby(by, sort=True, dropna=True).indices
+    groups = columns.members(es.items[by])
     if len(groups) > MOST:
         raise InputError(f"column {by!r} has {len(groups):,} values, more than {MOST}: a name, not a label")
     out = []
     chosen = choose(only or headlines())
     per_query = [] if within else [d.name for d in chosen if d.per_query]
+    if settings.get("label") == by:  # within one class there is nothing to tell apart: rows are judged among all
+        per_query += [d.name for d in chosen if d.labelling and d.each]
     whole = diagnose(es, only=per_query, **settings) if per_query else None
     rest = [d.name for d in chosen if d.name not in per_query]
     for value, at in groups.items():

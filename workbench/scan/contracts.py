@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from workbench.scan.chunk import Chunk
     from workbench.scan.tile import Tile
     from workbench.scan.view import SetView
-    from workbench.sets.embeddings import EmbeddingSet
 
 State = dict[str, Tensor]
 Earlier = dict["Statistic", State]
@@ -40,7 +39,7 @@ class Statistic:
         """The statistics whose states `map` reads."""
         return ()
 
-    def canonical(self, es: EmbeddingSet) -> Statistic:
+    def canonical(self, view: SetView) -> Statistic:
         """The statistic whose state is the same on this set: worked out once."""
         return self
 

@@ -63,7 +63,7 @@ class Scan:
         self.view = SetView(es, labels)
         self.exact = exact
         given = list(dict.fromkeys(statistics))
-        self.same_as = {s: s.canonical(es) for s in given}
+        self.same_as = {s: s.canonical(self.view) for s in given}
         self.wanted = list(dict.fromkeys(self.same_as.values()))
         asked = {s.query for s in self.wanted if isinstance(s, PairStatistic) and self.sampled(s)}
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]

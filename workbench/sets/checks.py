@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from workbench.disk import CHECK_ROWS
-from workbench.errors import InputError
+from workbench.errors import InputError, first_line
+from workbench.sets import columns
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 SPLITS = ("train", "validation", "test")
@@ -22,20 +23,42 @@ def tensor_of(name: str, x: Any, source: str) -> Tensor:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise InputError(f"{source}: {name!r} is no modality name; use letters, digits, '_', '-' and '.'")
     if not isinstance(x, Tensor):
-        x = np.asarray(x)
+        try:
+            x = np.asarray(x)
+        except (TypeError, ValueError) as e:
+            raise InputError(f"{source}: modality {name!r} is no array of numbers ({first_line(e)})") from None
         if x.dtype.byteorder == ">":
             x = x.astype(x.dtype.newbyteorder("="))
-        if x.dtype.kind != "f":
-            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be floating point")
+        x = _plain(x)
+        if x.dtype.kind not in "fiu":
+            raise InputError(f"{source}: modality {name!r} has dtype {x.dtype}; vectors must be numbers")
         if x.dtype.itemsize > 8:
             x = x.astype(np.float64)
         x = torch.from_numpy(np.require(x, requirements=["C", "W"]))
     x = x.detach().cpu()
-    if not x.dtype.is_floating_point:
-        raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be floating point")
+    if x.dtype.is_complex or x.dtype == torch.bool:
+        raise InputError(f"{source}: modality {name!r} has dtype {str(x.dtype)[6:]}; vectors must be numbers")
+    if not x.dtype.is_floating_point:  # quantised, or counts: exact in the type that is taken
+        x = x.to(torch.float32 if x.dtype.itemsize < 4 else torch.float64)
+    elif x.dtype.itemsize < 2:
+        x = x.to(torch.float32)
     if x.ndim not in (2, 3) or 0 in x.shape:
         shape = "×".join(map(str, x.shape)) or "a single number"
         raise InputError(f"{source}: modality {name!r} is {shape}; vectors must be (rows, d) or (rows, layers, d)")
+    return x
+
+
+def _plain(x: np.ndarray) -> np.ndarray:
+    """Arrays of numbers as numpy knows them: bfloat16 and float8 of ml_dtypes, and lists of numbers as objects."""
+    if x.dtype.kind == "V" and x.dtype.fields is None and "float" in x.dtype.name:
+        return x.astype(np.float32)
+    if x.dtype.kind == "O" and x.ndim == 1 and len(x) and all(isinstance(row, list | np.ndarray) for row in x):
+        widths = {len(row) for row in x}
+        if len(widths) == 1:
+            try:
+                return np.asarray([*x], dtype=np.float64)
+            except (TypeError, ValueError):
+                return x
     return x
 
 
@@ -66,9 +89,16 @@ def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFram
     """The frame of items with unique ids as text, its splits known; raises `InputError` where they are not."""
     items = pd.DataFrame(index=range(count)) if items is None else items.reset_index(drop=True).copy()
     items.columns = [str(c) for c in items.columns]
+    twice = items.columns[items.columns.duplicated()]
+    if len(twice):
+        raise InputError(f"{source}: two columns are called {twice[0]!r}; give each a name of its own")
+    for name in items.columns:
+        items[name] = columns.cleaned(items[name])
     if "id" not in items:
         items.insert(0, "id", [str(i) for i in range(count)])
-    items["id"] = items["id"].astype(str)
+    if (gone := columns.missing(items["id"])).any():
+        raise InputError(f"{source}: column 'id' is empty at row {int(np.flatnonzero(gone)[0])}; each item needs one")
+    items["id"] = pd.Series(columns.text(items["id"]).tolist(), index=items.index)
     if items["id"].duplicated().any():
         row = int(np.flatnonzero(items["id"].duplicated())[0])
         raise InputError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -19,10 +18,10 @@ from torch import Tensor
 
 from workbench.disk import CHECK_ROWS, read_safetensors, replace_folder, write_safetensors
 from workbench.errors import InputError, first_line, unknown
+from workbench.sets import columns
 from workbench.sets.card import set_card
-from workbench.sets.checks import NAME, check_rows, items_of, tensor_of
-
-FORMAT, VERSION = "workbench.embedding_set", 1
+from workbench.sets.checks import check_rows, items_of, tensor_of
+from workbench.sets.manifest import check_files, check_place, read_manifest, write_manifest
 
 
 class Layout(NamedTuple):
@@ -134,8 +133,8 @@ class EmbeddingSet:
 
     def _repr_html_(self) -> str:
         missing = {m: int((~has).sum()) for m, has in self.layout.has.items()}
-        columns = {str(c): str(kind) for c, kind in self.items.dtypes.items()}
-        return set_card(self.describe(), columns, missing)
+        kinds = {str(c): str(kind) for c, kind in self.items.dtypes.items()}
+        return set_card(self.describe(), kinds, missing)
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -197,13 +196,14 @@ class EmbeddingSet:
         """A code for the family of each item, (N,): items that depend on each other share it."""
         if "family" not in self.items:
             return np.arange(len(self))
-        return pd.factorize(self.items["family"])[0]
+        return columns.groups(self.items["family"])
 
     @property
     def halves(self) -> np.ndarray:
         """0 or 1 for each item, (N,), by a hash of its family's name: no family is on both sides, in any order."""
-        names = self.items["family" if "family" in self.items else "id"].astype(str)
-        code, name = pd.factorize(names)
+        ids = columns.text(self.items["id"])
+        names = columns.text(self.items["family"]) if "family" in self.items else ids
+        code, name = pd.factorize(np.where(names == "", ids, names))
         return np.array([zlib.crc32(n.encode()) >> 3 & 1 for n in name], dtype=np.int64)[code]
 
     # -- parts -----------------------------------------------------------------------------------------------------
@@ -274,8 +274,9 @@ class EmbeddingSet:
                     h.update(self._rows[name].numpy().data)
             for column in self.items:
                 h.update(f"{column};".encode())
-                for value in self.items[column].tolist():
-                    raw = value if isinstance(value, bytes) else str(value).encode()
+                gone = columns.missing(self.items[column])
+                for value, absent in zip(self.items[column].tolist(), gone.tolist(), strict=True):
+                    raw = b"\0" if absent else value if isinstance(value, bytes) else str(value).encode()
                     h.update(len(raw).to_bytes(8, "little") + raw)
             self._fingerprint = h.hexdigest()
         return self._fingerprint
@@ -312,14 +313,8 @@ class EmbeddingSet:
                 write_safetensors(staging / f"{name}.safetensors", tensors)
                 tables[name] = {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
             self.items.to_parquet(staging / "items.parquet", index=False)
-            manifest = {
-                "format": FORMAT,
-                "version": VERSION,
-                "items": len(self),
-                "fingerprint": self.fingerprint,
-                "modalities": tables,
-            }
-            (staging / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n")
+            about = {"items": len(self), "fingerprint": self.fingerprint, "modalities": tables}
+            write_manifest(staging, about)
             staging.chmod(0o755)
             for file in staging.iterdir():
                 with file.open("rb") as f:
@@ -331,9 +326,13 @@ class EmbeddingSet:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> EmbeddingSet:
-        """Open a saved set, memory-mapped: vectors are read from disk when they are looked at."""
+        """Open a saved set, memory-mapped: vectors are read from disk when they are looked at.
+
+        Below 1 GB its files are compared with the digests of the manifest; `workbench check` does so for any size.
+        """
         path = Path(path)
-        manifest = _manifest(path)
+        manifest = read_manifest(path)
+        check_files(path, manifest)
         vectors, rows = {}, {}
         for name, table in manifest["modalities"].items():
             tensors = read_safetensors(path / f"{name}.safetensors")
@@ -351,27 +350,3 @@ class EmbeddingSet:
         if len(items) != manifest["items"]:
             raise InputError(f"{path}: items.parquet has {len(items)} rows, the manifest says {manifest['items']}")
         return cls(vectors, items, rows=rows, source=str(path))
-
-
-def check_place(path: Path) -> None:
-    """Refuse to write a set over something that is none; asked before long work too."""
-    if path.exists() and not (path / "manifest.json").exists():
-        raise InputError(f"{path}: exists and is no embedding set; choose another name, nothing was written")
-
-
-def _manifest(path: Path) -> dict[str, Any]:
-    file = path / "manifest.json"
-    try:
-        manifest = json.loads(file.read_text())
-        if manifest["format"] != FORMAT or not isinstance(manifest["modalities"], dict):
-            raise KeyError
-    except FileNotFoundError:
-        raise InputError(f"{path}: no manifest.json, so no embedding set; see 'workbench diagnose --help'") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{file}: not the manifest of an embedding set; write the set again") from None
-    if manifest["version"] > VERSION:
-        raise InputError(f"{path}: format version {manifest['version']} is newer than this program; update workbench")
-    for name in manifest["modalities"]:
-        if not NAME.fullmatch(name):
-            raise InputError(f"{file}: {name!r} is no modality name")
-    return manifest

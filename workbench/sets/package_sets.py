@@ -27,8 +27,9 @@ from torch import Tensor
 
 from workbench.errors import InputError, unknown
 from workbench.progress import progress
-from workbench.sets.embeddings import EmbeddingSet, check_place
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.source import needed
+from workbench.sets.manifest import check_place
 from workbench.sets.shipped import with_splits
 
 Files = Mapping[str, bytes]

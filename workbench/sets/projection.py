@@ -20,6 +20,7 @@ from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
 
 NEIGHBOURS = 10  # k of the faithfulness
+SAME = 2.0**-21  # of the squared lengths: distances this near are equal but for rounding
 GRAPH = 15  # k of UMAP's graph
 ANCHORS = 2_000  # rows whose neighbours are compared: the share they keep is then known to a percent
 WORK = 4e7  # anchors × rows: with more rows there are fewer anchors
@@ -252,27 +253,36 @@ def faithfulness(es: EmbeddingSet, xy: np.ndarray) -> tuple[float, float]:
 
     Kept: share of a row's ten nearest rows that are among its ten nearest on the map. Trustworthiness:
     $1 - \frac{2}{nk(2n-3k-1)} \sum_i \sum_{j \in U_i} (r(i,j) - k)$, U_i: map neighbours that are none in the space.
+    Rows that are equally far share a rank, the mean of their places, so that ties prove nothing: a space without
+    distances gives 0.5.
     """
-    x = torch.cat([es.unit(m, dtype=torch.float32) for m in es.modalities])
+    x = torch.cat([es.unit(m) for m in es.modalities])
     n = len(x)
     k = min(NEIGHBOURS, (n - 1) // 2)
     if k < 1:
         return float("nan"), float("nan")
+    x = (x - x.mean(0)).float()  # around the mean, or a narrow cone would lose its distances to rounding
+    length = x.square().sum(1)
     points = torch.from_numpy(np.ascontiguousarray(xy, dtype=np.float32))
+    mixed = torch.randperm(n, generator=torch.Generator().manual_seed(0))  # who of those that coincide is shown first
+    place = torch.argsort(mixed)
     at = torch.linspace(0, n - 1, int(min(n, ANCHORS, max(100, WORK / n)))).long()
     kept, strange = 0.0, 0.0
     for part in at.split(max(1, int(5e7 // n))):
         rows = torch.arange(len(part))
-        far = 1 - x[part] @ x.T
+        far = length[part, None] + length[None] - 2 * x[part] @ x.T
+        slack = SAME * (length[part] + length.max())
         # by differences: a product of float32 would lose the small distances, which are the ones that count
-        flat = torch.cdist(points[part], points, compute_mode="donot_use_mm_for_euclid_dist")
+        flat = torch.cdist(points[part], points[mixed], compute_mode="donot_use_mm_for_euclid_dist")
         far[rows, part] = torch.inf
-        flat[rows, part] = torch.inf
-        true, shown = far.topk(k, largest=False).indices, flat.topk(k, largest=False).indices
-        kept += float((true[:, :, None] == shown[:, None, :]).any(2).double().sum())
+        flat[rows, place[part]] = torch.inf
+        shown = mixed[flat.topk(k, largest=False).indices]
         for column in shown.T:  # the rank, in the space, of each neighbour on the map
-            rank = 1 + torch.count_nonzero(far < far[rows, column][:, None], dim=1)
-            strange += float((rank - k).clamp_min(0).sum())
+            own = far[rows, column][:, None]
+            nearer = torch.count_nonzero(far < own - slack[:, None], dim=1)
+            level = torch.count_nonzero(far <= own + slack[:, None], dim=1) - nearer
+            kept += float(((k - nearer) / level).clamp(0, 1).double().sum())
+            strange += float((nearer + (level + 1) / 2 - k).clamp_min(0).double().sum())
     count = len(at)
     return kept / (count * k), 1 - 2 * strange / (count * k * (2 * n - 3 * k - 1))
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import pandas as pd
 import torch
 from torch import Tensor, nn
 
@@ -19,6 +18,7 @@ from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.progress import progress
 from workbench.report.finding import INFO
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.run_folder import RECALL, STOPPED
 from workbench.sets.shipped import with_splits
@@ -345,7 +345,7 @@ def _labels(learn: EmbeddingSet, s: Settings) -> Tensor | None:
         return None
     if s.label not in learn.items:
         raise unknown("column of the items (train.label)", s.label, learn.items.columns)
-    return torch.from_numpy(pd.factorize(learn.items[s.label], sort=True)[0].astype("int64"))
+    return torch.from_numpy(columns.codes(learn.items[s.label])[0])
 
 
 def _teacher(s: Settings, entry: Any) -> str:

@@ -266,11 +266,12 @@ def sepclr(salient: float = 1000.0, empty: float = 1000.0, joint: float = 10.0) 
     def halves(batch: Batch) -> list[tuple[Tensor, Tensor, Tensor]]:
         part = batch.only(*batch.names[:2])
         target = part.need("labels", "recipe sepclr")
+        known = target >= 0  # a row without a label is neither target nor background
         out = []
         for m in part.names[:2]:
-            x = wide(part.modalities[m])
+            x = wide(part.modalities[m])[known]
             c, s = x.chunk(2, dim=1)
-            out.append((unit(c, dim=1), s, target.to(x)[:, None]))
+            out.append((unit(c, dim=1), s, target[known].to(x)[:, None]))
         return out
 
     def kernel_align(a: Tensor, b: Tensor, tau: Tensor) -> Tensor:

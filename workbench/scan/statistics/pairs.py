@@ -133,12 +133,13 @@ class Neighbours(PairStatistic):
 
     `index` (n, k) positions of key rows, `score` (n, k), `item` (n,) and `key_item` (n, k). Membership and order are
     those of float64, ties by position, and `tied` (n,) says where these decided; within a modality so are the two
-    best scores. Fewer keys than k: −1.
+    best scores. Fewer keys than k: −1. `by` lets only keys with a class in that labelling be neighbours.
     """
 
     query: str
     key: str
     k: int = 10
+    by: str = ""
     per_row: ClassVar = {"score": "max"}
 
     @property
@@ -146,8 +147,15 @@ class Neighbours(PairStatistic):
         """How many candidates are kept, so that float64 can settle who is k-th."""
         return self.k + SLACK
 
+    def canonical(self, view: SetView) -> Statistic:
+        """Where every item has a class, all keys may be neighbours."""
+        whole = bool(self.by) and self.by in view.labels and bool((view.labels[self.by] >= 0).all())
+        return Neighbours(self.query, self.key, self.k) if whole else self
+
     def map(self, tile: Tile, earlier: Earlier) -> State:
         s = tile.non_matches(tile.scores) if self.query == self.key else tile.scores
+        if self.by:
+            s = s.masked_fill((tile.k.labels(self.by) < 0).to(s.device)[None], -3.0)
         if tile.front is not None:
             s = s.contiguous()
         score, at = torch.topk(s, min(self.width, s.shape[1]), dim=1)
@@ -224,6 +232,8 @@ class Neighbours(PairStatistic):
             exact = x @ es.unit(self.key, at).T
             if self.query == self.key:
                 exact.masked_fill_(own[:, None] == es.item_of_row(self.key)[at][None], FAR)
+            if self.by:
+                exact.masked_fill_((view.label_of(self.by, es.item_of_row(self.key)[at]) < 0)[None], FAR)
             keys = torch.arange(start, start + exact.shape[1]).expand_as(exact)
             # all that tie with the last place must stay until the positions are compared
             last = torch.topk(exact, min(width, exact.shape[1]), dim=1).values[:, -1:]

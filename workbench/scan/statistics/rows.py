@@ -12,7 +12,7 @@ from torch import Tensor
 from workbench.geometry import leading_share, segment_sum, triangle_area, volume
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, RowStatistic, State, Statistic, merge_rows
-from workbench.sets.embeddings import EmbeddingSet
+from workbench.scan.view import SetView
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Moments(RowStatistic):
     raw: bool = False
     by_item: bool = False
 
-    def canonical(self, es: EmbeddingSet) -> Statistic:
+    def canonical(self, view: SetView) -> Statistic:
         """With one row an item both are the same."""
-        same = self.by_item and all(es.aligned(m) for m in self.modalities)
+        same = self.by_item and all(view.es.aligned(m) for m in self.modalities)
         return Moments(self.modalities, self.raw) if same else self
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:

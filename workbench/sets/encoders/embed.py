@@ -19,8 +19,9 @@ from workbench.disk import read_safetensors, write_safetensors, write_text
 from workbench.errors import InputError, unknown
 from workbench.progress import progress
 from workbench.sets.checks import NAME
-from workbench.sets.embeddings import EmbeddingSet, check_place
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.encoders.base import KINDS, Encoder, encoder
+from workbench.sets.manifest import check_place
 
 BATCH = 64
 

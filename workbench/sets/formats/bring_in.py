@@ -11,13 +11,14 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.errors import InputError, first_line
-from workbench.sets.embeddings import EmbeddingSet, check_place
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
 from workbench.sets.formats.kinds import kind_of
 from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.grouping import by_item
+from workbench.sets.manifest import check_place
 
 COLUMNS = (".csv", ".tsv", ".json", ".jsonl")  # columns of the items beside arrays
 ENDS = ("embeddings", "embedding", "embeds", "embed", "emb", "vectors", "vector", "features")

@@ -14,11 +14,13 @@ import torch
 
 from workbench.disk import write_safetensors
 from workbench.errors import InputError, unknown
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.registry import WRITERS, Writer
 from workbench.sets.formats.source import needed
 
 NEIGHBOURS = 15  # of an item, in the file for Embedding Atlas
+CODED = [np.dtype(d) for d in ("f8", "f4", "f2", "i8", "i4")]  # of the columns that safetensors is given
 SPRITE = 8_192  # pixels a side that TensorBoard's projector takes at most
 
 
@@ -94,12 +96,12 @@ def parquet(es: EmbeddingSet, out: Path) -> None:
 def _columns(es: EmbeddingSet) -> dict[str, Any]:
     import pyarrow as pa
 
-    columns: dict[str, Any] = {str(c): pa.array(es.items[c], from_pandas=True) for c in es.items}
+    table: dict[str, Any] = {str(c): pa.array(es.items[c], from_pandas=True) for c in es.items}
     for m in es.modalities:
-        if m in columns:
+        if m in table:
             raise InputError(f"{m!r} is both a modality and a column of the items: rename the column")
-        columns[m] = _list_column(_numpy(es[m], "a table"), _one_row(es, m), len(es))
-    return columns
+        table[m] = _list_column(_numpy(es[m], "a table"), _one_row(es, m), len(es))
+    return table
 
 
 def _list_column(x: np.ndarray, rows: np.ndarray, count: int) -> Any:
@@ -138,9 +140,9 @@ def atlas(es: EmbeddingSet, out: Path) -> None:
     place = project(es.only([m]), "pca")
     xy = np.full((len(es), 2), np.nan, np.float32)
     xy[place.item] = place.xy
-    columns: dict[str, Any] = {str(c): pa.array(es.items[c], from_pandas=True) for c in es.items}
-    columns |= {"x": xy[:, 0], "y": xy[:, 1], "neighbors": pa.array(_neighbours(es, m))}
-    pq.write_table(pa.table(columns), out)
+    table: dict[str, Any] = {str(c): pa.array(es.items[c], from_pandas=True) for c in es.items}
+    table |= {"x": xy[:, 0], "y": xy[:, 1], "neighbors": pa.array(_neighbours(es, m))}
+    pq.write_table(pa.table(table), out)
 
 
 def _neighbours(es: EmbeddingSet, m: str) -> list[dict[str, list[Any]] | None]:
@@ -168,14 +170,13 @@ def npz(es: EmbeddingSet, out: Path) -> None:
 def _plain_columns(es: EmbeddingSet, arrays: dict[str, Any]) -> dict[str, np.ndarray]:
     out = {}
     for c in es.items:
-        x = es.items[c].to_numpy()
         if c in arrays:
             raise InputError(f"{c!r} is both a modality and a column of the items: rename the column")
-        if x.dtype.kind in "OTU" or pd.api.types.is_string_dtype(es.items[c]):
-            if any(isinstance(v, bytes) for v in x):
-                raise InputError(f"column {c!r} holds bytes, which this format cannot keep: write Parquet")
-            x = np.asarray(["" if v is None or v != v else str(v) for v in x], dtype=str)
-        out[str(c)] = x
+        if columns.holds_bytes(es.items[c]):
+            raise InputError(f"column {c!r} holds bytes, which this format cannot keep: write Parquet")
+        # dates, and whole numbers of which some are missing, have no type of their own there
+        numbers = isinstance(es.items[c].dtype, np.dtype) and es.items[c].dtype.kind in "fiub"
+        out[str(c)] = es.items[c].to_numpy() if numbers else columns.text(es.items[c]).astype(str)
     return out
 
 
@@ -183,7 +184,7 @@ def _plain_columns(es: EmbeddingSet, arrays: dict[str, Any]) -> dict[str, np.nda
 def safetensors(es: EmbeddingSet, out: Path) -> None:
     """Modalities to the bit, bfloat16 too; of the columns only numbers, as the format has no text."""
     _aligned(es, "safetensors")
-    numbers = {str(c): torch.from_numpy(np.array(es.items[c])) for c in es.items if es.items[c].dtype.kind in "fi"}
+    numbers = {str(c): torch.from_numpy(np.array(es.items[c])) for c in es.items if es.items[c].dtype in CODED}
     write_safetensors(out, {m: es[m] for m in es.modalities} | numbers)
 
 
@@ -231,12 +232,12 @@ def projector(es: EmbeddingSet, out: Path) -> None:
     """Numbers are written with all their digits, so that float32 comes back to the bit."""
     _aligned(es, "the projector")
     out.mkdir()
-    columns = [c for c in es.items if not any(isinstance(v, bytes) for v in es.items[c])]
-    text = es.items[columns].astype(str).replace(r"[\t\r\n]+", " ", regex=True)
-    if len(columns) == 1:
-        (out / "metadata.tsv").write_text("\n".join(text[columns[0]]) + "\n", encoding="utf-8")
+    kept = [c for c in es.items if not columns.holds_bytes(es.items[c])]
+    text = pd.DataFrame({c: columns.text(es.items[c]) for c in kept}).replace(r"[\t\r\n]+", " ", regex=True)
+    if len(kept) == 1:
+        (out / "metadata.tsv").write_text("\n".join(text[kept[0]]) + "\n", encoding="utf-8")
     else:
-        lines = ["\t".join(map(str, columns)), *("\t".join(r) for r in text.itertuples(index=False, name=None))]
+        lines = ["\t".join(map(str, kept)), *("\t".join(r) for r in text.itertuples(index=False, name=None))]
         (out / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     several = len(es.modalities) > 1
     for m in es.modalities:

@@ -1,0 +1,148 @@
+"""Columns of the items as people fill them: what is missing, what is a whole number, and which class a value is.
+
+Every place that reads a column for its values comes through here, so that a missing value is never a class, never an
+index and never the text "nan".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import InputError
+
+NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
+
+
+def cleaned(column: pd.Series) -> pd.Series:
+    """A column with one kind of values: empty text is missing, whole numbers stay whole whatever is missing.
+
+    Values of several kinds become text, nested ones JSON, so that a set can always be written.
+    """
+    if column.dtype != object:
+        if not isinstance(column.dtype, pd.StringDtype):
+            return column
+        return column.mask(column.str.strip() == "") if bool((column.str.strip() == "").any()) else column
+    values = column.tolist()
+    gone = [_missing(v) for v in values]
+    known = [v for v, g in zip(values, gone, strict=True) if not g]
+    kinds = {type(v) for v in known}
+    if kinds <= {str} or kinds <= {bytes}:
+        if kinds and any(gone):
+            filled = [None if g else v for v, g in zip(values, gone, strict=True)]
+            return pd.Series(filled, index=column.index, dtype=column.dtype)
+        return column
+    if all(issubclass(k, bool | np.bool_) for k in kinds):
+        return _typed(values, gone, column, "boolean" if any(gone) else "bool")
+    if all(issubclass(k, int | np.integer) for k in kinds):
+        low, high = min(known), max(known)
+        kind = "Int64" if low >= -(2**63) and high < 2**63 else "UInt64" if low >= 0 and high < 2**64 else ""
+        if kind:
+            return _typed(values, gone, column, kind if any(gone) else kind.lower())
+    elif all(issubclass(k, int | np.integer | float | np.floating) and not issubclass(k, bool) for k in kinds):
+        numbers = [np.nan if g else float(v) for v, g in zip(values, gone, strict=True)]
+        return pd.Series(numbers, index=column.index)
+    elif len(kinds) == 1 and not issubclass(next(iter(kinds)), NESTED):
+        return column  # dates, decimals and their like
+    shown = [None if g else _word(v) for v, g in zip(values, gone, strict=True)]
+    return pd.Series(shown, index=column.index)
+
+
+def _typed(values: Sequence[Any], gone: Sequence[bool], column: pd.Series, kind: str) -> pd.Series:
+    filled = [pd.NA if g else v for v, g in zip(values, gone, strict=True)]
+    return pd.Series(pd.array(filled, dtype=kind), column.index)
+
+
+def _missing(value: Any) -> bool:
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value is pd.NA or (not isinstance(value, NESTED) and bool(pd.isna(value)))
+
+
+def missing(column: pd.Series) -> np.ndarray:
+    """Where a column says nothing, (N,) bool: None, NaN, NaT, NA, empty text.
+
+    >>> missing(pd.Series(["cat", None, "", " ", "0"])).tolist()
+    [False, True, True, True, False]
+    """
+    gone = column.isna().to_numpy(dtype=bool).copy()
+    if column.dtype == object or pd.api.types.is_string_dtype(column.dtype):
+        gone |= np.array([isinstance(v, str) and not v.strip() for v in column.tolist()], dtype=bool)
+    return gone
+
+
+def text(column: pd.Series, absent: str = "") -> np.ndarray:
+    """The values of a column in words, (N,); `absent` where it says nothing, and no ".0" behind a whole number.
+
+    >>> text(pd.Series([3.0, np.nan, 4.0]), "?").tolist()
+    ['3', '?', '4']
+    """
+    gone = missing(column)
+    whole = column.dtype.kind == "f" and bool(np.all(np.mod(column[~gone].to_numpy(dtype=float), 1) == 0))
+    words = [absent if g else _word(int(v) if whole else v) for v, g in zip(column.tolist(), gone, strict=True)]
+    return np.array(words, dtype=object)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, NESTED):
+        return json.dumps(value if isinstance(value, dict) else [*value], ensure_ascii=False, default=_inner)
+    return str(value)
+
+
+def _inner(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else _word(value)
+
+
+def holds_bytes(column: pd.Series) -> bool:
+    """Whether a column holds pictures or other raw bytes, whichever of its rows are empty."""
+    return column.dtype == object and any(isinstance(v, bytes) for v in column)
+
+
+def members(column: pd.Series) -> dict[Any, np.ndarray]:
+    """Where each value of a column stands, in the order of the values; nowhere what is missing."""
+    found, _ = codes(column)
+    firsts = {column.iloc[int(np.flatnonzero(found == k)[0])]: k for k in range(int(found.max(initial=-1)) + 1)}
+    return {value: np.flatnonzero(found == k) for value, k in firsts.items()}
+
+
+def codes(column: pd.Series) -> tuple[np.ndarray, list[str]]:
+    """The class of each value, (N,), −1 where it is missing, and the names of the classes in order.
+
+    Raises `InputError` where a value is a list or a map, which is no class.
+
+    >>> found, names = codes(pd.Series(["dog", None, "cat", ""]))
+    >>> found.tolist(), names
+    ([1, -1, 0, -1], ['cat', 'dog'])
+    """
+    gone = missing(column)
+    nested = next((v for v, g in zip(column.tolist(), gone, strict=True) if not g and isinstance(v, NESTED)), None)
+    if nested is not None:
+        raise InputError(
+            f"column {column.name!r} holds {type(nested).__name__}s; a class is one value: make a column with one"
+        )
+    found = np.full(len(column), -1, dtype=np.int64)
+    try:
+        inner, names = pd.factorize(column[~gone], sort=True)
+    except TypeError:  # values that have no order among each other
+        inner, names = pd.factorize(pd.Series(text(column)[~gone]), sort=True)
+    found[~gone] = inner
+    words = text(pd.Series(names, dtype=column.dtype if column.dtype != object else None))
+    return found, [str(w) for w in words]
+
+
+def groups(column: pd.Series) -> np.ndarray:
+    """A code for what an item belongs to, (N,): an item of which nothing is said stands for itself alone.
+
+    >>> groups(pd.Series(["a", None, "a", None])).tolist()
+    [0, 1, 0, 2]
+    """
+    gone = missing(column)
+    found = pd.factorize(column.where(~gone))[0].astype(np.int64)
+    found[gone] = len(column) + np.arange(int(gone.sum()))
+    return pd.factorize(found)[0].astype(np.int64)
