@@ -215,6 +215,11 @@ def test_a_kernel_spec_for_a_gpu_is_a_kernel_like_any_other(tmp_path, monkeypatc
         batch(notebook(tmp_path), tmp_path / "out", kernel="none")
 
 
+def test_what_looks_after_a_notebook_starts_quickly():
+    code = "import sys, workbench.batch.worker; print([m for m in ('torch', 'pandas', 'lark') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
 # -- ways to end -------------------------------------------------------------------------------------------------------
 
 
