@@ -39,7 +39,7 @@ if how == "alone":
     import subprocess, sys
     subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
     time.sleep(600)
-time.sleep(float(os.environ.get("SLOWLY", 0)))
+while os.path.exists(f"{os.environ.get('HOLD')}-{x}"): time.sleep(0.05)
 record(numbers={"square": x * x}, gpu=os.environ.get("CUDA_VISIBLE_DEVICES"))
 print("square", x * x)
 """
@@ -71,6 +71,18 @@ def eventually(true, seconds=20.0):
             return found
         time.sleep(0.1)
     raise AssertionError(f"not within {seconds} seconds")
+
+
+def held(folder: Path, *numbers: int) -> dict[str, str]:
+    """The environment in which notebooks with these x wait where they are; each until its file is gone."""
+    for x in numbers:
+        (folder / f"hold-{x}").touch()
+    return os.environ | {"HOLD": str(folder / "hold")}
+
+
+def let_go(folder: Path) -> None:
+    for file in folder.glob("hold-*"):
+        file.unlink()
 
 
 def command(*words: str, **env: str) -> list[str]:
@@ -237,7 +249,7 @@ def test_each_way_to_fail_leaves_the_others_alone(tmp_path):
         "--workers",
         "2",
         "--timeout",
-        "25",
+        "15",
     )
     done = subprocess.run(command(*words), capture_output=True, text=True)
     assert done.returncode == 1, done.stderr
@@ -245,7 +257,7 @@ def test_each_way_to_fail_leaves_the_others_alone(tmp_path):
     entries = {e.parameters["x"]: e for e in Manifest(out).entries()}
     assert [entries[k].state for k in (2, 3, 4, 5)] == ["done", "failed", "failed", "done"]
     assert "ValueError: 3 went badly" in entries[3].error
-    assert "longer than 25 seconds" in entries[4].error
+    assert "longer than 15 seconds" in entries[4].error
     assert "cell 3 of 3" in entries[4].error
     for label in ("small-x=3-how=badly", "small-x=4-how=alone"):
         assert nbformat.read(out / f"{label}.ipynb", as_version=4).cells, "the partial notebook is kept"
@@ -265,7 +277,7 @@ def test_each_way_to_fail_leaves_the_others_alone(tmp_path):
 def test_a_killed_kernel_and_a_killed_worker_are_said(tmp_path):
     out = tmp_path / "out"
     words = (str(notebook(tmp_path)), "--grid", "x=1,2,3", "-o", str(out), "--workers", "2")
-    whole = subprocess.Popen(command(*words), env=os.environ | {"SLOWLY": "6"}, stdout=subprocess.PIPE, text=True)
+    whole = subprocess.Popen(command(*words), env=held(tmp_path, 1, 2), stdout=subprocess.PIPE, text=True)
 
     def started(x, what):
         for p in marked(out):
@@ -284,6 +296,7 @@ def test_a_killed_kernel_and_a_killed_worker_are_said(tmp_path):
     eventually(lambda: runs(1) and runs(2), 40)
     started(1, "ipykernel").kill()
     started(2, "workbench.batch.worker").kill()
+    let_go(tmp_path)
     said, _ = whole.communicate(timeout=120)
     assert whole.returncode == 1
     entries = {e.parameters["x"]: e for e in Manifest(out).entries()}
@@ -296,14 +309,15 @@ def test_a_killed_kernel_and_a_killed_worker_are_said(tmp_path):
 def test_nothing_outlives_a_batch_that_is_killed_and_the_next_one_goes_on(tmp_path):
     out = tmp_path / "out"
     words = (str(notebook(tmp_path)), "--grid", "x=1,2,3,4", "-o", str(out), "--workers", "2")
-    whole = subprocess.Popen(command(*words), env=os.environ | {"SLOWLY": "2"})
+    whole = subprocess.Popen(command(*words), env=held(tmp_path, 2, 3, 4))
     eventually(lambda: [e for e in Manifest(out).entries() if e.state == "done"], 60)
     assert marked(out)
     whole.send_signal(signal.SIGKILL)
     whole.wait()
     eventually(lambda: not marked(out))
     before = {e.label: e.began for e in Manifest(out).entries() if e.state == "done"}
-    assert 0 < len(before) < 4
+    assert len(before) == 1
+    let_go(tmp_path)
     done = subprocess.run(command(*words), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"{len(before)} done before" in done.stdout
@@ -343,10 +357,11 @@ def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(tmp_path):
 def test_two_batches_do_not_share_a_folder(tmp_path):
     out = tmp_path / "out"
     words = (str(notebook(tmp_path)), "-o", str(out))
-    first = subprocess.Popen(command(*words), env=os.environ | {"SLOWLY": "4"})
+    first = subprocess.Popen(command(*words), env=held(tmp_path, 1))
     eventually(lambda: Manifest(out).entries(), 40)
     with pytest.raises(InputError, match="another batch is at work"):
         batch(tmp_path / "small.ipynb", out)
+    let_go(tmp_path)
     assert first.wait(60) == 0
     assert batch(tmp_path / "small.ipynb", out).skipped
 
@@ -375,10 +390,11 @@ def test_what_is_stopped_leaves_what_was_there(tmp_path):
     source, out = notebook(tmp_path), tmp_path / "out"
     assert batch(source, out).ok
     before = (out / "small.html").read_bytes()
-    whole = subprocess.Popen(command(str(source), "-o", str(out), "--force"), env=os.environ | {"SLOWLY": "60"})
+    whole = subprocess.Popen(command(str(source), "-o", str(out), "--force"), env=held(tmp_path, 1))
     eventually(lambda: marked(out), 40)
     whole.send_signal(signal.SIGTERM)
     assert whole.wait(60) == 130
+    let_go(tmp_path)
     assert (out / "small.html").read_bytes() == before
     assert Manifest(out).entry("small").state == "done"
     assert batch(source, out).skipped

@@ -130,7 +130,7 @@ def test_accumulator_merges_and_counts_an_item_once():
         first.compute()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     from distributed import LocalCluster
 
