@@ -70,6 +70,15 @@ def with_roles(seed=0):
 ROLES = {"safe": ["ok"], "unsafe": ["bad"], "jailbreak": ["adv"]}
 
 
+# files whose tests take longest, longest first; two processes take a file each, and none should begin the longest last
+LONGEST = ["app", "batch", "papers", "notebooks", "training", "executors", "diagnostics", "jupyterlab", "cli"]
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def emoji():
     return wb.dataset("emoji")
