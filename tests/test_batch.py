@@ -24,6 +24,7 @@ from workbench.batch.jobs import fingerprint, read_grid, read_runs
 from workbench.batch.parameters import Parameter
 from workbench.batch.slots import THREADS, slots
 from workbench.cli.batches import split
+from workbench.disk import finite
 from workbench.errors import InputError
 
 CELL = """x: int = 1  # a number
@@ -479,12 +480,16 @@ def test_twenty_four_reports_survive_a_kill_and_equal_the_diagnosis(tmp_path):
 
 @pytest.mark.parametrize("_", [pytest.param(None, marks=needs_browser)])
 def test_the_index_sorts_filters_and_compares(tmp_path, _):
+    told: dict[float, dict] = {}
+    kept = ("value", "low", "high", "null_low", "null_high")
+    for x in (0.6, 0.1):
+        report = wb.diagnose(wb.testing.planted(items=60, gap=x), only=["modality_gap", "recall_at_1"])
+        rows = finite(report.to_dict())["results"]
+        told[x] = {" ".join([r["name"], *r["modalities"]]): {k: r[k] for k in kept} for r in rows}
     cell = "x: float = 0  # <b>bold</b>\nname: str = ''\n"
-    body = """
-import workbench as wb
+    body = f"""
 from workbench.batch import record
-report = wb.diagnose(wb.testing.planted(items=60, gap=x), only=["modality_gap", "recall_at_1"])
-record(report, curves={"R@1": [0, 0.2, x]})
+record(numbers={told!r}[x], curves={{"R@1": [0, 0.2, x]}})
 """
     out = tmp_path / "out"
     found = batch(
