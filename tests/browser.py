@@ -72,10 +72,9 @@ def chromium(profile, width=1600, height=1000):
 
 
 @contextmanager
-def watched(context, errors=True):
-    """A new page of a browser; leaving it fails where the console showed an error (`errors`)."""
+def watched(page, errors=True):
+    """A page of a browser, closed at the end; leaving it fails where the console showed an error (`errors`)."""
     seen = []
-    page = context.new_page()
     page.set_default_timeout(90_000)  # machines are slow when others work on them
     page.on("console", lambda m: seen.append(m.text) if m.type == "error" else None)
     page.on("pageerror", lambda e: seen.append(str(e)))
@@ -91,7 +90,7 @@ def watched(context, errors=True):
 @contextmanager
 def opened(profile, width=1600, height=1000, errors=True):
     """A page of a real Chromium of its own, as `watched` gives it."""
-    with chromium(profile, width, height) as context, watched(context, errors) as page:
+    with chromium(profile, width, height) as context, watched(context.pages[0], errors) as page:
         yield page
 
 

@@ -36,7 +36,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser):
-    with watched(browser) as page:
+    with watched(browser.new_page()) as page:
         yield page
 
 
@@ -234,7 +234,7 @@ def test_two_ticked_runs_are_compared_with_one_selection(page, server, demo_runs
 @pytest.mark.parametrize("renderer", ["canvas2d", "png"])
 def test_the_map_is_drawn_without_webgl(browser, server, renderer):
     """Where WebGL is missing a canvas draws the map, and where that is missing too, the server does."""
-    with watched(browser) as page:
+    with watched(browser.new_page()) as page:
         kinds = "['webgl2']" if renderer == "canvas2d" else "['webgl2', '2d']"
         page.add_init_script(
             "const get = HTMLCanvasElement.prototype.getContext;"
@@ -315,7 +315,7 @@ def test_every_screen_with_a_hundred_thousand_items(tmp_path, browser):
     for name, one in (("large", es), ("other", moved)):
         items = one.items.assign(kind=kind)
         wb.EmbeddingSet({m: one[m] for m in one.modalities}, items).save(tmp_path / "served" / name)
-    with serving(tmp_path / "served") as (url, _), watched(browser) as page:
+    with serving(tmp_path / "served") as (url, _), watched(browser.new_page()) as page:
         page.goto(url)
         page.wait_for_selector("a:has-text('large')")
         page.locator("a", has_text="large").first.click()
