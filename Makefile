@@ -13,7 +13,7 @@ demo: $(VENV)/.installed
 
 # a thread for each of the two processes: four threads that wait for two cores are many times slower
 test: $(VENV)/.installed-dev browser
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(VENV)/.installed-dev browser
 	$(BIN)/python -m pytest -m ""

@@ -57,26 +57,41 @@ def serving(*arguments, env=None):
 
 
 @contextmanager
-def opened(profile, width=1600, height=1000, errors=True):
-    """A page of a real Chromium; leaving it fails where the console showed an error (`errors`)."""
+def chromium(profile, width=1600, height=1000):
+    """A real Chromium with a profile of its own."""
     from playwright.sync_api import sync_playwright
 
-    seen = []
     with sync_playwright() as p:
         context = p.chromium.launch_persistent_context(
             str(profile), executable_path=CHROMIUM, args=FLAGS, viewport={"width": width, "height": height}
         )
-        page = context.pages[0]
-        page.set_default_timeout(90_000)  # machines are slow when others work on them
-        page.on("console", lambda m: seen.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: seen.append(str(e)))
-        page.on("dialog", lambda d: seen.append(f"dialog {d.message}") or d.dismiss())
         try:
-            yield page
+            yield context
         finally:
             context.close()
+
+
+@contextmanager
+def watched(page, errors=True):
+    """A page of a browser, closed at the end; leaving it fails where the console showed an error (`errors`)."""
+    seen = []
+    page.set_default_timeout(90_000)  # machines are slow when others work on them
+    page.on("console", lambda m: seen.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: seen.append(str(e)))
+    page.on("dialog", lambda d: seen.append(f"dialog {d.message}") or d.dismiss())
+    try:
+        yield page
+    finally:
+        page.close()
     if errors and seen:  # said in full: pytest explains no assertion of this file
         raise AssertionError("the page's console:\n" + "\n".join(seen))
+
+
+@contextmanager
+def opened(profile, width=1600, height=1000, errors=True):
+    """A page of a real Chromium of its own, as `watched` gives it."""
+    with chromium(profile, width, height) as context, watched(context.pages[0], errors) as page:
+        yield page
 
 
 def stage(page, k=0):

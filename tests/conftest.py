@@ -1,5 +1,6 @@
 import os
 import shutil
+import sys
 
 os.environ.setdefault("WORKBENCH_QUIET", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
@@ -15,6 +16,7 @@ import workbench as wb
 
 settings.register_profile("workbench", deadline=None)  # machines are slow when others work on them
 settings.load_profile("workbench")
+sys.modules.setdefault("rfc3987_syntax", None)  # as the command line does: it takes seconds and nothing needs it
 
 
 def planted(n=61, d=12, seed=0, gap=0.4, noise=0.7, modalities=("image", "text", "audio"), families=None):
@@ -68,6 +70,15 @@ def with_roles(seed=0):
 
 
 ROLES = {"safe": ["ok"], "unsafe": ["bad"], "jailbreak": ["adv"]}
+
+
+# files whose tests take longest, longest first; two processes take a file each, and none should begin the longest last
+LONGEST = ["app", "batch", "papers", "notebooks", "training", "executors", "diagnostics", "jupyterlab", "cli"]
+
+
+def pytest_collection_modifyitems(items):
+    order = {f"test_{name}.py": k for k, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
 @pytest.fixture(scope="session")

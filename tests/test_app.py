@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import workbench as wb
-from tests.browser import lasso, needs_browser, opened, serving, stage
+from tests.browser import chromium, lasso, needs_browser, serving, stage, watched
 from workbench.sets.planted import planted
 
 SHOT = os.environ.get("WORKBENCH_SHOT")  # folder for the README's pictures, when asked for
@@ -28,9 +28,15 @@ def server(demo_runs):
         yield url
 
 
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with chromium(tmp_path_factory.mktemp("profile")) as context:
+        yield context
+
+
 @pytest.fixture
-def page(tmp_path):
-    with opened(tmp_path / "profile") as page:
+def page(browser):
+    with watched(browser.new_page()) as page:
         yield page
 
 
@@ -226,9 +232,9 @@ def test_two_ticked_runs_are_compared_with_one_selection(page, server, demo_runs
 
 
 @pytest.mark.parametrize("renderer", ["canvas2d", "png"])
-def test_the_map_is_drawn_without_webgl(tmp_path, server, renderer):
+def test_the_map_is_drawn_without_webgl(browser, server, renderer):
     """Where WebGL is missing a canvas draws the map, and where that is missing too, the server does."""
-    with opened(tmp_path / "profile") as page:
+    with watched(browser.new_page()) as page:
         kinds = "['webgl2']" if renderer == "canvas2d" else "['webgl2', '2d']"
         page.add_init_script(
             "const get = HTMLCanvasElement.prototype.getContext;"
@@ -302,14 +308,14 @@ def test_a_plot_that_is_shown_again_is_as_wide_as_its_place(page, server):
 
 
 @pytest.mark.slow
-def test_every_screen_with_a_hundred_thousand_items(tmp_path):
+def test_every_screen_with_a_hundred_thousand_items(tmp_path, browser):
     es = planted(items=100_000, gap=0.5)
     moved = planted(items=100_000, gap=0.5, seed=1)
     kind = [f"class {k % 7}" for k in range(100_000)]
     for name, one in (("large", es), ("other", moved)):
         items = one.items.assign(kind=kind)
         wb.EmbeddingSet({m: one[m] for m in one.modalities}, items).save(tmp_path / "served" / name)
-    with serving(tmp_path / "served") as (url, _), opened(tmp_path / "profile") as page:
+    with serving(tmp_path / "served") as (url, _), watched(browser.new_page()) as page:
         page.goto(url)
         page.wait_for_selector("a:has-text('large')")
         page.locator("a", has_text="large").first.click()

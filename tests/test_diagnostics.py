@@ -148,12 +148,15 @@ def test_avqi_oracle():
         assert report.value("avqi_released", "h") == pytest.approx(expected, rel=1e-6)
 
 
+@functools.cache
+def whole_of(make):
+    return values(wb.diagnose(labelled(make()), label="kind"))
+
+
 @pytest.mark.parametrize("make", [planted, ragged], ids=["aligned", "ragged"])
 @pytest.mark.parametrize("tile", [3, 7, 16, 1000])
 def test_any_chunking_gives_the_same_answer(make, tile, monkeypatch):
-    es = make()
-    es = labelled(es)
-    whole = values(wb.diagnose(es, label="kind"))
+    es, whole = labelled(make()), whole_of(make)
     monkeypatch.setattr(Scan.__init__, "__kwdefaults__", Scan.__init__.__kwdefaults__ | {"tile": tile})
     cut = values(wb.diagnose(es, label="kind"))
     assert whole.keys() == cut.keys()

@@ -46,66 +46,66 @@ def ranks(tmp_path, count, body):
         assert p.returncode == 0, err
 
 
-@pytest.mark.parametrize("count", [2, 3])
-def test_ddp_equals_local(tmp_path, count):
-    es = planted(n=90)
-    es.save(tmp_path / "set")
-    ranks(
-        tmp_path,
-        count,
-        f"""
-        from workbench.scan.plan import Scan
-        Scan.__init__.__kwdefaults__["tile"] = 16  # several groups a rank
-        report = wb.diagnose({str(tmp_path / "set")!r}, executor="ddp")
-        report.save({str(tmp_path)!r} + f"/report{{rank}}")
-        """,
-    )
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory):
+    """What two and three ranks have left in their folders; they start once and do several things in turn."""
+    root = tmp_path_factory.mktemp("ranks")
+    planted(n=90).save(root / "set")
+    planted(n=75, modalities=("image", "text")).save(root / "two")
+    program = f"""
     from workbench.scan.plan import Scan
+    out = {str(root)!r} + f"/{{size}}"
+    tile, Scan.__init__.__kwdefaults__["tile"] = Scan.__init__.__kwdefaults__["tile"], 16  # several groups a rank
+    wb.diagnose({str(root / "set")!r}, executor="ddp").save(f"{{out}}/report{{rank}}")
+    Scan.__init__.__kwdefaults__["tile"] = tile
 
-    before = Scan.__init__.__kwdefaults__["tile"]
-    Scan.__init__.__kwdefaults__["tile"] = 16
-    try:
-        local = wb.diagnose(es)
-    finally:
-        Scan.__init__.__kwdefaults__["tile"] = before
-    for rank in range(count):
-        same(wb.Report.load(tmp_path / f"report{rank}"), local, rel=0.0)  # the same bits
-
-
-def test_accumulators_on_uneven_ranks_equal_one_set(tmp_path):
-    es = planted(n=75, modalities=("image", "text"))
-    es.save(tmp_path / "set")
-    ranks(
-        tmp_path,
-        3,
-        f"""
-        es = wb.load({str(tmp_path / "set")!r})
+    if size == 3:
+        es = wb.load({str(root / "two")!r})
         start, stop = ((0, 10), (10, 15), (15, 75))[rank]
         acc = wb.Accumulator(["recall_at_1", "modality_gap", "uniformity"])
         for i in range(start, stop, 7):
             part = slice(i, min(i + 7, stop))
             acc.update({{m: es[m][part] for m in es.modalities}}, ids=list(es.items["id"][part]))
-        acc.compute().save({str(tmp_path)!r} + f"/report{{rank}}")
-        """,
-    )
+        acc.compute().save(f"{{out}}/accumulated{{rank}}")
+
+    try:
+        wb.diagnose({{"a": torch.randn(9, 4), "b": torch.ones(9, 4) + rank}}, executor="ddp")
+        said = "accepted"
+    except wb.InputError as e:
+        said = str(e)
+    open(f"{{out}}/said{{rank}}", "w").write(said)
+    """
+    for count in (2, 3):
+        (root / str(count)).mkdir()
+        ranks(root / str(count), count, program)
+    return root
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_ddp_equals_local(ranked, count):
+    from workbench.scan.plan import Scan
+
+    before = Scan.__init__.__kwdefaults__["tile"]
+    Scan.__init__.__kwdefaults__["tile"] = 16
+    try:
+        local = wb.diagnose(planted(n=90))
+    finally:
+        Scan.__init__.__kwdefaults__["tile"] = before
+    for rank in range(count):
+        same(wb.Report.load(ranked / f"{count}/report{rank}"), local, rel=0.0)  # the same bits
+
+
+def test_accumulators_on_uneven_ranks_equal_one_set(ranked):
+    es = planted(n=75, modalities=("image", "text"))
     local = wb.diagnose(es, only=["recall_at_1", "modality_gap", "uniformity"])
     for rank in range(3):
-        same(wb.Report.load(tmp_path / f"report{rank}"), local, rel=1e-6)
+        same(wb.Report.load(ranked / f"3/accumulated{rank}"), local, rel=1e-6)
 
 
-def test_ranks_with_different_sets_are_refused(tmp_path):
-    ranks(
-        tmp_path,
-        2,
-        """
-        try:
-            wb.diagnose({"a": torch.randn(9, 4), "b": torch.ones(9, 4) + rank}, executor="ddp")
-        except wb.InputError as e:
-            assert "different sets" in str(e)
-        else:
-            raise SystemExit("accepted")
-        """,
-    )
+@pytest.mark.parametrize("count", [2, 3])
+def test_ranks_with_different_sets_are_refused(ranked, count):
+    for rank in range(count):
+        assert "different sets" in (ranked / f"{count}/said{rank}").read_text()
 
 
 def test_ddp_without_a_group_says_how_to_start_one():
@@ -130,7 +130,7 @@ def test_accumulator_merges_and_counts_an_item_once():
         first.compute()
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def cluster():
     from distributed import LocalCluster
 

@@ -45,12 +45,9 @@ def write(path, cells):
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
-    """The address of a server over a folder with two sets, a run, and two notebooks."""
+    """The address of a notebook on a server over a folder with a set and a notebook; and the folder."""
     root = tmp_path_factory.mktemp("lab")
     planted(items=300).save(root / "a")
-    planted(items=300, gap=0.4, seed=1).save(root / "b")
-    wb.train("infonce", data=str(root / "a"), out=root / "run", steps=4, batch=16, evaluate=2)
-    write(root / "results.ipynb", [SETUP, *RESULTS])
     write(
         root / "look.ipynb",
         [
@@ -74,9 +71,19 @@ def lab(tmp_path_factory):
             break
         except OSError:
             time.sleep(0.3)
-    yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={TOKEN}"
+    yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={TOKEN}", root
     process.terminate()
     process.wait(20)
+
+
+@pytest.fixture
+def results(lab):
+    """The address of a notebook that shows two sets, what is found in them, and a run."""
+    address, root = lab
+    planted(items=300, gap=0.4, seed=1).save(root / "b")
+    wb.train("infonce", data=str(root / "a"), out=root / "run", steps=4, batch=16, evaluate=2)
+    write(root / "results.ipynb", [SETUP, *RESULTS])
+    return address("results.ipynb")
 
 
 def command(page, name, **given):
@@ -116,12 +123,12 @@ def seen(page):
 
 
 @pytest.mark.slow  # on a busy machine a notebook takes its time; run by make test-all
-def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, tmp_path):
+def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(results, tmp_path):
     with opened(tmp_path / "profile", height=4_500, errors=False) as page:  # cells out of sight are not drawn
         page.set_default_timeout(60_000)
         failed = []
         page.on("pageerror", lambda e: failed.append(str(e)))
-        page.goto(lab("results.ipynb"))
+        page.goto(results)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         page.wait_for_function(
             "() => window.jupyterapp?.shell.currentWidget?.context?.sessionContext?.session?.kernel?.status === 'idle'"
@@ -142,7 +149,7 @@ def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, t
     with opened(tmp_path / "again", height=4_500, errors=False) as page:  # a browser that has seen nothing of it
         page.set_default_timeout(60_000)
         page.on("pageerror", lambda e: failed.append(str(e)))
-        page.goto(lab("results.ipynb"))
+        page.goto(results)
         page.wait_for_selector(".jp-Notebook .jp-CodeCell")
         seen(page)
         assert failed == []
@@ -150,7 +157,7 @@ def test_each_result_is_seen_light_dark_and_after_the_notebook_was_closed(lab, t
 
 def test_a_lasso_in_a_notebook_is_a_frame_in_the_kernel(lab, tmp_path):
     with opened(tmp_path / "profile", errors=False) as page:
-        page.goto(lab("look.ipynb"))
+        page.goto(lab[0]("look.ipynb"))
         page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=60_000)
         page.wait_for_timeout(3_000)
         page.locator(".jp-CodeCell").first.click()

@@ -10,7 +10,7 @@ import pytest
 
 import workbench as wb
 from tests.browser import needs_browser, opened
-from workbench.batch import Manifest, batch, parameters
+from workbench.batch import Manifest, atlas, batch, parameters
 from workbench.batch.notebooks import folder
 
 SHIPPED = sorted(p.stem for p in folder().glob("*.ipynb"))
@@ -66,6 +66,15 @@ def test_the_comparison_is_that_of_the_package(executed):
     told = json.loads((executed / "compare.json").read_text())["numbers"]
     for r in found.paired.to_dict("records"):
         assert told[f"{r['name']} {' '.join(r['modalities'])}"]["value"] == pytest.approx(r["value"])
+
+
+def test_a_paper_hands_on_what_an_atlas_is_made_of(executed):
+    told = json.loads((executed / "paper.json").read_text())["about"]
+    p = wb.paper("gram")
+    assert (told["family"], told["form"], told["verdict"]) == (p.topic, p.form, "not judged")
+    (row,) = atlas.gathered(executed)
+    assert (row["key"], row["link"], row["verdict"]) == ("gram", "paper.html", "not judged")
+    assert row["picture"].startswith("data:image/svg+xml;base64,")
 
 
 @pytest.mark.parametrize("_", [pytest.param(None, marks=needs_browser)])

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests import reference
 from tests.commands import run as called
+from tests.test_batch import notebook
 from workbench.batch import atlas
 from workbench.cli.catalog import catalog
 from workbench.diagnostics.registry import CURVES, REGISTRY
@@ -496,13 +497,26 @@ def test_all_in_a_grid_is_every_paper():
     assert [j.parameters["paper"] for j in jobs] == RUN
 
 
-def test_three_papers_make_an_atlas_by_family(tmp_path):
-    from workbench.batch import batch
-    from workbench.batch.notebooks import folder
+HANDED_ON = """
+import json
+from pathlib import Path
+from workbench.batch import record
+record(**json.loads(Path(kept, f"{paper}.json").read_text()))
+"""
 
-    found = batch(
-        folder() / "paper.ipynb", tmp_path, grid={"paper": ["gram", "cogenav", "clim"]}, given={"quick": True}
-    )
+
+def test_three_papers_make_an_atlas_by_family(tmp_path):
+    """Of what notebooks hand on; that the shipped one hands this on is seen in test_notebooks.py."""
+    from workbench.batch import batch
+
+    three, kept = ["gram", "cogenav", "clim"], tmp_path / "kept"
+    kept.mkdir()
+    for key in three:
+        p, e = wb.paper(key), wb.paper(key).run(quick=True)
+        about = {"family": p.topic, "form": p.form, "verdict": e.verdict, "evidence": e.to_dict()}
+        (kept / f"{key}.json").write_text(json.dumps(about | {"picture": papers.thumbnail(e)}))
+    source = notebook(tmp_path, "paper: str = ''\nkept: str = ''\n", HANDED_ON, name="paper")
+    found = batch(source, tmp_path, grid={"paper": three}, given={"kept": str(kept)})
     assert found.ok, [e.error for e in found.failed]
     rows = {r["key"]: r for r in atlas.gathered(tmp_path)}
     assert {r["verdict"] for r in rows.values()} == {"not judged"}

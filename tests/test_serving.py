@@ -16,30 +16,37 @@ pytestmark = needs_browser
 
 
 @pytest.fixture(scope="module")
-def server(demo_runs):
-    with serving(next(iter(demo_runs.values())).path.parent) as (url, _):
-        yield url
-
-
-def test_text_of_items_is_never_code_and_no_path_is_read(tmp_path):
+def folder(tmp_path_factory):
+    """A folder with a set whose texts are hostile, and beside it a file that is nobody's business."""
+    root = tmp_path_factory.mktemp("serving")
     bad = '"><script>document.title="owned";alert(1)</script><img src=x onerror=alert(2)>'
     es = planted(items=60)
     items = es.items.assign(name=bad, tags=bad, kind=[bad, "b"] * 30)
-    wb.EmbeddingSet({m: es[m] for m in es.modalities}, items).save(tmp_path / "served" / "hostile")
-    (tmp_path / "secret.txt").write_text("not for you")
-    with serving(tmp_path / "served") as (url, _), opened(tmp_path / "profile") as page:
+    wb.EmbeddingSet({m: es[m] for m in es.modalities}, items).save(root / "served" / "hostile")
+    (root / "secret.txt").write_text("not for you")
+    return root / "served"
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    with serving(folder) as (url, _):
+        yield url
+
+
+def test_text_of_items_is_never_code_and_no_path_is_read(tmp_path, server):
+    with opened(tmp_path / "profile") as page:
         for screen in ("run", "what if", "clusters", "table"):
-            page.goto(f"{url}/?run=hostile&screen={screen}&colour=kind")
+            page.goto(f"{server}/?run=hostile&screen={screen}&colour=kind")
             page.wait_for_selector(".tabulator-row" if screen == "table" else ".stage")
             page.wait_for_timeout(1500)
             assert page.title() != "owned"
         for asked in ("../secret.txt", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "<script>alert(1)</script>"):
-            page.goto(f"{url}/?run={asked}")
+            page.goto(f"{server}/?run={asked}")
             page.wait_for_selector("text=There is no run or set named")
             assert "not for you" not in page.content()
         for path in ("/../secret.txt", "/static/..%2f..%2f..%2fsecret.txt", "/hostile/items.parquet"):
             with pytest.raises(urllib.error.HTTPError):
-                urllib.request.urlopen(url + path, timeout=10)
+                urllib.request.urlopen(server + path, timeout=10)
 
 
 def test_only_this_machine_is_served(server):
@@ -50,11 +57,10 @@ def test_only_this_machine_is_served(server):
     assert urllib.request.urlopen(server, timeout=10).status == 200
 
 
-def test_another_address_needs_a_password(demo_runs):
+def test_another_address_needs_a_password(folder):
     from workbench.app.shell import serve
     from workbench.errors import InputError
 
-    folder = next(iter(demo_runs.values())).path.parent
     with pytest.raises(InputError, match="give a password"):
         serve([folder], port=0, show=False, address="0.0.0.0")
     env = os.environ | {"WORKBENCH_PASSWORD": "open sesame"}

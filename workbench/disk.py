@@ -9,12 +9,12 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from workbench.errors import InputError, first_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,13 +40,14 @@ def finite(x: Any) -> Any:
     return None if isinstance(x, float) and not math.isfinite(x) else x
 
 
+# by the names of torch's types: files are also written where nobody needs torch, which takes a second to import
 CODES = {
-    torch.float64: "F64",
-    torch.float32: "F32",
-    torch.float16: "F16",
-    torch.bfloat16: "BF16",
-    torch.int64: "I64",
-    torch.int32: "I32",
+    "torch.float64": "F64",
+    "torch.float32": "F32",
+    "torch.float16": "F16",
+    "torch.bfloat16": "BF16",
+    "torch.int64": "I64",
+    "torch.int32": "I32",
 }
 
 
@@ -68,10 +69,12 @@ def read_safetensors(file: Path) -> dict[str, Tensor]:
 
 def write_safetensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
     """Tensors by name, some rows at a time, so that what is mapped from disk is never whole in memory."""
+    import torch
+
     header, at = {}, 0
     for name, x in tensors.items():
         size = x.numel() * x.element_size()
-        header[name] = {"dtype": CODES[x.dtype], "shape": list(x.shape), "data_offsets": [at, at + size]}
+        header[name] = {"dtype": CODES[str(x.dtype)], "shape": list(x.shape), "data_offsets": [at, at + size]}
         at += size
     raw = json.dumps(header).encode()
     raw += b" " * (-len(raw) % 8)

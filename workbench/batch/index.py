@@ -10,8 +10,6 @@ from jinja2 import Environment, FileSystemLoader
 
 from workbench.batch.manifest import JobRecord, Manifest
 from workbench.batch.results import read
-from workbench.diagnostics.registry import diagnostics, headlines
-from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 
 
@@ -91,6 +89,9 @@ def _shared(entries: list[JobRecord]) -> list[tuple[str, Any]]:
 
 def _headlines(names: list[str]) -> list[str]:
     """The first scope of each headline diagnostic, both directions of retrieval; else the first few numbers."""
+    from workbench.diagnostics.registry import diagnostics, headlines
+    from workbench.diagnostics.scoped_name import ScopedName
+
     found = []
     known = diagnostics()
     for name in headlines():

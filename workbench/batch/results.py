@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import finite, write_text
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ def record(
         return
     found: dict[str, Any] = {"about": about, "numbers": {}, "curves": {}, "findings": []}
     if report is not None:
+        from workbench.diagnostics.scoped_name import ScopedName
         from workbench.views.figures import scope
 
         found["about"] = {k: report.about[k] for k in ("items", "fingerprint", "source") if k in report.about} | about

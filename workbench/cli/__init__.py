@@ -32,6 +32,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """Entry point: user errors are one sentence on stderr and exit 2; Ctrl-C ends with 130."""
+    # jsonschema, which notebooks need, would set up its check of international addresses: a second, and none needs it
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     try:
         code = app(standalone_mode=False, prog_name="workbench")
         if code == INTERRUPTED:

@@ -11,12 +11,14 @@ import json
 import os
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from workbench.errors import InputError
-from workbench.sets.embeddings import EmbeddingSet
+
+if TYPE_CHECKING:
+    from workbench.sets.embeddings import EmbeddingSet
 
 CONFIG, LOG = "config.yaml", "metrics.jsonl"
 RECALL, CHANCE = "probe_recall_at_1", "probe_chance_high"  # a line of the log with these is a look at the probe
@@ -115,6 +117,8 @@ class RunFolder:
         step = max(have) if step is None else step
         if step not in have:
             raise InputError(f"{self.path}: no snapshot at step {step}; there are {', '.join(map(str, have))}")
+        from workbench.sets.embeddings import EmbeddingSet
+
         return EmbeddingSet.load(have[step])
 
     @property
