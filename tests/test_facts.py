@@ -408,8 +408,9 @@ def test_modules_of_the_last_version_are_found_where_they_are_now():
     from workbench.version import MOVED
 
     for old, now in MOVED.items():
+        sys.modules.pop(f"workbench.{old}", None)
         with pytest.warns(DeprecationWarning, match=f"workbench.{now} since"):
-            sys.modules.pop(f"workbench.{old}", None)
-            assert importlib.import_module(f"workbench.{old}") is importlib.import_module(f"workbench.{now}")
+            found = importlib.import_module(f"workbench.{old}")
+        assert found is importlib.import_module(f"workbench.{now}")
     code = "from workbench.formats import load; from workbench.sets.formats import load as now; assert load is now"
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)
