@@ -122,6 +122,32 @@ def test_parameters_are_read_with_type_default_and_comment(tmp_path):
         ("Literal['a', 'b']", "b", "b"),
         ("Optional[int]", "4", 4),
         ("", "[1]", [1]),
+        ("int", "010", 10),
+        ("str", "010", "010"),
+        ("str", "None", "None"),
+        ("str | None", "None", None),
+        ("str | None", "null", None),
+        ("str | None", "", None),
+        ("str | None", "no", "no"),
+        ("str | None", "12:30", "12:30"),
+        ("str | None", "1e-3", "1e-3"),
+        ("float | None", "None", None),
+        ("float | None", "1e-3", 0.001),
+        ("int | str", "12:30", "12:30"),
+        ("int | str", "7", 7),
+        ("bool | None", "~", None),
+        ("list[str]", "[010, no, 12:30, 1e-3]", ["010", "no", "12:30", "1e-3"]),
+        ("list[int]", "[010, 2]", [10, 2]),
+        ("list[float]", "[1e-3, 2.5]", [0.001, 2.5]),
+        ("dict[str, int]", "{no: 010}", {"no": 10}),
+        ("Optional[str]", "null", None),
+        ("Literal[1, 2]", "2", 2),
+        ("Union[int, None]", "null", None),
+        ("", "010", 10),
+        ("", "12:30", "12:30"),
+        ("", "no", "no"),
+        ("", "2020-01-01", "2020-01-01"),
+        ("", "1e-3", 0.001),
     ],
 )
 def test_text_becomes_a_value_of_the_type(kind, text, value):
@@ -136,6 +162,14 @@ def test_text_becomes_a_value_of_the_type(kind, text, value):
 def test_text_of_another_type_is_refused(kind, text):
     with pytest.raises(InputError, match="parameter p is"):
         Parameter("p", kind, None, "what it is").read(text)
+
+
+@pytest.mark.parametrize("text", ["010", "12:30", "1e-3", "no", "0x1F", "2020-01-01", "7", "2.5", "true", "~", "a: b"])
+def test_a_grid_file_and_the_command_line_read_a_value_alike(text, tmp_path):
+    file = tmp_path / "grid.yaml"
+    file.write_text(f"x: [{text}]\n" if ": " not in text else f"x: ['{text}']\n")
+    from_file, typed = read_grid(file)["x"][0], Parameter("x", "", None).read(text)
+    assert ": " in text or (from_file == typed and type(from_file) is type(typed))
 
 
 @given(st.integers(), st.text(), st.booleans())

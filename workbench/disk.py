@@ -6,10 +6,11 @@ import ctypes
 import json
 import math
 import os
+import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from workbench.errors import InputError, first_line
 
@@ -38,6 +39,39 @@ def finite(x: Any) -> Any:
     if isinstance(x, list | tuple):
         return [finite(v) for v in x]
     return None if isinstance(x, float) and not math.isfinite(x) else x
+
+
+def read_yaml(text: str) -> Any:
+    """YAML as its version 1.2 has it: 010 is ten, 12:30 and no are text, 1e-3 is a number.
+
+    Raises `yaml.YAMLError` where it is none; no object is ever made.
+
+    >>> read_yaml("[010, 12:30, no, 1e-3, true, ~]")
+    [10, '12:30', 'no', 0.001, True, None]
+    """
+    import yaml
+
+    class Plain(yaml.SafeLoader):
+        yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
+
+    for kind, pattern, first, make in SCALARS:
+        Plain.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), list(first))
+        Plain.add_constructor(f"tag:yaml.org,2002:{kind}", lambda loader, node, make=make: make(node.value))
+    return yaml.load(text, Plain)  # noqa: S506 - a safe loader
+
+
+def _float(text: str) -> float:
+    word = text.lower().lstrip("-+")
+    return float(text.replace(".", "")) if word in (".inf", ".nan") else float(text)
+
+
+NUMBER = r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+SCALARS: list[tuple[str, str, str, Callable[[str], Any]]] = [
+    ("null", r"~|null|Null|NULL|", "~nN\0", lambda _: None),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda s: s.lower() == "true"),
+    ("int", r"[-+]?[0-9]+", "-+0123456789", int),
+    ("float", rf"{NUMBER}|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", "-+.0123456789", _float),
+]
 
 
 # by the names of torch's types: files are also written where nobody needs torch, which takes a second to import

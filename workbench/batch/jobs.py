@@ -12,6 +12,7 @@ import yaml
 
 from workbench.batch.job import Job
 from workbench.batch.parameters import checked, every, parameters
+from workbench.disk import read_yaml
 from workbench.errors import InputError
 from workbench.sets.run_folder import CONFIG, LOG, is_run
 from workbench.training.cells import cells, label
@@ -120,7 +121,7 @@ def read_grid(file: Path) -> dict[str, list[Any]]:
 
 def _read(file: Path) -> Any:
     try:
-        return yaml.safe_load(file.read_text())
+        return read_yaml(file.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as e:
         mark = getattr(e, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import importlib
 import io
-import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from workbench.disk import read_yaml
 from workbench.errors import InputError, unknown
 
 TAG = "parameters"
@@ -42,15 +42,11 @@ class Parameter:
     comment: str = ""
 
     def read(self, text: str) -> Any:
-        """A value given as text on the command line: the first reading of it that fits the type."""
-        if self.type == "str":
-            return text
-        value = _yaml(text)
-        readings = [value, text]
-        if isinstance(value, str) and re.fullmatch(r"[-+]?[\d.]+[eE][-+]?\d+", value):
-            readings.insert(1, float(value))  # yaml reads 1e-3 as text
-        fitting = [r for r in readings if self.allows(r)]
-        return fitting[0] if fitting else self.check(value)
+        """A value given as text on the command line, by the declared type; `InputError` where it is no such value."""
+        try:
+            return _read(ast.parse(self.type, mode="eval").body if self.type else None, _texts(text))
+        except ValueError:
+            return self.check(_plain(text))
 
     def allows(self, value: Any) -> bool:
         """Whether a value fits the type; everything fits where there is none."""
@@ -139,11 +135,85 @@ def _literal(node: ast.expr | None) -> Any:
         return MISSING  # made by a call; what it is, only the kernel knows
 
 
-def _yaml(text: str) -> Any:
+def _plain(text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        return read_yaml(text)
     except yaml.YAMLError:
         return text
+
+
+def _texts(text: str) -> Any:
+    """Lists and maps of texts, or the text: what each is, its type says."""
+    try:
+        found = yaml.load(text, yaml.BaseLoader) if text.strip()[:1] in ("[", "{") else text  # noqa: S506 - only texts
+    except yaml.YAMLError:
+        return text
+    return found
+
+
+NOTHING = ("", "None", "none", "null", "Null", "NULL", "~")
+
+
+def _read(tree: ast.expr | None, found: Any) -> Any:
+    """Texts as an annotation has them; `ValueError` where they do not fit."""
+    match tree:
+        case ast.Name(id="str") if isinstance(found, str):
+            return found
+        case ast.Constant(value=None) if isinstance(found, str) and found.strip() in NOTHING:
+            return None
+        case ast.BinOp(op=ast.BitOr()):
+            return _first(_members(tree), found)
+        case ast.Subscript(value=ast.Name(id="Optional"), slice=inner):
+            return _first([ast.Constant(None), inner], found)
+        case ast.Subscript(value=ast.Name(id="Union"), slice=inner):
+            return _first(_parts(inner), found)
+        case ast.Subscript(value=ast.Name(id="Literal"), slice=choices):
+            known = {str(c): c for c in map(_literal, _parts(choices))}
+            if not isinstance(found, str) or found not in known:
+                raise ValueError
+            return known[found]
+        case ast.Subscript(value=ast.Name(id="list"), slice=inner) if isinstance(found, list):
+            return [_read(inner, v) for v in found]
+        case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, inner])) if isinstance(found, dict):
+            return {_read(key, k): _read(inner, v) for k, v in found.items()}
+    value = _untyped(found)
+    if tree is not None and not _allows(tree, value):
+        raise ValueError
+    return value
+
+
+def _untyped(found: Any) -> Any:
+    if isinstance(found, list):
+        return [_untyped(v) for v in found]
+    if isinstance(found, dict):
+        return {k: _untyped(v) for k, v in found.items()}
+    return _plain(found)
+
+
+def _first(choices: Sequence[ast.expr], found: Any) -> Any:
+    """The first member of a union that fits: nothing before all, text when nothing else does."""
+
+    def late(tree: ast.expr) -> int:
+        match tree:
+            case ast.Constant(value=None):
+                return 0
+            case ast.Name(id="str"):
+                return 2
+        return 1
+
+    for tree in sorted(choices, key=late):
+        try:
+            return _read(tree, found)
+        except ValueError:
+            continue
+    raise ValueError
+
+
+def _members(tree: ast.expr) -> list[ast.expr]:
+    match tree:
+        case ast.BinOp(op=ast.BitOr(), left=left, right=right):
+            return [*_members(left), *_members(right)]
+    return [tree]
 
 
 def _allows(tree: ast.expr, value: Any) -> bool:

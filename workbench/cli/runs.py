@@ -59,10 +59,12 @@ def _yaml(file: Path | None) -> dict[str, Any]:
     """Settings from a file: flat, or in sections train: and objective:."""
     import yaml
 
+    from workbench.disk import read_yaml
+
     if file is None:
         return {}
     try:
-        found = yaml.safe_load(file.read_text()) or {}
+        found = read_yaml(file.read_text()) or {}
     except (OSError, yaml.YAMLError) as e:
         raise InputError(f"{file}: not readable as YAML ({str(e).splitlines()[0]})") from None
     if not isinstance(found, dict):

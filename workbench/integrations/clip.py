@@ -31,7 +31,8 @@ def clip_metrics(
     """In the place of open_clip's `get_clip_metrics`: its keys, and the gap, alignment and uniformity beside them.
 
     Where open_clip counts ranks from 0 and lets ties win, ranks here begin with 1 and a tie counts half, so that a
-    collapsed model scores chance. `logit_scale` is taken and not used: it changes no rank.
+    collapsed model scores chance. `logit_scale` is taken and not used: it changes no rank. Equal `ids` are one item:
+    five captions of a picture are five rows of it.
 
     >>> found = clip_metrics(torch.eye(6), torch.eye(6))
     >>> found["image_to_text_R@1"]
@@ -44,20 +45,23 @@ def clip_metrics(
 
 def evaluate_clip(
     model: Any,
-    batches: Iterable[tuple[Tensor, Tensor]],
+    batches: Iterable[Sequence[Any]],
     *,
     device: str = "cpu",
     only: Sequence[str] | None = None,
 ) -> Report:
-    """The report of an open_clip model over batches of (images, tokenised texts), as its loaders give them."""
+    """The report of an open_clip model over batches of (images, tokenised texts), as its loaders give them.
+
+    A third member of a batch are the ids of its items, where some come again.
+    """
     seen = Accumulator(list(only or headlines()))
     was = model.training
     model.eval()
     try:
         with torch.inference_mode():
-            for images, texts in batches:
+            for images, texts, *ids in batches:
                 image, text = model.encode_image(images.to(device)), model.encode_text(texts.to(device))
-                seen.update({"image": image, "text": text})
+                seen.update({"image": image, "text": text}, ids=ids[0] if ids else None)
     finally:
         model.train(was)
     return seen.compute()

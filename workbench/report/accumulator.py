@@ -14,6 +14,7 @@ from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.grouping import of_rows, plain_ids
 
 
 class Accumulator:
@@ -40,7 +41,8 @@ class Accumulator:
     def update(self, modalities: Mapping[str, Tensor], *, ids: Sequence[Any] | None = None, **columns: Any) -> None:
         """Add a batch: `{name: (B, d)}`, row i of each the same item; `columns` are labels and the like, B long.
 
-        Give `ids` where items may be seen twice, as by a sampler that pads the last batch: the first counts.
+        Give `ids` where an item may come again: equal ids are one item, its distinct rows are its rows (captions of
+        one picture), and an exact repeat, as by a sampler that pads the last batch, counts once.
         """
         batch = {m: x.detach().to("cpu", torch.float32).clone() for m, x in modalities.items()}
         lengths = {m: len(x) for m, x in batch.items()} | {k: len(v) for k, v in columns.items()}
@@ -52,7 +54,7 @@ class Accumulator:
             raise InputError(f"update: this batch has {', '.join(batch)}, those before {', '.join(self._batches[0])}")
         frame = pd.DataFrame(columns, index=range(next(iter(lengths.values()))))
         if ids is not None:
-            frame.insert(0, "id", [str(i) for i in ids])
+            frame.insert(0, "id", [str(i) for i in plain_ids(ids)])
         self._batches.append(batch)
         self._items.append(frame)
 
@@ -75,9 +77,11 @@ class Accumulator:
         frame = pd.concat(self._items, ignore_index=True)
         vectors = {m: torch.cat([b[m] for b in self._batches]) for m in self._batches[0]}
         if "id" in frame:
-            keep = ~frame["id"].duplicated().to_numpy()
-            frame = frame[keep].reset_index(drop=True)
-            vectors = {m: x[torch.from_numpy(keep)] for m, x in vectors.items()}
+            if (gone := frame["id"].isna()).any():
+                raise InputError(
+                    f"Accumulator: {int(gone.sum())} rows came without ids, the others with: give all or none"
+                )
+            return of_rows(vectors, frame["id"].tolist(), frame, source="an accumulator")
         return EmbeddingSet(vectors, frame if frame.shape[1] else None, source="an accumulator")
 
     def compute(self) -> Report:

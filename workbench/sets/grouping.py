@@ -1,13 +1,23 @@
-"""Items that several rows of a table share: captions of one picture, crops, templates."""
+"""Items that several rows share: captions of one picture, crops, templates, what a padded sampler shows twice.
+
+One rule everywhere: equal ids are one item, its distinct rows are its rows, an exact repeat counts once.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
+
+KEY = "item a row belongs to"  # a column that nobody else has
 
 
 def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
@@ -22,17 +32,48 @@ def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     (3, 2)
     """
     values = es.column(column)
-    if values.isna().any():
-        row = int(np.flatnonzero(values.isna())[0])
+    if (gone := columns.missing(values)).any():
+        row = int(np.flatnonzero(gone)[0])
         raise InputError(f"{es.source}: column {column!r} is empty at row {row}, so its item is not known")
     codes, names = pd.factorize(values)
     first = pd.Series(codes).drop_duplicates().index
-    items = es.items.iloc[first].reset_index(drop=True).assign(id=[str(n) for n in names])
+    items = es.items.iloc[first].reset_index(drop=True).assign(id=columns.text(pd.Series(names)))
     vectors, rows = {}, {}
     for m in es.modalities:
         owner = codes[es.item_of_row(m).numpy()]
-        raw = es[m].contiguous().view(torch.uint8).numpy().reshape(len(owner), -1)
-        seen = pd.DataFrame({"item": owner, "row": [r.tobytes() for r in raw]})
-        keep = np.flatnonzero(~seen.duplicated())
+        keep = _distinct(es[m], owner)
         vectors[m], rows[m] = es[m][torch.from_numpy(keep)], owner[keep]
     return EmbeddingSet(vectors, items, rows=rows, source=es.source)
+
+
+def of_rows(
+    modalities: Mapping[str, Tensor], ids: Sequence[Any], items: pd.DataFrame | None = None, *, source: str
+) -> EmbeddingSet:
+    """A set of rows side by side whose items are told by ids, which may come again: `{name: (n, d)}`, n ids.
+
+    >>> es = of_rows({"image": torch.eye(2)[[0, 0, 1]], "text": torch.eye(3)}, [7, 7, 8], source="the rows given")
+    >>> len(es), len(es["image"]), len(es["text"])
+    (2, 2, 3)
+    """
+    frame = pd.DataFrame(index=range(len(ids))) if items is None else items.drop(columns="id", errors="ignore")
+    es = EmbeddingSet(modalities, frame.assign(**{KEY: [*ids]}), source=source)
+    grouped = by_item(es, KEY)
+    grouped.items = grouped.items.drop(columns=KEY)
+    return grouped
+
+
+def plain_ids(ids: Any) -> list[Any]:
+    """Ids as numbers and texts, from a list, an array or a tensor."""
+    return ids.tolist() if hasattr(ids, "tolist") else [i.item() if hasattr(i, "item") else i for i in ids]
+
+
+def _distinct(x: Tensor, owner: np.ndarray) -> np.ndarray:
+    """The rows that are kept: all but those that stand there again for the same item."""
+    several = np.flatnonzero(np.bincount(owner)[owner] > 1)
+    if not len(several):
+        return np.arange(len(owner))
+    raw = x[torch.from_numpy(several)].contiguous().view(torch.uint8).numpy().reshape(len(several), -1)
+    seen = pd.DataFrame({"item": owner[several], "row": [r.tobytes() for r in raw]})
+    keep = np.ones(len(owner), dtype=bool)
+    keep[several[seen.duplicated().to_numpy()]] = False
+    return np.flatnonzero(keep)

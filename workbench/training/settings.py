@@ -99,6 +99,8 @@ def _cast(key: str, value: Any, default: Any) -> Any:
     kind = type(default)
     if isinstance(value, str) and kind is bool and value.lower() in ("true", "false"):
         return value.lower() == "true"
+    if kind is str and not isinstance(value, str):
+        raise InputError(f"{key} must be text, not {value!r}: put it in quotes")
     if (kind is int and isinstance(value, float)) or (kind is bool) != isinstance(value, bool):
         raise InputError(f"{key} must be {kind.__name__}, such as {default}, not {value!r}")
     try:
