@@ -99,5 +99,5 @@ def test_ids_that_do_not_fit_are_refused_in_one_sentence():
     acc = wb.Accumulator(["recall_at_1"])
     acc.update({"a": x, "b": x})
     acc.update({"a": x, "b": x}, ids=[1, 2, 3, 4])
-    with pytest.raises(wb.InputError, match="all of them or none"):
+    with pytest.raises(wb.InputError, match="all or none"):
         acc.compute()
