@@ -15,10 +15,12 @@ import torch
 from workbench.disk import write_safetensors
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.columnar import list_column
 from workbench.sets.formats.registry import WRITERS, Writer
 from workbench.sets.formats.source import needed
 
 NEIGHBOURS = 15  # of an item, in the file for Embedding Atlas
+BREAKS = r"[\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"  # what some program takes for the end of a line or a cell
 SPRITE = 8_192  # pixels a side that TensorBoard's projector takes at most
 
 
@@ -110,10 +112,7 @@ def _list_column(x: np.ndarray, rows: np.ndarray, count: int) -> Any:
         inner = pa.FixedSizeListArray.from_arrays(inner, x.shape[2])
     lengths = np.zeros(count, np.int64)
     lengths[rows] = x.shape[1]
-    present = lengths > 0
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    mask = np.append(~present, False)
-    return pa.LargeListArray.from_arrays(pa.array(offsets, mask=mask, type=pa.int64()), inner)
+    return list_column(inner, lengths, lengths > 0)
 
 
 @writer("arrow", "Arrow IPC, which is also Feather 2")
@@ -232,7 +231,8 @@ def projector(es: EmbeddingSet, out: Path) -> None:
     _aligned(es, "the projector")
     out.mkdir()
     columns = [c for c in es.items if not any(isinstance(v, bytes) for v in es.items[c])]
-    text = es.items[columns].astype(str).replace(r"[\t\r\n]+", " ", regex=True)
+    text = es.items[columns].astype(object).where(es.items[columns].notna(), "").astype(str)
+    text = text.replace(BREAKS, " ", regex=True)
     if len(columns) == 1:
         (out / "metadata.tsv").write_text("\n".join(text[columns[0]]) + "\n", encoding="utf-8")
     else:
