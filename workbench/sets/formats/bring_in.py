@@ -13,12 +13,13 @@ from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet, check_place
 from workbench.sets.formats.arrays import npy
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
-from workbench.sets.formats.columns import TEXT, TEXT_TABLE, read_columns, settled, to_frame
+from workbench.sets.formats.columnar import parquet
+from workbench.sets.formats.columns import TEXT, TEXT_TABLE, read_columns, settled, text_tables, to_frame
 from workbench.sets.formats.folders import together as shard_folder
-from workbench.sets.formats.guess import says_vector
+from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import KEYS, Part, joined
 from workbench.sets.formats.kinds import kind_of
-from workbench.sets.formats.registry import READERS
+from workbench.sets.formats.registry import READERS, Reader
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
@@ -60,7 +61,7 @@ def import_set(
         said += found.said
         if item:
             es = by_item(es, item)
-        elif not reading.id:
+        elif not reading.id and not _has_id(found):
             es = _with_id(es, said)
         es.save(out)
     return EmbeddingSet.load(out), said
@@ -82,18 +83,24 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     every = set(kinds.values())
     if len(every) == 1 and len(paths) > 1:
         name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
-        if (together := READERS[every.pop()].several) is not None:
-            return together(paths, name)
+        together = READERS[kinds[paths[0]]].several
+        if together is not None and not _apart(paths, READERS[kinds[paths[0]]]):
+            rows_of = together(paths, name)
+            rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
+            return rows_of
+    if set(kinds.values()) == {TEXT_TABLE} and len(paths) > 1 and (whole := text_tables(paths)) is not None:
+        return whole
     if len(paths) == 1:
         return READERS[kinds[paths[0]]].read(paths[0])
-    plain = [p for p in paths if kinds[p] == npy.__name__]
-    groups = {b: g for b, g in grouped(plain).items() if -1 not in g}
-    shards = {f for g in groups.values() for f in g.values()}
+    arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
+    tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(p, kinds[p])])
+    shards = {f for g in [*arrays.values(), *tables.values()] for f in g.values()}
     parts, said = [], []
     if shards:
-        some = shard_folder(paths[0].parent, groups, {})
+        some = shard_folder(paths[0].parent, arrays, tables)
         said += some.said
-        parts += [Part(f"{b}_{min(groups[b])}.npy and others", {b: x}) for b, x in some.arrays.items()]
+        parts += [Part(f"shards of {b}", {b: x}) for b, x in some.arrays.items()]
+        parts += [] if some.columns is None else [Part(f"shards of {next(iter(tables))}", {}, some.columns)]
     for path in paths:
         if path not in shards:
             parts.append(_part(path, READERS[kinds[path]].read(path), said))
@@ -102,8 +109,44 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     return found
 
 
+def _bare(path: Path) -> bool:
+    """Whether a .tsv file is of numbers alone, as TensorBoard's projector has them."""
+    if path.suffix.lower() != ".tsv":
+        return False
+    with path.open("rb") as f:
+        cells = f.readline(1 << 20).split(b"\t")
+    try:
+        return len(cells) > 1 and bool([float(c) for c in cells])
+    except ValueError:
+        return False
+
+
+def _has_id(found: Arrays | Table) -> bool:
+    if isinstance(found, Table):
+        return "id" in found.schema.names
+    return "id" in found.arrays or (found.columns is not None and "id" in found.columns)
+
+
+def _numbered(paths: list[Path]) -> dict[str, dict[int, Path]]:
+    """The groups of files that are numbered shards."""
+    return {base: group for base, group in grouped(paths).items() if -1 not in group}
+
+
+def _plain(path: Path, kind: str) -> bool:
+    """Whether a table has no vectors."""
+    found = READERS[kind].read(path)
+    return isinstance(found, Table) and not tidy(found, alone=False).vectors
+
+
+def _apart(paths: Sequence[Path], how: Reader) -> bool:
+    """Whether tables are parts of the same items: of other columns, or called image and text."""
+    names = [frozenset(t.schema.names) for t in map(how.read, paths) if isinstance(t, Table)]
+    kinds = [frozenset(words(p.stem)) & KINDS for p in paths]
+    return len(set(names)) > 1 or (all(kinds) and len(set(kinds)) == len(paths))
+
+
 def _kind(path: Path) -> str:
-    if path.suffix.lower() in COLUMNS and path.is_file() and "vectors" not in path.name:
+    if path.suffix.lower() in COLUMNS and path.is_file() and "vectors" not in path.name and not _bare(path):
         return TEXT_TABLE
     return kind_of(path)
 
@@ -119,7 +162,7 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
         said.extend(f"{path.name}: {line}" for line in found.said)
         columns = es.items if "id" in names else es.items.drop(columns="id")
         rows = {m: es.item_of_row(m).numpy() for m in es.modalities if not es.aligned(m)}
-        own = {m: path.stem if says_vector(m) and len(es.modalities) == 1 else m for m in es.modalities}
+        own = {m: path.stem if means_only_vector(m) and len(es.modalities) == 1 else m for m in es.modalities}
         arrays = {own[m]: es[m] for m in es.modalities}
         kept = columns if len(columns.columns) else None
         return Part(path.name, arrays, kept, {own[m]: r for m, r in rows.items()}, len(es))

@@ -11,7 +11,7 @@ import numpy as np
 
 from workbench.errors import InputError, first_line, listed
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.shards import SPLIT_NAMES, grouped, in_order, matched, splits
+from workbench.sets.formats.shards import SPLIT_NAMES, grouped, in_order, lacking, splits
 from workbench.sets.formats.source import Table, needed
 
 BATCH = 8_192  # rows at once
@@ -44,7 +44,7 @@ def _parted(table: Table, files: Sequence[Path], counts: Sequence[int]) -> Table
     import pyarrow as pa
 
     stems = [f.stem for f in files]
-    table.said += matched(table.source, grouped(files)) if len(files) > 1 else []
+    table.said += lacking(grouped(files)) if len(files) > 1 else []
     names = splits(stems)
     if names is None or "split" in table.schema.names:
         return table

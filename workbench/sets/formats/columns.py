@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError, first_line
+from workbench.errors import InputError, first_line, listed
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.source import Table
+from workbench.sets.formats.shards import splits
+from workbench.sets.formats.source import Table, once
 
 TEXT = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
 
@@ -166,9 +167,7 @@ def _separated(file: Path) -> dict[str, list[Any]]:
     mark = "\t" if file.suffix.lower() == ".tsv" else ","
     with file.open(encoding="utf-8-sig", newline="") as f:
         names = next(csv.reader(f, delimiter=mark), [])
-    for name, count in Counter(names).items():
-        if count > 1 and name:
-            raise InputError(f"{file}: {count} columns are named {name!r}; a name says one thing: rename")
+    once([n for n in names if n], file)
     if not names:
         raise ValueError("no header line")
     blank = len(names) > 1  # in a table of one column an empty line is an empty cell
@@ -214,6 +213,18 @@ def text_table(file: Path) -> Table:
     return table_of(cells(file), str(file))
 
 
-def rows_of(table: Table) -> Iterator[Any]:
-    """The batches of a table that have rows."""
-    return (b for b in table.batches() if b.num_rows)
+def text_tables(files: Sequence[Path]) -> Table | None:
+    """Tables of text that have the same columns, one after the other; None where they have not."""
+    every = [cells(f) for f in files]
+    if any(set(c) != set(every[0]) for c in every):
+        return None
+    counts = [len(next(iter(c.values()), [])) for c in every]
+    columns = {name: [v for c in every for v in c[name]] for name in every[0]}
+    names = splits([f.stem for f in files])
+    said = []
+    if names is not None and "split" not in columns:
+        columns["split"] = [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
+        said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")
+    table = table_of(columns, files[0].parent.name or str(files[0]))
+    table.said += said
+    return table

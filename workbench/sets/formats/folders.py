@@ -15,7 +15,7 @@ from workbench.sets.formats.arrays import array_of
 from workbench.sets.formats.columns import TEXT, read_columns, settled, to_frame
 from workbench.sets.formats.joins import Part, joined
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.source import Arrays
+from workbench.sets.formats.source import Arrays, once
 
 
 @reader(
@@ -30,11 +30,29 @@ def npy_folder(path: Path) -> Arrays:
     Tables beside them (Parquet, .csv, .tsv, .json, .jsonl) hold columns of the items.
     """
     arrays = shards.grouped(sorted(path.glob("*.npy")))
-    plain = [f for f in sorted(path.iterdir()) if f.suffix.lower() in (*TEXT, ".parquet") and f.name[0] not in "._"]
-    return together(path, arrays, shards.grouped([f for f in plain if f.name not in OTHER]))
+    ends = [e for e in (*TEXT, ".parquet") if e != ".json"]  # which describes a folder more often than its items
+    tables = shards.grouped([f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._"])
+    count = sum(len(array_of(f)) for f in next(iter(arrays.values())).values() if array_of(f).ndim)
+    said = []
+    for name, group in list(tables.items()):
+        if -1 in group and not name.lower().startswith(META) and (why := _unlike(group[-1], count)):
+            said.append(f"{group[-1].name} is left out: {why}")
+            del tables[name]
+    found = together(path, arrays, tables)
+    found.said[:0] = said
+    return found
 
 
-OTHER = ("manifest.json", "config.json", "package.json")  # what describes a folder, not its items
+META = ("meta", "item", "column", "label", "caption", "info")  # names of tables that are of the items, or damaged
+
+
+def _unlike(file: Path, count: int) -> str:
+    """Why a table beside arrays is not of their items."""
+    try:
+        rows = len(frame_of(file))
+    except InputError:
+        return "not readable as a table"
+    return "" if rows == count else f"{rows:,} rows for {count:,} items"
 
 
 def together(path: Path, arrays: Mapping[str, Any], tables: Mapping[str, Any]) -> Arrays:
@@ -73,7 +91,11 @@ def frame_of(file: Path) -> pd.DataFrame:
     if file.suffix.lower() in TEXT:
         return settled(read_columns(file))
     try:
-        return to_frame(pq.ParquetFile(file).read())
+        found = pq.ParquetFile(file).read()
+        once(found.schema.names, file)
+        return to_frame(found)
+    except InputError:
+        raise
     except Exception as e:
         raise InputError(f"{file}: not readable as Parquet ({first_line(e)})") from None
 

@@ -13,6 +13,7 @@ representations clip siglip"""
 VECTOR = frozenset(MEANT.split())  # words that say that a vector is meant
 KINDS = {"image", "images", "img", "imgs", "picture", "photo", "text", "texts", "txt", "caption", "captions", "audio"}
 KINDS |= {"sound", "video", "query", "document", "doc", "title", "passage", "sketch"}
+AXES = {"dim", "dims", "dimension", "dimensions", "component", "d", "e", "v", "f"}  # before a number: an axis
 SEVERAL = {"colbert", "multi", "multivector", "multivectors", "late", "patches", "tokens"}
 OTHERS = """box boxes bbox bboxes rgb rgba color colors colour colours logprob logprobs logit logits prob probs
 probability probabilities score scores token tokens ids shape size sizes mask masks xy xyz coord coords coordinate
@@ -57,6 +58,11 @@ def says_vector(name: str) -> bool:
     return any(w in VECTOR or w.startswith(("embed", "vector")) or w.endswith(("emb", "vec")) for w in found)
 
 
+def means_only_vector(name: str) -> bool:
+    """Whether a name says that a vector is meant and nothing else: embedding, but not text_embedding."""
+    return all(says_vector(w) or w.isdigit() for w in words(name))
+
+
 def says_bits(name: str) -> bool:
     """Whether a name says that a vector is packed, eight dimensions a byte."""
     return bool({"binary", "ubinary", "bits", "packed"} & set(words(name)))
@@ -76,6 +82,8 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
     if not c.floating:
         if payload or not vector:
             small = c.kind in ("int8", "uint8") and c.width >= SHORT and not payload
+            if small and kinds and c.kind == "int8":
+                return 3, ""
             return (1, "whole numbers beside vectors") if small else (0, "whole numbers")
         return (3, "") if c.width >= SHORT else (0, f"{c.width or 'varying counts of'} whole numbers")
     if not c.width:
@@ -142,7 +150,7 @@ def numbered(names: Mapping[str, bool]) -> dict[str, list[str]]:
         parts.sort()
         numbers = [k for k, _ in parts]
         whole = numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        least = SHORT if says_vector(base) else 4 * SHORT
+        least = SHORT if says_vector(base) or set(words(base)) & AXES else 4 * SHORT
         if whole and len(parts) >= least and not set(words(base)) & PAYLOAD:
             out[_plain(base) if base else "vectors"] = [name for _, name in parts]
     return {name: parts for name, parts in out.items() if name not in names}

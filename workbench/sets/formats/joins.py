@@ -54,8 +54,9 @@ def joined(parts: Sequence[Part], source: str) -> Arrays:
             taken = {k: _moved(x, part.rows.get(k), place) for k, x in part.arrays.items()}
         else:
             if part.columns is not None:
+                alone = frame is None and not any(p.arrays and p.columns is None for p in parts)
                 frame = part.columns.reset_index(drop=True) if frame is None else _even(frame, part, owner)
-                if len(parts) > 1:
+                if not alone:
                     said.append(f"{part.name} is joined by row order")
             taken = {k: (x, part.rows.get(k)) for k, x in part.arrays.items()}
             _agree(first if not owner else Part(owner, {}, frame), part)

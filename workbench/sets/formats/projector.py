@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.joins import Part, joined
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.source import Arrays
+from workbench.sets.formats.source import Arrays, once
 
 CONFIG = "projector_config.pbtxt"
 
@@ -105,7 +105,12 @@ def _name(stem: str) -> str:
 def _part(file: Path, meta: Path | None, name: str, shape: tuple[int, ...] = ()) -> Part:
     x = _vectors(file, shape)
     columns = None if meta is None or meta == file or not meta.exists() else _columns(meta, len(x), file)
-    return Part((meta or file).name if columns is not None else file.name, {name: x}, columns, items=len(x))
+    return Part(_near(meta if meta and columns is not None else file), {name: x}, columns, items=len(x))
+
+
+def _near(file: Path) -> str:
+    """A file by its name, and one of SummaryWriter, whose names are all the same, by its folders too."""
+    return file.name if file.stem not in ("tensors", "metadata") else "/".join(file.parts[-3:])
 
 
 def _vectors(file: Path, shape: tuple[int, ...]) -> np.ndarray:
@@ -140,7 +145,5 @@ def _columns(meta: Path, count: int, file: Path) -> pd.DataFrame:
     body = cells[1:] if headed else cells
     if len(body) != count or any(len(c) != len(names) for c in body):
         raise InputError(f"{meta}: needs {count} lines of {len(names)} columns, as many as {file.name} has vectors")
-    if len(set(names)) < len(names):
-        odd = next(n for n in names if names.count(n) > 1)
-        raise InputError(f"{meta}: {names.count(odd)} columns are named {odd!r}; a name says one thing: rename")
+    once(names, meta)
     return pd.DataFrame(body, columns=names)

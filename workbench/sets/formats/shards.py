@@ -107,8 +107,13 @@ def matched(path: Path | str, groups: Mapping[str, Mapping[int, Path]]) -> list[
                     f"{path}: the shards do not agree: {base} lacks shard {n}, which {other} has; fetch it, or take "
                     "the others of that number away"
                 )
+    return lacking(several)
+
+
+def lacking(groups: Mapping[str, Mapping[int, Path]]) -> list[str]:
+    """The shards that groups lack between their first and their last, in plain words."""
     said = []
-    for base, group in several.items():
+    for base, group in groups.items():
         if missing := gaps(list(group), [f.stem for f in group.values()]):
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             said.append(f"{base} lacks shard {missing[0]}{more}; the {len(group)} that are there are read")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,9 +33,14 @@ class Table:
     said: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for name, count in Counter(self.schema.names).items():
-            if count > 1:
-                raise InputError(f"{self.source}: {count} columns are named {name!r}; a name says one thing: rename")
+        once(self.schema.names, self.source)
+
+
+def once(names: Iterable[str], source: object) -> None:
+    """Refuse two columns of one name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{source}: {count} columns are named {name!r}; a name says one thing: rename")
 
 
 def needed(module: str, extra: str, what: str) -> Any:

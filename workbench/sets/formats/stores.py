@@ -43,7 +43,7 @@ def from_rows(
     es = of_table(table, Reading(dict(modalities or {})), store=True)
     vectors = {m: es[m].float() for m in es.modalities}
     rows_of = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-    left = [line for line in table.said if " is left out: " in line]
+    left = [line.partition(";")[0] for line in table.said if " is left out: " in line]
     source = f"rows ({'; '.join(left)})" if left else "rows"
     return EmbeddingSet(vectors, es.items, rows=rows_of, source=source)
 

@@ -45,6 +45,8 @@ def looks(name: str, cells: Sequence[Any]) -> tuple[int, bool] | None:
     found = [numbers(c) for c in there]
     good = [(c, x) for c, x in zip(there, found, strict=True) if x is not None and len(x) > 1]
     bracketed = all(c.strip()[:1] not in "-+.0123456789" for c, _ in good)
+    if says_vector(name) and any("..." in c and c.strip()[:1] in "[(a" and any(map(str.isdigit, c)) for c in there):
+        return 0, False  # cut short by numpy: refused where it is read
     if not good or (len(good) * 2 < len(there) and not says_vector(name)):
         return None
     widths = {len(x) for _, x in good}
@@ -61,7 +63,8 @@ def parsed(cells: Sequence[Any], name: str, source: str, start: int) -> list[np.
     for row, cell in enumerate(cells):
         x = None if absent(cell) else numbers(cell)
         if x is None and not absent(cell):
-            cut = "numpy cut it short with '...'" if "..." in cell else "which is no vector"
+            short = "cut short with '...' by numpy: write all numbers, as with x.tolist()"
+            cut = short if "..." in cell else "which is no vector"
             raise InputError(f"{source}: column {name!r} holds {cell!r:.60} at row {start + row}, {cut}")
         out.append(x)
     return out

@@ -29,17 +29,17 @@ class Tidy:
 
 def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), **how: bool) -> Tidy:
     """The same table as it is read: columns `asked` for are vectors whatever they look like, else those that do."""
-    head = next((b for b in table.batches() if b.num_rows), None)
+    head = _head(table)
     found: dict[str, Column] = {}
     text: set[str] = set()
     for f in table.schema:
-        column = None if head is None else head.column(f.name)
+        column = head.get(f.name)
         if (seen := _listed(f.name, f.type, column)) is not None:
             found[f.name] = seen
         elif column is not None and _is_text(f.type) and (cells := textual.looks(f.name, _sample(column))) is not None:
             found[f.name] = Column(f.name, "int64" if cells[1] else "float64", cells[0])
             text.add(f.name)
-    groups = {} if head is None else numbered({f.name: _number(f, head) for f in table.schema if f.name not in found})
+    groups = {} if not head else numbered({f.name: _number(f, head) for f in table.schema if f.name not in found})
     found |= {name: Column(name, "float32", len(parts)) for name, parts in groups.items()}
     for name in asked:
         field = table.schema.field(name) if name in table.schema.names else None
@@ -70,6 +70,21 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
     return Tidy(_made(table, converts, gone), was, said)
 
 
+def _head(table: Table) -> dict[str, Any]:
+    """The columns of the first batch; of a column that may hold vectors the first one that holds anything."""
+    first: dict[str, Any] = {}
+    open_ = {f.name for f in table.schema if is_list(f.type) or (_is_text(f.type) and says_vector(f.name))}
+    for batch in table.batches():
+        if not batch.num_rows:
+            continue
+        for name in open_ if first else batch.schema.names:
+            first[name] = batch.column(name)
+        open_ = {n for n in open_ if first[n].null_count == len(first[n])}
+        if not open_:
+            break
+    return first
+
+
 def _none(table: Table, found: dict[str, Column]) -> str:
     whole = [c.name for c in found.values() if not c.floating]
     if whole:
@@ -83,7 +98,7 @@ def _none(table: Table, found: dict[str, Column]) -> str:
             f"{table.source}: column {meant[0]!r} holds {table.schema.field(meant[0]).type}, which is no vector; "
             "make it a list of numbers, or text such as [0.1, 0.2]"
         )
-    return f"{table.source}: no column holds lists of numbers; columns: {listed(table.schema.names)}"
+    return f"{table.source}: no column holds lists of numbers, or such as text; columns: {listed(table.schema.names)}"
 
 
 def _was(c: Column, text: bool, group: bool, packed: bool) -> str:
@@ -113,7 +128,7 @@ def _number(field: Any, head: Any) -> bool:
     import pyarrow as pa
 
     if _is_text(field.type):
-        cells = _sample(head.column(field.name))
+        cells = _sample(head[field.name])
         try:
             return bool(cells) and any("." in c for c in cells) and bool([float(c) for c in cells])
         except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -236,7 +237,10 @@ def projector(es: EmbeddingSet, out: Path) -> None:
     if len(columns) == 1:
         (out / "metadata.tsv").write_text("\n".join(text[columns[0]]) + "\n", encoding="utf-8")
     else:
-        lines = ["\t".join(map(str, columns)), *("\t".join(r) for r in text.itertuples(index=False, name=None))]
+        lines = [
+            "\t".join(re.sub(BREAKS, " ", str(c)) for c in columns),
+            *("\t".join(r) for r in text.itertuples(index=False, name=None)),
+        ]
         (out / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     several = len(es.modalities) > 1
     for m in es.modalities:
