@@ -206,6 +206,11 @@ def _webdataset(path, es):
                 tar.addfile(member, io.BytesIO(raw.getvalue()))
 
 
+def _text_table(path, es):
+    rows = [{"id": es.items["id"][i], **{m: es[m][i].tolist() for m in es.modalities}} for i in range(len(es))]
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+
+
 def _parts(kind):
     def make(path, es):
         path.mkdir()
@@ -220,6 +225,7 @@ MADE = {
     "npy": ("image.npy", _npy),
     "npy folder": ("folder", _npy_folder),
     "torch": ("set.pt", lambda path, es: torch.save({m: es[m] for m in es.modalities}, path)),
+    "text table": ("set.jsonl", _text_table),
     "parquet folder": ("folder", _parts("parquet")),
     "arrow folder": ("folder", _parts("arrow")),
     "datasets": ("folder", _datasets),

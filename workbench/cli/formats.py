@@ -24,6 +24,11 @@ def import_(
     id_: Annotated[str, typer.Option("--id", help="column that names every item once")] = "",
     item: Annotated[str, typer.Option(help=ITEM)] = "",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    captions: Annotated[
+        list[str] | None, typer.Option(help="modality with several vectors a row that are captions, not layers; repeat")
+    ] = None,
+    bits: Annotated[list[str] | None, typer.Option(help="column of bytes with eight dimensions each; repeat")] = None,
+    split_map: Annotated[list[str] | None, typer.Option(help="what a split is: restval=train; repeat")] = None,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
 
@@ -38,7 +43,9 @@ def import_(
         if name in named:
             raise InputError(f"--modality {name}: given twice")
         named[name] = column
-    es, said = import_set(sources, out, Reading(named, id_, label, drop_missing), item=item)
+    splits = dict(pair(s, "--split-map") for s in split_map or [])
+    reading = Reading(named, id_, label, drop_missing, tuple(captions or ()), tuple(bits or ()), splits)
+    es, said = import_set(sources, out, reading, item=item)
     for line in said:
         say(f"guessed  {line}")
     shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from workbench.disk import read_safetensors
 from workbench.errors import InputError, first_line
@@ -20,16 +21,11 @@ SMALL = 1 << 28  # bytes that may always come out of one
 @reader("npy", "one array of numpy", magic=b"\x93NUMPY", suffixes=(".npy",))
 def npy(file: Path) -> Arrays:
     """One array: the modality is called as the file."""
-    return Arrays({file.stem: _npy(file)}, str(file))
+    return Arrays({file.stem: array_of(file)}, str(file))
 
 
-@reader("npy folder", "a folder of .npy files, each a modality or a column", folder=".npy", rank=4)
-def npy_folder(path: Path) -> Arrays:
-    """A folder of .npy files, each a modality or a column."""
-    return Arrays({file.stem: _npy(file) for file in sorted(path.glob("*.npy"))}, str(path))
-
-
-def _npy(file: Path) -> np.ndarray:
+def array_of(file: Path) -> np.ndarray:
+    """The array of an .npy file, mapped from it."""
     try:
         return np.load(file, mmap_mode="c", allow_pickle=False)  # copy on write: torch wants writable memory
     except Exception as e:  # a damaged header fails in as many ways as Python's parser knows
@@ -105,7 +101,7 @@ def swells(file: Path) -> None:
 def safetensors(file: Path) -> Arrays:
     """Tensors by name, mapped from the file."""
     tensors = read_safetensors(file)
-    return Arrays({k: x if x.ndim > 1 else x.numpy() for k, x in tensors.items()}, str(file))
+    return Arrays({k: x if x.ndim > 1 else flat(x) for k, x in tensors.items()}, str(file))
 
 
 @reader("torch", "a dict of tensors by torch.save, read with weights_only", magic=_is_torch, suffixes=(".pt", ".pth"))
@@ -134,94 +130,41 @@ def torch_file(file: Path) -> Arrays:
         return Arrays({file.stem: found}, str(file))
     if not isinstance(found, dict):
         raise InputError(f"{file}: holds a {type(found).__name__}; a dict of tensors by modality is read")
-    arrays = {}
+    return Arrays(*_held(found, file))
+
+
+def flat(x: Any) -> np.ndarray:
+    """A tensor of one axis as an array; of a type that numpy lacks as float32."""
+    import torch
+
+    narrow = x.dtype == torch.bfloat16 or "float8" in str(x.dtype)
+    return x.float().numpy() if narrow else x.numpy()
+
+
+def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
+    """The tensors of a dict, or of a dict of such dicts that have the same names: {path: {image: x, text: y}}."""
+    import torch
+
+    inner = [v for v in found.values() if isinstance(v, dict)]
+    if len(inner) == len(found) > 1 and len({frozenset(map(str, v)) for v in inner}) == 1:
+        turned: dict[str, Any] = {"id": np.asarray([str(k) for k in found])}
+        for name in inner[0]:
+            parts = [v[name] for v in inner]
+            if all(isinstance(x, torch.Tensor) and x.numel() > 1 for x in parts):
+                parts = [x.detach().reshape(-1) for x in parts]
+                if len({len(x) for x in parts}) > 1:
+                    raise InputError(f"{file}: {name!r} has vectors of several lengths; one modality needs one length")
+                turned[str(name)] = torch.stack(parts)
+            elif all(isinstance(x, str | int | float) for x in parts):
+                turned[str(name)] = np.asarray(parts)
+        return turned, str(file)
+    arrays: dict[str, Any] = {}
     for k, x in found.items():
+        if isinstance(x, np.ndarray):
+            x = torch.from_numpy(x)
         if isinstance(x, torch.Tensor):
             x = x.detach()
-            arrays[str(k)] = x if x.ndim > 1 else x.numpy() if x.dtype != torch.bfloat16 else x.float().numpy()
+            arrays[str(k)] = x if x.ndim > 1 else flat(x)
         elif isinstance(x, list | tuple) and x and all(isinstance(v, str | int | float) for v in x):
             arrays[str(k)] = np.asarray(x)
-    return Arrays(arrays, str(file))
-
-
-@reader(
-    "clip",
-    "clip-retrieval and LAION: img_emb/, text_emb/, metadata/",
-    folder=lambda names, path: (
-        bool(names & {"img_emb", "text_emb"}) or any(n.startswith(("img_emb_", "text_emb_")) for n in names)
-    ),
-)
-def clip_folder(path: Path) -> Arrays:
-    """What clip-retrieval and LAION publish: `img_emb/img_emb_0.npy`, `text_emb/…`, `metadata/metadata_0.parquet`."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    arrays: dict[str, np.ndarray] = {}
-    parts: dict[str, list[Path]] = {}
-    for name, folder in (("image", "img_emb"), ("text", "text_emb")):
-        files = sorted([*path.glob(f"{folder}/{folder}_*.npy"), *path.glob(f"{folder}_*.npy")], key=_number)
-        if files:
-            parts[name] = files
-            blocks = [_npy(f) for f in files]
-            arrays[name] = blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
-    files = sorted([*path.glob("metadata/metadata_*.parquet"), *path.glob("metadata_*.parquet")], key=_number)
-    columns = None
-    if files:
-        try:
-            columns = pa.concat_tables([pq.read_table(f) for f in files], promote_options="default").to_pandas()
-        except Exception as e:
-            raise InputError(f"{files[0].parent}: metadata not readable as Parquet ({first_line(e)})") from None
-    counts = {name: len(x) for name, x in arrays.items()} | ({} if columns is None else {"metadata": len(columns)})
-    if len(set(counts.values())) > 1:
-        said = ", ".join(f"{k} {n}" for k, n in counts.items())
-        raise InputError(f"{path}: the shards do not agree on the number of items ({said})")
-    return Arrays(arrays, str(path), columns)
-
-
-def _number(file: Path) -> tuple[int, str]:
-    tail = file.stem.rsplit("_", 1)[-1]
-    return (int(tail), "") if tail.isdigit() else (0, file.stem)
-
-
-@reader(
-    "projector",
-    "TensorBoard's projector: vectors.tsv, metadata.tsv",
-    suffixes=(".tsv",),
-    folder=lambda names, path: any(n.endswith("vectors.tsv") for n in names),
-)
-def projector(path: Path) -> Arrays:
-    """TensorBoard's projector: `vectors.tsv`, and `metadata.tsv` with a header, or one label a line.
-
-    A folder with `image_vectors.tsv`, `text_vectors.tsv`, … has a modality each.
-    """
-    if path.is_dir():
-        parts = [projector(f) for f in sorted(path.glob("*vectors.tsv"))]
-        columns = next((p.columns for p in parts if p.columns is not None), None)
-        return Arrays({k: x for p in parts for k, x in p.arrays.items()}, str(path), columns)
-    file = path
-    try:
-        vectors = pd.read_csv(file, sep="\t", header=None, dtype=np.float32)
-    except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as e:
-        raise InputError(f"{file}: needs one vector a line, numbers with tabs between ({first_line(e)})") from None
-    meta = file.with_name(file.name.replace("vectors", "metadata"))
-    columns = None
-    if meta.exists() and meta != file:
-        try:
-            lines = meta.read_text(encoding="utf-8").splitlines()
-        except UnicodeDecodeError as e:
-            raise InputError(f"{meta}: not UTF-8 ({first_line(e)})") from None
-        headed = "\t" in lines[0] if lines else False
-        cells = [line.split("\t") for line in lines]
-        names = cells[0] if headed else ["name"]
-        body = cells[1:] if headed else cells
-        if len(body) != len(vectors) or any(len(c) != len(names) for c in body):
-            raise InputError(
-                f"{meta}: needs {len(vectors)} lines of {len(names)} columns, as many as {file.name} has vectors"
-            )
-        columns = pd.DataFrame(body, columns=names)
-    if vectors.isna().to_numpy().any():
-        row = int(vectors.isna().any(axis=1).to_numpy().argmax())
-        raise InputError(f"{file}: line {row + 1} has fewer than {vectors.shape[1]} numbers")
-    stem = file.stem.replace("vectors", "").strip("_-. ")
-    name = "".join(c if c.isalnum() or c in "_-." else "_" for c in stem) or "vectors"
-    return Arrays({name: vectors.to_numpy()}, str(path), columns)
+    return arrays, str(file)

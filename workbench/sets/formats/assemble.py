@@ -10,113 +10,209 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError, first_line, unknown
+from workbench.errors import InputError, first_line, listed, unknown
 from workbench.progress import progress
-from workbench.sets.checks import NAME
+from workbench.sets.checks import NAME, SPLITS
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
+from workbench.sets.formats import wide
+from workbench.sets.formats.columns import as_json, settled, to_frame
+from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
+from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
+from workbench.sets.formats.tidy import tidy
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What in a source is what: modality → column, the columns of ids and labels. Empty: as found, or guessed."""
+    """What in a source is what: modality → column, the columns of ids and labels. Empty: as found, or guessed.
+
+    `captions`: modalities whose lists of vectors are several captions an item, not layers; `bits`: columns of bytes
+    that hold eight dimensions each; `split_map`: a name of a split → train, validation or test.
+    """
 
     modalities: Mapping[str, str] = field(default_factory=dict)
     id: str = ""
     label: str = ""
     drop_missing: bool = False  # rows that are NaN, infinite or zero: the modality is then missing for their items
+    captions: tuple[str, ...] = ()
+    bits: tuple[str, ...] = ()
+    split_map: Mapping[str, str] = field(default_factory=dict)
 
 
-def of_arrays(found: Arrays, reading: Reading) -> EmbeddingSet:
-    """Two or three axes: a modality; one axis: a column of the items."""
-    vectors = {k: x for k, x in found.arrays.items() if x.ndim > 1}
-    columns = {k: np.asarray(x) for k, x in found.arrays.items() if x.ndim == 1}
-    if not vectors:
-        shapes = ", ".join(f"{k} {tuple(x.shape)}" for k, x in found.arrays.items()) or "nothing"
-        raise InputError(f"{found.source}: no array of vectors (rows, d); it holds {shapes}")
-    vectors, names = pick(vectors, reading, found.source)
+def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> EmbeddingSet:
+    """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
+    arrays, keys = wide.by_key(found.arrays)
     frame = found.columns
+    if keys:
+        found.said.append(f"{len(keys):,} names with a vector each: the names are the ids")
+        if frame is None:
+            frame = pd.DataFrame({"id": keys})
+    many = {k: x for k, x in arrays.items() if x.ndim > 1}
+    columns = {k: np.asarray(x) for k, x in arrays.items() if x.ndim == 1}
+    if not many:
+        shapes = listed((f"{k} {tuple(x.shape)}" for k, x in arrays.items()), 6) or "nothing"
+        raise InputError(f"{found.source}: no array of vectors (rows, d); it holds {shapes}")
+    judged = verdicts([wide.column(k, x) for k, x in many.items()])
+    chosen = [k for k, v in judged.items() if v.take]
+    if not chosen:  # what speaks for it is nothing, and there is nothing else: checked, and refused, as such
+        chosen = list(many)
+    wanted = _wanted(reading, chosen, list(many), found.source, short)
+    rest = {k: x for k, x in many.items() if k not in wanted.values()}
+    vectors: dict[str, Any] = {}
+    rows = {m: np.asarray(found.rows[c]) for m, c in wanted.items() if c in found.rows}
+    for m, c in wanted.items():
+        x, was = wide.widened(many[c], c, found.source, c in reading.bits or says_bits(c))
+        if x.ndim == 3 and {m, c} & set(reading.captions):
+            rows[m] = np.repeat(rows.get(m, np.arange(len(x))), x.shape[1])
+            was += f", {x.shape[1]} captions an item"
+            x = x.reshape(-1, x.shape[-1])
+        found.said.append(_said(m, c, was, x.shape[1] if x.ndim == 3 else 0))
+        vectors[m] = x
+    _no_captions(reading, wanted, found.source)
+    count = _count(frame, columns, vectors, rows, found.source)
+    for k, x in rest.items():
+        fits = x.ndim == 2 and (len(x) == count or k in found.rows)
+        found.said.append(told(k, judged[k]) if fits else f"{k} is left out: {judged[k].why or 'not asked for'}")
+        if fits:
+            at = np.asarray(found.rows[k]) if k in found.rows else np.arange(count)
+            cells = np.full(count, None, dtype=object)
+            cells[at] = [as_json(row) for row in np.asarray(x)]
+            columns[k] = cells
     if columns:
-        counts = {k: len(x) for k, x in columns.items()}
-        count = next(iter(counts.values()))
-        for name, n in counts.items():
-            if n != count:
-                raise InputError(
-                    f"{found.source}: column {name!r} has {n} entries but {next(iter(counts))!r} has {count}; "
-                    "columns and modalities need one entry an item"
-                )
-        frame = pd.DataFrame(columns) if frame is None else frame.assign(**columns)
-    rows = {names[k]: np.asarray(r) for k, r in found.rows.items() if k in names}
+        frame = _joined(frame, columns, found.source)
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
-    return EmbeddingSet(vectors, labelled(frame, reading, found.source), rows=rows, source=found.source)
+    frame = labelled(settled(frame), reading, found.source)
+    return EmbeddingSet(vectors, frame, rows=rows, source=found.source)
 
 
-def pick(found: Mapping[str, Any], reading: Reading, source: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Vectors under the names of their modalities, and the modality of each name in the source."""
+def _count(frame: Any, columns: Any, vectors: Any, rows: Any, source: str) -> int:
+    """How many items there are, where frame and columns agree."""
+    counts = {f"column {k!r}": len(x) for k, x in columns.items()}
+    counts |= {} if frame is None else {"the table of columns": len(frame)}
+    counts |= {f"modality {m!r}": len(x) for m, x in vectors.items() if m not in rows} if counts else {}
+    first = next(iter(counts), "")
+    for name, n in counts.items():
+        if n != counts[first]:
+            raise InputError(
+                f"{source}: {name} has {n} rows but {first} has {counts[first]}; columns and modalities need one "
+                "row an item, in the same order"
+            )
+    if counts:
+        return counts[first]
+    owners = [int(np.max(r)) + 1 for r in rows.values() if len(r)]
+    return next((len(x) for m, x in vectors.items() if m not in rows), max(owners, default=0))
+
+
+def _joined(frame: Any, columns: Mapping[str, Any], source: str) -> pd.DataFrame:
+    if frame is None:
+        return pd.DataFrame(dict(columns))
+    for name, x in columns.items():
+        if name in frame and frame[name].astype(str).tolist() != pd.Series(x).astype(str).tolist():
+            raise InputError(f"{source}: column {name!r} is there twice, with other values; rename one")
+    return frame.reset_index(drop=True).assign(**columns)
+
+
+def _wanted(reading: Reading, chosen: list[str], every: list[str], source: str, short: bool) -> dict[str, str]:
+    """Modality → name in the source."""
     for column in reading.modalities.values():
-        if column not in found:
-            raise InputError(f"{source}: no vectors named {column!r}; there are {', '.join(found)}")
-    wanted = reading.modalities or {k: k for k in found}
-    return {m: found[c] for m, c in wanted.items()}, {c: m for m, c in wanted.items()}
+        if column not in every:
+            raise InputError(f"{source}: no vectors named {column!r}; there are {listed(every)}")
+    return dict(reading.modalities) or (short_names(chosen) if short else {k: k for k in chosen})
+
+
+def _said(m: str, column: str, was: str, layers: int) -> str:
+    line = f"{column} is the modality {m}: {was}"
+    if layers:
+        line += f"; {layers} vectors a row, read as layers: --captions {m} reads them as captions"
+    return line
+
+
+def _no_captions(reading: Reading, wanted: Mapping[str, str], source: str) -> None:
+    for name in reading.captions:
+        if name not in wanted and name not in wanted.values():
+            raise unknown(f"modality of {source} for captions", name, wanted)
 
 
 def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.DataFrame | None:
-    """The items with `id` and `label` where the reading says they are."""
+    """The items with `id`, `label` and `split` where and as the reading says they are."""
     for target, column in (("id", reading.id), ("label", reading.label)):
         if column and (frame is None or column not in frame):
             raise unknown(f"column of {source} for {target}", column, [] if frame is None else frame.columns)
         if column and column != target:
             assert frame is not None
             frame = frame.assign(**{target: frame[column].to_numpy()})
-    return frame
+    if frame is None or "split" not in frame:
+        return frame
+    names = {v: str(v).strip() for v in frame["split"].dropna().unique()}
+    known = {**SPLIT_NAMES, **reading.split_map}
+    for value, name in names.items():
+        names[value] = known.get(name, known.get(name.lower(), name))
+        if names[value] not in SPLITS:
+            raise InputError(
+                f"{source}: {name!r} is no split that is known; say which one it is: --split-map {name}=train "
+                f"(or {', '.join(SPLITS[1:])})"
+            )
+    return frame.assign(split=[names.get(v) if v == v else None for v in frame["split"]])
 
 
 class _Rows:
     """The rows of one modality as they come: in memory, or in a file where there may be more than fit."""
 
-    def __init__(self, name: str, source: str, scratch: Path | None) -> None:
-        self.name, self.source, self.count = name, source, 0
+    def __init__(self, name: str, source: str, scratch: Path | None, captions: bool) -> None:
+        self.name, self.source, self.count, self.captions = name, source, 0, captions
         self.file = None if scratch is None else (scratch / f"{name}.raw").open("wb")
         self.blocks: list[np.ndarray] = []
-        self.items: list[np.ndarray] = []
-        self.shape: tuple[int, ...] = ()
-        self.dtype: np.dtype | None = None
+        self.items: list[np.ndarray] = []  # the items that have rows, and how many each has
+        self.counts: list[np.ndarray] = []
+        self.width, self.dtype, self.nested = 0, np.dtype(np.float32), False
 
-    def add(self, x: np.ndarray, items: np.ndarray) -> None:
+    def add(self, x: np.ndarray, counts: np.ndarray, start: int, nested: bool) -> None:
+        there = np.flatnonzero(counts > 0)
         if not len(x):
             return
-        if self.dtype is not None and (x.shape[1:] != self.shape or x.dtype != self.dtype):
+        if self.count and (x.shape[1] != self.width or x.dtype != self.dtype):
             raise InputError(
-                f"{self.source}: column {self.name!r} has {'×'.join(map(str, x.shape[1:]))} numbers ({x.dtype}) at row "
-                f"{int(items[0])} but {'×'.join(map(str, self.shape))} ({self.dtype}) before; "
+                f"{self.source}: column {self.name!r} has {x.shape[1]} numbers ({x.dtype}) at row "
+                f"{start + int(there[0])} but {self.width} ({self.dtype}) before; "
                 "all vectors of a modality need one length"
             )
-        self.shape, self.dtype = x.shape[1:], x.dtype
+        self.width, self.dtype, self.nested = x.shape[1], x.dtype, nested
         self.count += len(x)
-        self.items.append(items)
+        self.items.append(start + there)
+        self.counts.append(counts[there])
         if self.file is None:
             self.blocks.append(x)
         else:
             self.file.write(np.ascontiguousarray(x).data)
 
-    def whole(self) -> np.ndarray:
-        if self.file is None:
-            return np.concatenate(self.blocks)
+    def whole(self) -> tuple[Any, np.ndarray, int]:
+        """The vectors, the item of each row, and how many layers each row has (0: none)."""
         self.close()
-        assert self.dtype is not None
-        return np.memmap(self.file.name, dtype=self.dtype, mode="r+", shape=(self.count, *self.shape))
+        items, counts = np.concatenate(self.items), np.concatenate(self.counts)
+        shape: tuple[int, ...] = (self.count, self.width)
+        even = self.nested and not self.captions and bool((counts == counts[0]).all())
+        if even:
+            shape = (len(items), int(counts[0]), self.width)
+        else:
+            items = np.repeat(items, counts)
+        if self.file is None:
+            return np.concatenate(self.blocks).reshape(shape), items, shape[1] if even else 0
+        x = np.memmap(self.file.name, dtype=self.dtype, mode="r+", shape=shape)
+        return x, items, shape[1] if even else 0
 
     def close(self) -> None:
         if self.file is not None:
             self.file.close()
 
 
-def of_table(table: Table, reading: Reading, scratch: Path | None = None) -> EmbeddingSet:
-    """Columns of lists of numbers are modalities, the others columns of the items; raises `InputError` for damage."""
+def of_table(
+    table: Table, reading: Reading, scratch: Path | None = None, *, short: bool = False, **how: bool
+) -> EmbeddingSet:
+    """Columns of vectors are modalities, the others columns of the items; raises `InputError` for damage."""
     try:
-        return gathered(table, reading, scratch)
+        return gathered(table, reading, scratch, short=short, **how)
     except InputError:
         raise
     except (ValueError, OverflowError, ArithmeticError, NotImplementedError, OSError) as e:
@@ -124,50 +220,58 @@ def of_table(table: Table, reading: Reading, scratch: Path | None = None) -> Emb
         raise InputError(f"{table.source}: damaged, or of a kind that is not read ({first_line(e)})") from e
 
 
-def gathered(table: Table, reading: Reading, scratch: Path | None) -> EmbeddingSet:
+def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: bool, **how: bool) -> EmbeddingSet:
     """The same, batch by batch, through files in `scratch` where there may be more than fits."""
-    import pyarrow as pa
 
-    listed = {f.name: f.type for f in table.schema if tables.is_vector(f.type)}
-    whole = [f.name for f in table.schema if pa.types.is_list(f.type) and pa.types.is_integer(f.type.value_type)]
-    wanted = [c for c in reading.modalities.values() if c not in listed]
-    for name in wanted or (whole if not listed else []):
-        if name in whole:
-            raise InputError(
-                f"{table.source}: column {name!r} holds lists of whole numbers; vectors must be floating point"
-            )
-    if not listed:
-        raise InputError(f"{table.source}: no column holds lists of numbers; columns: {', '.join(table.schema.names)}")
-    chosen, _ = pick(listed, reading, table.source)
-    columns_of = reading.modalities or {k: k for k in listed}
-    for m in chosen:
+    seen = tidy(table, tuple(reading.modalities.values()), reading.bits, **how)
+    wanted = _wanted(reading, list(seen.vectors), list(seen.vectors), table.source, short)
+    _no_captions(reading, wanted, table.source)
+    for m in wanted:
         if not NAME.fullmatch(m):
             raise InputError(f"{table.source}: {m!r} is no modality name; use letters, digits, '_', '-' and '.'")
-    rest = [n for n in table.schema.names if n not in listed]
-    gathered = {m: _Rows(m, table.source, scratch) for m in chosen}
+    rest = [n for n in seen.table.schema.names if n not in seen.vectors]
+    into = {m: _Rows(m, table.source, scratch, bool({m, c} & set(reading.captions))) for m, c in wanted.items()}
     plain, start = [], 0
     try:
-        for batch in progress(table.batches(), f"read {Path(table.source).name}", _batches(table)):
-            for m, into in gathered.items():
-                x, present = tables.vectors(batch.column(columns_of[m]), columns_of[m], table.source, start)
-                into.add(x, start + np.flatnonzero(present))
+        for batch in progress(seen.table.batches(), f"read {Path(table.source).name}", _batches(table)):
+            for m, c in wanted.items():
+                column = batch.column(c)
+                if nested := tables.is_list(column.type.value_type):
+                    x, counts = tables.several(column, c, table.source, start)
+                else:
+                    x, present = tables.vectors(column, c, table.source, start)
+                    counts = present.astype(np.int64)
+                into[m].add(x, counts, start, nested)
             plain.append(batch.select(rest))
             start += batch.num_rows
     finally:
-        for into in gathered.values():
-            into.close()
-    items = pa.Table.from_batches(plain).to_pandas() if plain and rest else pd.DataFrame(index=range(start))
+        for rows_of in into.values():
+            rows_of.close()
+    items = to_frame(stacked(plain)) if plain and rest else pd.DataFrame(index=range(start))
     vectors, rows = {}, {}
-    for m, into in gathered.items():
-        if into.count:
-            vectors[m] = into.whole()
-            if into.count != start:
-                rows[m] = np.concatenate(into.items)
+    for m, rows_of in into.items():
+        if not rows_of.count:
+            continue
+        vectors[m], owner, layers = rows_of.whole()
+        if not np.array_equal(owner, np.arange(start)):
+            rows[m] = owner
+        was = seen.vectors[wanted[m]]
+        if rows_of.nested and not layers:
+            was += f", {len(owner) / max(len(np.unique(owner)), 1):.3g} rows an item on average: captions"
+        table.said.append(_said(m, wanted[m], was, layers))
+    table.said.extend(seen.said)
     if not vectors:
-        raise InputError(f"{table.source}: {', '.join(listed)} hold no vector at all")
+        raise InputError(f"{table.source}: {listed(seen.vectors)} hold no vector at all")
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
     return EmbeddingSet(vectors, labelled(items, reading, table.source), rows=rows, source=table.source)
+
+
+def stacked(batches: list[Any]) -> Any:
+    """Batches as one table; a column that holds nothing in some batches has the type of the others."""
+    import pyarrow as pa
+
+    return pa.concat_tables([pa.Table.from_batches([b]) for b in batches], promote_options="permissive")
 
 
 def usable(

@@ -5,24 +5,30 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from workbench.errors import InputError, first_line
+from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.formats import columnar as tables
-from workbench.sets.formats.assemble import Reading, of_arrays, of_table
+from workbench.sets.formats.arrays import npy
+from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
+from workbench.sets.formats.columnar import parquet
+from workbench.sets.formats.columns import TEXT, TEXT_TABLE, read_columns, settled, text_tables, to_frame
+from workbench.sets.formats.folders import together as shard_folder
+from workbench.sets.formats.guess import KINDS, means_only_vector, words
+from workbench.sets.formats.joins import KEYS, Part, joined
 from workbench.sets.formats.kinds import kind_of
-from workbench.sets.formats.registry import READERS
+from workbench.sets.formats.registry import READERS, Reader
+from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
+from workbench.sets.formats.tidy import tidy
 from workbench.sets.grouping import by_item
 from workbench.sets.manifest import check_place
 
-COLUMNS = (".csv", ".tsv", ".json", ".jsonl")  # columns of the items beside arrays
-ENDS = ("embeddings", "embedding", "embeds", "embed", "emb", "vectors", "vector", "features")
-IDS = ("uid", "key", "_id", "item_id", "image_path", "path", "file_name", "filename", "file", "url")
+__all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
+
+COLUMNS = TEXT  # columns of the items beside arrays
 
 
 def import_set(
@@ -48,14 +54,15 @@ def import_set(
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as scratch:
         found = _together(paths)
-        reading = _guess(found, reading or Reading(), said)
+        reading = reading or Reading()
         if isinstance(found, Table):
-            es = of_table(found, reading, Path(scratch))
+            es = of_table(found, reading, Path(scratch), short=True)
         else:
-            es = of_arrays(found, reading)
+            es = of_arrays(found, reading, short=True)
+        said += found.said
         if item:
             es = by_item(es, item)
-        elif not reading.id:
+        elif not reading.id and not _has_id(found):
             es = _with_id(es, said)
         es.save(out)
     return EmbeddingSet.load(out), said
@@ -65,81 +72,108 @@ def load_together(
     sources: Sequence[str | os.PathLike[str]], reading: Reading | None = None
 ) -> tuple[EmbeddingSet, list[str]]:
     """Several files as one set in memory, as `import_set` takes them; with what was guessed in plain words."""
-    said: list[str] = []
-    found = _together([Path(s) for s in sources])
-    reading = _guess(found, reading or Reading(), said)
-    return (of_table(found, reading) if isinstance(found, Table) else of_arrays(found, reading)), said
+    found, reading = _together([Path(s) for s in sources]), reading or Reading()
+    if isinstance(found, Table):
+        return of_table(found, reading, short=True), found.said
+    return of_arrays(found, reading, short=True), found.said
 
 
 def _together(paths: Sequence[Path]) -> Arrays | Table:
     """One source of several paths."""
-    kinds = {p: kind_of(p) for p in paths if p.suffix.lower() not in COLUMNS or p.name.startswith("vectors")}
+    kinds = {p: _kind(p) for p in paths}
     every = set(kinds.values())
     if len(every) == 1 and len(paths) > 1:
         name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
-        if (together := READERS[every.pop()].several) is not None:
-            return together(paths, name)
-    if len(paths) == 1 and kinds:
+        together = READERS[kinds[paths[0]]].several
+        if together is not None and not _apart(paths, READERS[kinds[paths[0]]]):
+            rows_of = together(paths, name)
+            rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
+            return rows_of
+    if set(kinds.values()) == {TEXT_TABLE} and len(paths) > 1 and (whole := text_tables(paths)) is not None:
+        return whole
+    if len(paths) == 1:
         return READERS[kinds[paths[0]]].read(paths[0])
-    merged, frame, sources = {}, None, []
+    arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
+    tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(p, kinds[p])])
+    shards = {f for g in [*arrays.values(), *tables.values()] for f in g.values()}
+    parts, said = [], []
+    if shards:
+        some = shard_folder(paths[0].parent, arrays, tables)
+        said += some.said
+        parts += [Part(f"shards of {b}", {b: x}) for b, x in some.arrays.items()]
+        parts += [] if some.columns is None else [Part(f"shards of {next(iter(tables))}", {}, some.columns)]
     for path in paths:
-        sources.append(path.name)
-        part = READERS[kinds[path]].read(path) if path in kinds else Arrays({}, str(path), read_columns(path))
-        if isinstance(part, Table):
-            if any(tables.is_vector(f.type) for f in part.schema):
-                raise InputError(f"{path}: a table with vectors cannot be joined to {paths[0]}; import them one by one")
-            import pyarrow as pa
-
-            part = Arrays({}, str(path), pa.Table.from_batches(list(part.batches())).to_pandas())
-        for name, x in part.arrays.items():
-            if name in merged:
-                raise InputError(f"{path}: a second array named {name!r}; rename one of the files")
-            merged[name] = x
-        if part.columns is not None:
-            frame = part.columns if frame is None else frame.join(part.columns, rsuffix="_2")
-    return Arrays(merged, " + ".join(sources), frame)
+        if path not in shards:
+            parts.append(_part(path, READERS[kinds[path]].read(path), said))
+    found = joined(parts, " + ".join(p.name for p in paths))
+    found.said[:0] = said
+    return found
 
 
-def read_columns(file: Path) -> pd.DataFrame:
-    """A .csv, .tsv, .json or .jsonl file as columns of the items."""
+def _bare(path: Path) -> bool:
+    """Whether a .tsv file is of numbers alone, as TensorBoard's projector has them."""
+    if path.suffix.lower() != ".tsv":
+        return False
+    with path.open("rb") as f:
+        cells = f.readline(1 << 20).split(b"\t")
     try:
-        if file.suffix.lower() in (".json", ".jsonl"):
-            return pd.read_json(file, lines=file.suffix.lower() == ".jsonl", dtype=False)
-        return pd.read_csv(file, sep="\t" if file.suffix.lower() == ".tsv" else ",", dtype=str, keep_default_na=False)
-    except (ValueError, OSError, UnicodeDecodeError, pd.errors.ParserError) as e:
-        raise InputError(f"{file}: not readable as a table ({first_line(e)})") from None
+        return len(cells) > 1 and bool([float(c) for c in cells])
+    except ValueError:
+        return False
 
 
-def _guess(found: Arrays | Table, reading: Reading, said: list[str]) -> Reading:
-    """Names of modalities from names of columns, where none were given: image_embedding is image."""
-    if reading.modalities:
-        return reading
+def _has_id(found: Arrays | Table) -> bool:
     if isinstance(found, Table):
-        names = [f.name for f in found.schema if tables.is_vector(f.type)]
-    else:
-        names = [k for k, x in found.arrays.items() if x.ndim > 1]
-    guessed: dict[str, str] = {}
-    for name in names:
-        short = _short(name)
-        guessed[short if short not in guessed and short not in names else _plain(name)] = name
-    for m, column in guessed.items():
-        if m != column:
-            said.append(f"{column} is the modality {m}")
-    return replace(reading, modalities=guessed)
+        return "id" in found.schema.names
+    return "id" in found.arrays or (found.columns is not None and "id" in found.columns)
 
 
-def _short(name: str) -> str:
-    text = name
-    for end in ENDS:
-        for cut in (f"_{end}", f".{end}", f"-{end}"):
-            text = text.removesuffix(cut)
-        text = text.removeprefix(f"{end}_")
-    return {"img": "image", "txt": "text"}.get(text, _plain(text or name))
+def _numbered(paths: list[Path]) -> dict[str, dict[int, Path]]:
+    """The groups of files that are numbered shards."""
+    return {base: group for base, group in grouped(paths).items() if -1 not in group}
 
 
-def _plain(name: str) -> str:
-    text = "".join(c if c.isascii() and (c.isalnum() or c in "_-.") else "_" for c in name).lstrip("_-.")
-    return text or "vectors"
+def _plain(path: Path, kind: str) -> bool:
+    """Whether a table has no vectors."""
+    found = READERS[kind].read(path)
+    return isinstance(found, Table) and not tidy(found, alone=False).vectors
+
+
+def _apart(paths: Sequence[Path], how: Reader) -> bool:
+    """Whether tables are parts of the same items: of other columns, or called image and text."""
+    names = [frozenset(t.schema.names) for t in map(how.read, paths) if isinstance(t, Table)]
+    kinds = [frozenset(words(p.stem)) & KINDS for p in paths]
+    return len(set(names)) > 1 or (all(kinds) and len(set(kinds)) == len(paths))
+
+
+def _kind(path: Path) -> str:
+    if path.suffix.lower() in COLUMNS and path.is_file() and "vectors" not in path.name and not _bare(path):
+        return TEXT_TABLE
+    return kind_of(path)
+
+
+def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
+    """What one of several files brings: arrays, columns, or a table that has vectors beside its columns."""
+    if isinstance(found, Table):
+        seen = tidy(found, alone=False)
+        if not seen.vectors:
+            return Part(path.name, {}, to_frame(stacked(list(seen.table.batches()))))
+        names = list(found.schema.names)
+        es = of_table(found, Reading(), alone=False)
+        said.extend(f"{path.name}: {line}" for line in found.said)
+        columns = es.items if "id" in names else es.items.drop(columns="id")
+        rows = {m: es.item_of_row(m).numpy() for m in es.modalities if not es.aligned(m)}
+        own = {m: path.stem if means_only_vector(m) and len(es.modalities) == 1 else m for m in es.modalities}
+        arrays = {own[m]: es[m] for m in es.modalities}
+        kept = columns if len(columns.columns) else None
+        return Part(path.name, arrays, kept, {own[m]: r for m, r in rows.items()}, len(es))
+    said.extend(found.said)
+    flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
+    columns = settled(found.columns)
+    if flat and len({len(x) for x in flat.values()}) == 1:
+        columns = pd.DataFrame(flat) if columns is None else columns.assign(**flat)
+        return Part(path.name, {k: x for k, x in found.arrays.items() if k not in flat}, columns, found.rows)
+    return Part(path.name, found.arrays, columns, found.rows)
 
 
 def _with_id(es: EmbeddingSet, said: list[str]) -> EmbeddingSet:
@@ -147,7 +181,7 @@ def _with_id(es: EmbeddingSet, said: list[str]) -> EmbeddingSet:
     if not (es.items["id"] == [str(i) for i in range(len(es))]).all():
         return es
     for c in es.items:
-        if str(c).lower() in IDS and es.items[c].notna().all() and es.items[c].astype(str).is_unique:
+        if str(c).lower() in KEYS[1:] and es.items[c].notna().all() and es.items[c].astype(str).is_unique:
             said.append(f"{c} is the id: every item has another one")
             es.items["id"] = es.items[c].astype(str)
             return es

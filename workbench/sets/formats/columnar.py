@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError, first_line
+from workbench.errors import InputError, first_line, listed
 from workbench.sets.formats.registry import reader
+from workbench.sets.formats.shards import SPLIT_NAMES, grouped, in_order, lacking, splits
 from workbench.sets.formats.source import Table, needed
 
 BATCH = 8_192  # rows at once
@@ -33,9 +35,31 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
             except Exception as e:
                 raise InputError(f"{file}: truncated or damaged Parquet ({first_line(e)})") from None
 
-    return Table(
-        _one(files, [f.schema_arrow for f in opened]), batches, sum(f.metadata.num_rows for f in opened), source
-    )
+    counts = [f.metadata.num_rows for f in opened]
+    return _parted(Table(_one(files, [f.schema_arrow for f in opened]), batches, sum(counts), source), files, counts)
+
+
+def _parted(table: Table, files: Sequence[Path], counts: Sequence[int]) -> Table:
+    """A table of several files with a column `split`, where their names say which they are: train, val, test."""
+    import pyarrow as pa
+
+    stems = [f.stem for f in files]
+    table.said += lacking(grouped(files)) if len(files) > 1 else []
+    names = splits(stems)
+    if names is None or "split" in table.schema.names:
+        return table
+    ends = np.cumsum(counts)
+    inner = table.batches
+
+    def batches() -> Iterator[Any]:
+        start = 0
+        for batch in inner():
+            at = np.searchsorted(ends, np.arange(start, start + batch.num_rows), side="right")
+            yield batch.append_column("split", pa.array([names[k] for k in at], pa.string()))
+            start += batch.num_rows
+
+    table.said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")
+    return replace(table, schema=table.schema.append(pa.field("split", pa.string())), batches=batches)
 
 
 @reader("parquet", "Parquet", magic=b"PAR1", suffixes=(".parquet",), several=parquet_files)
@@ -44,10 +68,10 @@ def parquet(file: Path) -> Table:
     return parquet_files([file], str(file))
 
 
-@reader("parquet folder", "a folder of Parquet files", folder=".parquet", rank=2, parts=True)
+@reader("parquet folder", "a folder of Parquet files", folder=".parquet", rank=3, parts=True)
 def parquet_folder(path: Path) -> Table:
     """The Parquet files of a folder, which have one schema."""
-    return parquet_files(sorted(path.glob("*.parquet")), str(path))
+    return parquet_files(in_order(path.glob("*.parquet")), str(path))
 
 
 def arrow_files(files: Sequence[Path], source: str) -> Table:
@@ -62,17 +86,14 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
             raw.seek(0)
             return pa.ipc.open_stream(raw)
 
-    schemas, count = [], 0
+    schemas, counts = [], []
     for file in files:
         try:
             r = reader(file)
             schemas.append(r.schema)
             # a stream says how long it is only when it has been read
-            count += (
-                sum(b.num_rows for b in r)
-                if hasattr(r, "__iter__")
-                else sum(r.get_batch(k).num_rows for k in range(r.num_record_batches))
-            )
+            every = r if hasattr(r, "__iter__") else (r.get_batch(k) for k in range(r.num_record_batches))
+            counts.append(sum(b.num_rows for b in every))
         except Exception as e:
             raise InputError(f"{file}: truncated or not Arrow ({first_line(e)})") from None
 
@@ -88,7 +109,7 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
                 for start in range(0, batch.num_rows, BATCH):
                     yield batch.slice(start, BATCH)
 
-    return Table(_one(files, schemas), batches, count, source)
+    return _parted(Table(_one(files, schemas), batches, sum(counts), source), files, counts)
 
 
 @reader(
@@ -103,10 +124,10 @@ def arrow(file: Path) -> Table:
     return arrow_files([file], str(file))
 
 
-@reader("arrow folder", "a folder of Arrow files", folder=".arrow", rank=3, parts=True)
+@reader("arrow folder", "a folder of Arrow files", folder=".arrow", rank=4, parts=True)
 def arrow_folder(path: Path) -> Table:
     """The Arrow files of a folder, which have one schema."""
-    return arrow_files(sorted(path.glob("*.arrow")), str(path))
+    return arrow_files(in_order(path.glob("*.arrow")), str(path))
 
 
 @reader(
@@ -138,7 +159,7 @@ def datasets_folder(path: Path) -> Table:
     if not parts:
         raise InputError(f"{path}: its dataset_dict.json names no split that is there")
     schema = _one([path / s for s in parts], [t.schema for t in parts.values()])
-    named = "split" not in schema.names and set(parts) <= {"train", "validation", "test"}
+    named = "split" not in schema.names and (len(parts) > 1 or set(parts) <= set(SPLIT_NAMES))
 
     def batches() -> Iterator[Any]:
         for split, table in parts.items():
@@ -161,16 +182,23 @@ def lance(path: Path) -> Table:
     try:
         found = library.dataset(str(path))
         count = found.count_rows()
-    except Exception as e:
-        raise InputError(f"{path}: not a readable Lance dataset ({first_line(e)})") from None
+    except BaseException as e:  # where its library panics, that is no Exception
+        raise _refused(e, f"{path}: not a readable Lance dataset") from None
 
     def batches() -> Iterator[Any]:
         try:
             yield from found.to_batches(batch_size=BATCH)
-        except Exception as e:
-            raise InputError(f"{path}: damaged Lance dataset ({first_line(e)})") from None
+        except BaseException as e:
+            raise _refused(e, f"{path}: damaged Lance dataset") from None
 
     return Table(found.schema, batches, count, str(path))
+
+
+def _refused(e: BaseException, what: str) -> BaseException:
+    """What goes wrong inside a library as one sentence; what a person or Python itself stops stays that."""
+    if isinstance(e, KeyboardInterrupt | SystemExit | GeneratorExit | InputError | MemoryError):
+        return e
+    return InputError(f"{what} ({first_line(e)})")
 
 
 def _one(files: Sequence[Path], schemas: Sequence[Any]) -> Any:
@@ -180,20 +208,25 @@ def _one(files: Sequence[Path], schemas: Sequence[Any]) -> Any:
     return schemas[0]
 
 
-def is_vector(kind: Any) -> bool:
-    """Whether a column type is a list of floating numbers, or of such lists (layers)."""
+def is_list(kind: Any) -> bool:
+    """Whether a column type is a list of any size."""
     import pyarrow as pa
 
-    if hasattr(kind, "storage_type"):  # fixed-shape tensors
-        return is_vector(kind.storage_type)
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)):
-        return False
-    inner = kind.value_type
-    return bool(pa.types.is_floating(inner)) or is_vector(inner)
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
-def vectors(column: Any, name: str, source: str, start: int) -> tuple[np.ndarray, np.ndarray]:
-    """A list column of one batch as (n present, d) or (n, L, d), and the mask of rows that are present."""
+def list_column(flat: np.ndarray, lengths: np.ndarray, present: np.ndarray) -> Any:
+    """Numbers as a column of lists of these lengths, null where none is present."""
+    import pyarrow as pa
+
+    inner = flat if isinstance(flat, pa.Array) else pa.array(np.ascontiguousarray(flat))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    mask = np.append(~present, False)
+    return pa.LargeListArray.from_arrays(pa.array(offsets, mask=mask, type=pa.int64()), inner)
+
+
+def vectors(column: Any, name: str, source: str, start: int) -> tuple[Any, np.ndarray]:
+    """A list column of one batch as (n present, d), and the mask of rows that are present."""
     if hasattr(column, "storage"):
         column = column.storage
     present = column.is_valid().to_numpy(zero_copy_only=False)
@@ -205,7 +238,7 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[np.ndarray
         odd = int(np.flatnonzero(present)[np.flatnonzero(lengths != width)[0]])
         raise InputError(
             f"{source}: column {name!r} has {int(column.value_lengths()[odd].as_py())} numbers at row {start + odd} "
-            f"but {width} before; all vectors of a modality need one length"
+            f"but {width} before; all vectors of a modality need one length (--modality takes other columns)"
         )
     if not width:
         raise InputError(
@@ -215,7 +248,25 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[np.ndarray
     if flat.null_count:
         row = int(np.flatnonzero(present)[flat.is_null().to_numpy(zero_copy_only=False).argmax() // max(width, 1)])
         raise InputError(f"{source}: column {name!r} has a missing number inside its vector at row {start + row}")
-    if is_vector(flat.type):
-        inner, _ = vectors(flat, name, source, start * width)
-        return inner.reshape(len(lengths), width, -1), present
     return flat.to_numpy(zero_copy_only=False).reshape(-1, width), present
+
+
+def several(column: Any, name: str, source: str, start: int) -> tuple[np.ndarray, np.ndarray]:
+    """A column of lists of vectors as (rows, d), and how many rows each item has: -1 where its list is missing."""
+    if hasattr(column, "storage"):
+        column = column.storage
+    counts = np.where(
+        column.is_valid().to_numpy(zero_copy_only=False),
+        column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False),
+        -1,
+    ).astype(np.int64)
+    inner = column.drop_null().flatten()
+    own = np.repeat(np.arange(len(counts)), np.maximum(counts, 0))
+    lengths = inner.value_lengths().fill_null(-1).to_numpy(zero_copy_only=False)
+    odd = np.flatnonzero(lengths != (lengths[0] if len(lengths) else 0))
+    if inner.null_count or len(odd):
+        row = int(own[lengths.argmin() if inner.null_count else odd[0]])
+        what = "a missing vector" if inner.null_count else "vectors of several lengths"
+        raise InputError(f"{source}: column {name!r} has {what} in its list at row {start + row}")
+    x, _ = vectors(inner, name, source, start)
+    return x, counts

@@ -5,7 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from workbench.errors import InputError
-from workbench.sets.formats import arrays, columnar, scientific, tar  # noqa: F401 - their readers declare themselves
+from workbench.sets.formats import (  # noqa: F401 - their readers declare themselves
+    arrays,
+    columnar,
+    columns,
+    folders,
+    projector,
+    scientific,
+    tar,
+)
 from workbench.sets.formats.registry import HEAD, READERS, Reader
 
 

@@ -156,7 +156,8 @@ def _frame(group: Any, file: Path) -> pd.DataFrame:
             columns[str(name)] = [known[c] if c >= 0 else None for c in codes]
         elif "values" in node:
             values = _plain(node["values"], str(name), file).tolist()
-            columns[str(name)] = [None if gone else v for v, gone in zip(values, node["mask"][...], strict=True)]
+            held = [None if gone else v for v, gone in zip(values, node["mask"][...], strict=True)]
+            columns[str(name)] = pd.Series(held, dtype=object if None in held else None)  # whole numbers stay whole
     return pd.DataFrame(columns)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +19,7 @@ class Arrays:
     source: str
     columns: Any = None  # a frame of the items, where the format has one
     rows: Mapping[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)  # what was assumed while it was read, in plain words
 
 
 @dataclass
@@ -28,6 +30,17 @@ class Table:
     batches: Callable[[], Iterator[Any]]
     count: int | None
     source: str
+    said: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        once(self.schema.names, self.source)
+
+
+def once(names: Iterable[str], source: object) -> None:
+    """Refuse two columns of one name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{source}: {count} columns are named {name!r}; a name says one thing: rename")
 
 
 def needed(module: str, extra: str, what: str) -> Any:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.assemble import Reading, of_table
+from workbench.sets.formats.columns import gathered, table_of
 
 PAGE = 1_000  # points asked for at once
 
@@ -19,50 +20,32 @@ def from_rows(
 ) -> EmbeddingSet:
     """A set of mappings, one an item, such as a cursor or a scroll yields.
 
-    `modalities`: modality → key of its vector; without it, every value that is a list of numbers is one. A vector that
-    is missing is a missing modality; pgvector's text form `[1,2,3]` is read too. The other values are columns.
+    `modalities`: modality → key of its vector; without it, every value that looks like a vector is one: a list of
+    floating numbers, but no box, colour or multivector beside it (`source` of the set says what was left out). A vector
+    that is missing is a missing modality; pgvector's text form `[1,2,3]` is read too. The other values are columns.
 
     >>> es = from_rows([{"id": 7, "image": [1.0, 0.0]}, {"id": 8, "image": None}, {"id": 9, "image": [0.0, 2.0]}])
     >>> es.items["id"].tolist(), es.item_of_row("image").tolist()
     (['7', '8', '9'], [0, 2])
     """
-    vectors: dict[str, list[np.ndarray]] = {}
-    at: dict[str, list[int]] = {}
-    plain = []
-    keys = dict(modalities or {})
-    for i, row in enumerate(rows):
-        if not modalities:
-            keys |= {k: k for k, v in row.items() if k not in keys and _is_vector(v)}
-        for m, key in keys.items():
-            if (x := row.get(key)) is not None:
-                found = _vector(x, key, i)
-                if vectors.get(m) and vectors[m][0].shape != found.shape:
-                    raise InputError(f"row {i}: {key} has {len(found)} numbers but {len(vectors[m][0])} before")
-                vectors.setdefault(m, []).append(found)
-                at.setdefault(m, []).append(i)
-        plain.append({k: v for k, v in row.items() if k not in keys.values()})
-    if not vectors:
-        raise InputError("no row has a vector; say which key holds one with modalities={'image': 'embedding'}")
-    items = pd.DataFrame(plain)
-    if id != "id" and id in items:
-        items = items.rename(columns={id: "id"})
-    whole = {m: np.stack(x) for m, x in vectors.items()}
-    return EmbeddingSet(whole, items, rows={m: r for m, r in at.items() if len(r) != len(items)}, source="rows")
-
-
-def _is_vector(v: Any) -> bool:
-    if isinstance(v, np.ndarray):
-        return v.ndim == 1 and v.dtype.kind == "f"
-    return isinstance(v, list | tuple) and len(v) > 0 and all(isinstance(x, float | int) for x in v)
-
-
-def _vector(x: Any, key: str, row: int) -> np.ndarray:
-    try:
-        if isinstance(x, str):
-            x = [float(v) for v in x.strip().removeprefix("[").removesuffix("]").split(",")]
-        return np.asarray(x, dtype=np.float32)
-    except (ValueError, TypeError):
-        raise InputError(f"row {row}: {key} holds {x!r:.60}, which is no vector") from None
+    columns = gathered(rows)
+    if not columns:
+        raise InputError("no row has a vector; there are no rows")
+    if id != "id" and id in columns:
+        columns.pop("id", None)
+        columns = {("id" if k == id else k): v for k, v in columns.items()}
+    for m, key in (modalities or {}).items():
+        for i, value in enumerate(columns.get(key, ())):
+            if not isinstance(value, str | list | tuple | np.ndarray | None) and not hasattr(value, "to_list"):
+                raise InputError(f"row {i}: {key} holds {value!r:.60}, which is no vector for {m}")
+    plain = {k: [v.to_list() if hasattr(v, "to_list") else v for v in values] for k, values in columns.items()}
+    table = table_of(plain, "rows")
+    es = of_table(table, Reading(dict(modalities or {})), store=True)
+    vectors = {m: es[m].float() for m in es.modalities}
+    rows_of = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
+    left = [line.partition(";")[0] for line in table.said if " is left out: " in line]
+    source = f"rows ({'; '.join(left)})" if left else "rows"
+    return EmbeddingSet(vectors, es.items, rows=rows_of, source=source)
 
 
 def qdrant_rows(client: Any, collection: str) -> Iterator[dict[str, Any]]:

@@ -1,24 +1,47 @@
-"""WebDataset and img2dataset: shards of .tar files; the files of one item share a name before the first dot."""
+"""WebDataset and img2dataset: shards of .tar files; the files of one item share a folder and a name."""
 
 from __future__ import annotations
 
 import io
 import json
 import tarfile
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.arrays import SMALL
+from workbench.sets.formats.columns import gathered, settled
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
 PICTURES = ("jpg", "jpeg", "png", "webp")
 SOUNDS = ("wav", "flac", "mp3")
+ENDS = {*PICTURES, *SOUNDS, *"npy json txt caption cls".split()}  # noqa: SIM905 - last parts of names that are read
+KNOWN = {"image", "img", "text", "txt", "audio", "video", "caption", "query", "emb", "embedding", "vector"}
+
+
+class Member(NamedTuple):
+    """A file of an item: which shard, where in it, how long, and the part of its name that says what it is."""
+
+    shard: int
+    at: int
+    size: int
+    kind: str
+
+
+@dataclass
+class Index:
+    """Where the files of each item are, in the order in which the items begin."""
+
+    files: list[Path]
+    items: dict[str, list[Member]]
+    said: list[str] = field(default_factory=list)
 
 
 def shards(path: Path) -> list[Path]:
@@ -26,30 +49,122 @@ def shards(path: Path) -> list[Path]:
     return sorted(path.glob("*.tar")) if path.is_dir() else [path]
 
 
-def tar_rows(path: Path) -> Iterator[dict[str, Any]]:
-    """An item a row: `id`, what its .json and .cls hold, `image` and `audio` as bytes, `text`, and arrays by name."""
-    for file in shards(path):
+def index(path: Path) -> Index:
+    """Every item of some shards: files belong to one item by their folder and name, wherever they lie."""
+    files = shards(path)
+    found: list[tuple[PurePosixPath, Member]] = []
+    for k, file in enumerate(files):
         try:
             with tarfile.open(file) as t:
-                row: dict[str, Any] = {}
-                for member in t:
-                    name = Path(member.name).name
-                    key, _, kind = name.partition(".")
-                    if not member.isfile() or not kind or key.startswith("__"):
+                for info in t:
+                    name = PurePosixPath(info.name)
+                    if not info.isfile() or "." not in name.name or name.name.startswith((".", "__")):
                         continue
-                    if member.size > SMALL:
-                        raise InputError(f"{file}: {member.name} alone has {member.size:,} bytes, which is not read")
-                    if row and row["id"] != key:
-                        yield row
-                        row = {}
-                    row.setdefault("id", key)
-                    stream = t.extractfile(member)
-                    assert stream is not None
-                    _put(row, kind.lower(), stream.read(), f"{file}: {member.name}")
-                if row:
-                    yield row
+                    if info.issparse():
+                        raise InputError(f"{file}: {name.name} is a sparse file, which is not read")
+                    found.append((name, Member(k, info.offset_data, info.size, "")))
         except (tarfile.TarError, OSError, EOFError) as e:
             raise InputError(f"{file}: truncated or not a .tar file ({first_line(e)})") from None
+    names = [name.name for name, _ in found]
+    dotted = _ambiguous(names)
+    tails = _tails(names) if dotted else None
+    folder = _common([name.parent for name, _ in found])
+    out = Index(files, {})
+    seen: dict[tuple[str, str], int] = {}
+    for name, member in found:
+        kind = tails[name.name] if tails else name.name.partition(".")[2]
+        key = str((name.parent / name.name[: -len(kind) - 1]).relative_to(folder))
+        if (before := seen.setdefault((key, kind.lower()), member.shard)) != member.shard or (
+            any(m.kind == kind.lower() for m in out.items.get(key, ()))
+        ):
+            where = "" if before == member.shard else f", also in {files[before].name}"
+            raise InputError(f"{files[member.shard]}: item {key!r} has .{kind} twice{where}; each item needs a name")
+        out.items.setdefault(key, []).append(member._replace(kind=kind.lower()))
+    if tails and names:
+        shown = names[0]
+        out.said.append(f"names have several dots: {shown} is the part {tails[shown]} of its item")
+    return out
+
+
+def _common(folders: Sequence[PurePosixPath]) -> PurePosixPath:
+    """The folder that all are in."""
+    first = folders[0] if folders else PurePosixPath()
+    for folder in {*folders}:
+        while not folder.is_relative_to(first):
+            first = first.parent
+    return first
+
+
+def _ambiguous(names: Sequence[str]) -> bool:
+    """Whether the first dot of a name cannot be what ends the item's name, as in scan.000.image.npy."""
+    kinds: dict[str, set[str]] = defaultdict(set)
+    for name in names:
+        stem, _, kind = name.partition(".")
+        kinds[kind].add(stem)
+    middle = {part for kind in kinds for part in kind.split(".")[:-1]}
+    if any(part.isdigit() for part in middle) or any(kind.count(".") > 1 for kind in kinds):
+        return True
+    if any(part and not part.isdigit() and part in ENDS and kind.count(".") > 1 for kind in kinds for part in [kind]):
+        return True
+    once = [kind for kind, stems in kinds.items() if len(stems) == 1 and "." in kind]
+    stems = {s for found in kinds.values() for s in found}
+    return len(once) > max(len(stems), 2) and not all(kind.split(".")[0] in KNOWN for kind in once)
+
+
+def _tails(names: Sequence[str]) -> dict[str, str]:
+    """Name → the last parts that recur in many items: a part is no item's where few values of it stand for many."""
+    parts = {name: name.split(".") for name in set(names)}
+    stems: Counter[tuple[str, ...]] = Counter()
+    inner: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for ps in parts.values():
+        for k in range(1, len(ps)):
+            stems[tuple(ps[k:])] += 1
+            inner[tuple(ps[k:])].add(ps[k - 1])
+    out = {}
+    for name, ps in parts.items():
+        k = len(ps) - 1
+        while k > 1:
+            tail = tuple(ps[k:])
+            many, values = stems[tail], len(inner[tail])
+            if ps[k - 1].isdigit() or (values * values > many and ps[k - 1] not in KNOWN):
+                break
+            k -= 1
+        out[name] = ".".join(ps[k:])
+    return out
+
+
+def tar_rows(path: Path, found: Index | None = None) -> Iterator[dict[str, Any]]:
+    """An item a row: `id`, what its .json and .cls hold, `image` and `audio` as bytes, `text`, and arrays by name."""
+    found = found or index(path)
+    opened: tarfile.TarFile | None = None
+    current = -1
+    try:
+        for key, members in found.items.items():
+            row: dict[str, Any] = {"id": key}
+            for m in members:
+                file = found.files[m.shard]
+                name = f"{key}.{m.kind}"
+                if m.kind.rsplit(".", 1)[-1] not in ENDS:
+                    continue
+                if m.size > SMALL:
+                    raise InputError(f"{file}: {name} alone has {m.size:,} bytes, which is not read")
+                try:
+                    if m.shard != current or opened is None:
+                        if opened is not None:
+                            opened.close()
+                        opened, current = tarfile.open(file), m.shard  # noqa: SIM115 - kept for the next item
+                    assert opened.fileobj is not None
+                    opened.fileobj.seek(m.at)
+                    raw = opened.fileobj.read(m.size)
+                except (tarfile.TarError, OSError, EOFError) as e:
+                    raise InputError(f"{file}: truncated or not a .tar file ({first_line(e)})") from None
+                if len(raw) < m.size:
+                    raise InputError(f"{file}: truncated, {name} has {len(raw):,} of its {m.size:,} bytes")
+                _put(row, m.kind, raw, f"{file}: {name}")
+            yield row
+    finally:
+        if opened is not None:
+            opened.close()
 
 
 def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
@@ -60,7 +175,9 @@ def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
         elif last == "json":
             found = json.loads(raw)
             own = found if isinstance(found, dict) else {"json": found}
-            row.update({str(k): v for k, v in own.items() if k != "id" and isinstance(v, str | int | float | bool)})
+            row.update(
+                {str(k): v for k, v in own.items() if k != "id" and not isinstance(row.get(str(k)), np.ndarray | bytes)}
+            )
         elif last in ("txt", "caption"):
             row["text"] = raw.decode("utf-8").strip()
         elif last == "cls":
@@ -85,9 +202,11 @@ def webdataset(path: Path) -> Arrays:
     vectors: dict[str, list[np.ndarray]] = {}
     rows: dict[str, list[int]] = {}
     plain = []
-    for i, row in enumerate(tar_rows(path)):
+    found = index(path)
+    for i, row in enumerate(tar_rows(path, found)):
         for name, x in row.items():
             if isinstance(x, np.ndarray):
+                x = x[0] if x.ndim == 2 and len(x) == 1 else x  # a batch of one, as encoders leave it
                 if vectors.get(name) and vectors[name][0].shape != x.shape:
                     raise InputError(f"{path}: item {row['id']!r} has {name} of shape {x.shape}, unlike those before")
                 vectors.setdefault(name, []).append(x)
@@ -98,4 +217,5 @@ def webdataset(path: Path) -> Arrays:
             f"{path}: no vectors (.npy) in these shards; 'workbench embed' makes them of pictures and texts"
         )
     missing = {name: np.asarray(r) for name, r in rows.items() if len(r) != len(plain)}
-    return Arrays({n: np.stack(x) for n, x in vectors.items()}, str(path), pd.DataFrame(plain), missing)
+    frame = settled(pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in gathered(plain).items()}).infer_objects())
+    return Arrays({n: np.stack(x) for n, x in vectors.items()}, str(path), frame, missing, found.said)

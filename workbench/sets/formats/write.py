@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -16,11 +17,13 @@ from workbench.disk import write_safetensors
 from workbench.errors import InputError, unknown
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.columnar import list_column
 from workbench.sets.formats.registry import WRITERS, Writer
 from workbench.sets.formats.source import needed
 
 NEIGHBOURS = 15  # of an item, in the file for Embedding Atlas
 CODED = [np.dtype(d) for d in ("f8", "f4", "f2", "i8", "i4")]  # of the columns that safetensors is given
+BREAKS = r"[\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"  # what some program takes for the end of a line or a cell
 SPRITE = 8_192  # pixels a side that TensorBoard's projector takes at most
 
 
@@ -112,10 +115,7 @@ def _list_column(x: np.ndarray, rows: np.ndarray, count: int) -> Any:
         inner = pa.FixedSizeListArray.from_arrays(inner, x.shape[2])
     lengths = np.zeros(count, np.int64)
     lengths[rows] = x.shape[1]
-    present = lengths > 0
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    mask = np.append(~present, False)
-    return pa.LargeListArray.from_arrays(pa.array(offsets, mask=mask, type=pa.int64()), inner)
+    return list_column(inner, lengths, lengths > 0)
 
 
 @writer("arrow", "Arrow IPC, which is also Feather 2")
@@ -233,11 +233,14 @@ def projector(es: EmbeddingSet, out: Path) -> None:
     _aligned(es, "the projector")
     out.mkdir()
     kept = [c for c in es.items if not columns.holds_bytes(es.items[c])]
-    text = pd.DataFrame({c: columns.text(es.items[c]) for c in kept}).replace(r"[\t\r\n]+", " ", regex=True)
+    text = pd.DataFrame({c: columns.text(es.items[c]) for c in kept}).replace(BREAKS, " ", regex=True)
     if len(kept) == 1:
         (out / "metadata.tsv").write_text("\n".join(text[kept[0]]) + "\n", encoding="utf-8")
     else:
-        lines = ["\t".join(map(str, kept)), *("\t".join(r) for r in text.itertuples(index=False, name=None))]
+        lines = [
+            "\t".join(re.sub(BREAKS, " ", str(c)) for c in kept),
+            *("\t".join(r) for r in text.itertuples(index=False, name=None)),
+        ]
         (out / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     several = len(es.modalities) > 1
     for m in es.modalities:

@@ -1,0 +1,230 @@
+"""Columns of the items: to pandas without losing a digit, what is no plain value as JSON, tables of text."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from workbench.errors import InputError, first_line, listed
+from workbench.sets.formats.registry import reader
+from workbench.sets.formats.shards import splits
+from workbench.sets.formats.source import Table, once
+
+TEXT = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
+
+
+def to_frame(table: Any) -> pd.DataFrame:
+    """A table of Arrow as a frame: whole numbers stay whole where some are missing, nested values become JSON."""
+    import pyarrow as pa
+
+    columns = [plain(c.combine_chunks() if isinstance(c, pa.ChunkedArray) else c) for c in table.columns]
+    if not columns:
+        return pd.DataFrame(index=range(table.num_rows))
+    made = pa.Table.from_arrays(columns, names=table.schema.names)
+    return made.to_pandas(integer_object_nulls=True, ignore_metadata=True)
+
+
+def plain(column: Any) -> Any:
+    """A column of Arrow with one value a row: bytes of a picture as such, everything else that is nested as JSON."""
+    import pyarrow as pa
+
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    kind = column.type
+    if hasattr(kind, "storage_type"):
+        return plain(column.storage)
+    if pa.types.is_struct(kind) and {f.name for f in kind} == {"bytes", "path"}:
+        held = column.field("bytes")
+        return held if held.null_count < len(held) else column.field("path")
+    if pa.types.is_null(kind):
+        return column.cast(pa.string())
+    if not pa.types.is_nested(kind):
+        return column
+    return pa.array([None if v is None else as_json(dict(v) if pa.types.is_map(kind) else v)
+                     for v in column.to_pylist()], pa.string())  # fmt: skip
+
+
+def as_json(value: Any) -> str:
+    """A value as a line of JSON."""
+    return json.dumps(_bare(value), ensure_ascii=False, default=str)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _bare(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    return [_bare(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+def _text(value: Any) -> str | None:
+    if value is None or (isinstance(value, float) and value != value):
+        return None
+    return value if isinstance(value, str) else as_json(value)
+
+
+def column_of(values: Sequence[Any]) -> Any:
+    """Values as a column of Arrow; of several kinds as text."""
+    import pyarrow as pa
+
+    values = [None if isinstance(v, float) and v != v else v for v in values]
+    try:
+        kinds = {type(v) for v in values if v is not None}
+        if bool in kinds and len(kinds) > 1:
+            raise TypeError
+        return pa.array(values)
+    except (pa.ArrowException, TypeError, ValueError, OverflowError):
+        return pa.array([_text(v) for v in values], pa.string())
+
+
+def settled(frame: pd.DataFrame | None) -> pd.DataFrame | None:
+    """A frame whose columns of objects hold one kind of plain value each."""
+    if frame is None:
+        return None
+    out = frame.copy(deep=False)
+    for name in frame:
+        if frame[name].dtype != object:
+            continue
+        there = [v for v in frame[name] if v is not None and not (isinstance(v, float) and v != v)]
+        kinds = {"whole" if isinstance(v, int) else type(v).__name__ for v in there if not isinstance(v, bool)}
+        kinds |= {"bool" for v in there if isinstance(v, bool)}
+        nested = any(isinstance(v, Mapping | list | tuple | np.ndarray) for v in there)
+        if nested or (len(kinds) > 1 and not kinds <= {"whole", "float", "int64", "float64"}):
+            out[name] = pd.Series([_text(v) for v in frame[name]], index=frame.index, dtype=object)
+    return out
+
+
+def table_of(columns: Mapping[str, Sequence[Any]], source: str) -> Table:
+    """A table of columns that are there at once; vectors are float32 where that loses nothing."""
+    import pyarrow as pa
+
+    made = {str(name): column_of(values) for name, values in columns.items()}
+    for name, column in made.items():
+        if column.type == pa.list_(pa.float64()):
+            x = column.flatten().to_numpy(zero_copy_only=False)
+            with np.errstate(over="ignore"):
+                exact = bool(np.array_equal(x.astype(np.float32).astype(np.float64), x, equal_nan=True))
+            made[name] = column.cast(pa.list_(pa.float32())) if exact else column
+    whole = pa.table(made)
+    return Table(whole.schema, lambda: iter(whole.to_batches(max_chunksize=8_192)), whole.num_rows, source)
+
+
+def gathered(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    """Rows as columns; what a row lacks is None there."""
+    columns: dict[str, list[Any]] = {}
+    count = 0
+    for row in rows:
+        for name, value in row.items():
+            column = columns.setdefault(str(name), [])
+            column.extend([None] * (count - len(column)))
+            column.append(value)
+        count += 1
+    return {name: c + [None] * (count - len(c)) for name, c in columns.items()}
+
+
+def _records(file: Path) -> dict[str, list[Any]]:
+    text = file.read_text(encoding="utf-8-sig")
+    if file.suffix.lower() != ".json":
+        rows = []
+        for k, line in enumerate(text.split("\n")):
+            if line.strip():
+                row = json.loads(line, object_pairs_hook=_once)
+                if not isinstance(row, dict):
+                    raise ValueError(f"line {k + 1} holds {line.strip()!r:.40}, not {{name: value}}")
+                rows.append(row)
+        return gathered(rows)
+    found = json.loads(text, object_pairs_hook=_once)
+    if isinstance(found, list) and all(isinstance(r, dict) for r in found):
+        return gathered(found)
+    if isinstance(found, dict) and found and all(isinstance(v, list) for v in found.values()):
+        counts = {str(k): len(v) for k, v in found.items()}
+        if len(set(counts.values())) > 1:
+            raise ValueError(f"columns of several lengths: {', '.join(f'{k} {n}' for k, n in counts.items())}")
+        return {str(k): v for k, v in found.items()}
+    if isinstance(found, dict) and found and all(isinstance(v, dict) for v in found.values()):
+        keys = list(dict.fromkeys(k for v in found.values() for k in v))  # as pandas writes it: column → row → value
+        return {str(c): [v.get(k) for k in keys] for c, v in found.items()}
+    raise ValueError("needs a list of {name: value}, or {name: list}")
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    for name, count in Counter(k for k, _ in pairs).items():
+        if count > 1:
+            raise ValueError(f"a row names {name!r} twice")
+    return dict(pairs)
+
+
+def _separated(file: Path) -> dict[str, list[Any]]:
+    mark = "\t" if file.suffix.lower() == ".tsv" else ","
+    with file.open(encoding="utf-8-sig", newline="") as f:
+        names = next(csv.reader(f, delimiter=mark), [])
+    once([n for n in names if n], file)
+    if not names:
+        raise ValueError("no header line")
+    blank = len(names) > 1  # in a table of one column an empty line is an empty cell
+    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""], "skip_blank_lines": blank}
+    frame = pd.read_csv(file, sep=mark, encoding="utf-8-sig", **how)
+    if not isinstance(frame.index, pd.RangeIndex):
+        raise ValueError(f"its lines have more cells than the {len(names)} names of its first line")
+    return {str(c): [None if v != v else v for v in frame[c].tolist()] for c in frame}
+
+
+def cells(file: Path) -> dict[str, list[Any]]:
+    """The columns of a .csv, .tsv, .json or .jsonl file; an empty cell is None."""
+    try:
+        return _records(file) if "json" in file.suffix.lower() else _separated(file)
+    except InputError:
+        raise
+    except (ValueError, OSError, csv.Error, RecursionError, pd.errors.ParserError) as e:
+        raise InputError(f"{file}: not readable as a table ({first_line(e)})") from None
+
+
+def read_columns(file: Path) -> pd.DataFrame:
+    """A .csv, .tsv, .json or .jsonl file as columns of the items, lists as they are."""
+    found = cells(file)
+    made: dict[str, Any] = {}
+    for name, values in found.items():
+        nested = any(isinstance(v, list | dict) for v in values)
+        made[name] = pd.Series(values, dtype=object) if nested else column_of(values).to_pandas(
+            integer_object_nulls=True
+        )  # fmt: skip
+    return pd.DataFrame(made)
+
+
+TEXT_TABLE = "text table"
+
+
+@reader(
+    TEXT_TABLE,
+    "CSV, TSV, JSON and JSON lines with a column of vectors",
+    suffixes=(".csv", ".json", ".jsonl", ".ndjson"),
+)
+def text_table(file: Path) -> Table:
+    """A table of text; vectors may be lists, or text such as `[0.1, 0.2]`."""
+    return table_of(cells(file), str(file))
+
+
+def text_tables(files: Sequence[Path]) -> Table | None:
+    """Tables of text that have the same columns, one after the other; None where they have not."""
+    every = [cells(f) for f in files]
+    if any(set(c) != set(every[0]) for c in every):
+        return None
+    counts = [len(next(iter(c.values()), [])) for c in every]
+    columns = {name: [v for c in every for v in c[name]] for name in every[0]}
+    names = splits([f.stem for f in files])
+    said = []
+    if names is not None and "split" not in columns:
+        columns["split"] = [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
+        said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")
+    table = table_of(columns, files[0].parent.name or str(files[0]))
+    table.said += said
+    return table
