@@ -1,4 +1,4 @@
-"""Columns that other programs write: empty, mixed, nested, of one name; line ends; what a library does when it breaks."""
+"""Columns of other programs: empty, mixed, nested, of one name; line ends; what a library does when it breaks."""
 
 from __future__ import annotations
 

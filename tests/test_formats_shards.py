@@ -263,3 +263,19 @@ def test_a_split_that_is_not_known_is_asked_for(tmp_path):
     out = str(tmp_path.parent / "cli")
     assert run("import", str(tmp_path), "-o", out, "--split-map", "restval=validation").returncode == 0
     assert splits(["only"]) is None
+
+
+def test_arrays_that_are_named_as_splits_are_no_modalities(tmp_path):
+    for m, A in BOTH:
+        for split, cut in (("train", slice(0, 6)), ("val", slice(6, 8)), ("test", slice(8, N))):
+            np.save(tmp_path / f"{m}_{split}.npy", A[cut])
+    for es in (load(tmp_path), import_set(sorted(tmp_path.glob("*.npy")), tmp_path.parent / "set3")[0]):
+        assert paired(es) == list(range(N))
+        assert es.items["split"].tolist() == ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    (tmp_path / "text_val.npy").unlink()
+    with pytest.raises(InputError, match="text lacks the split val, which image has"):
+        load(tmp_path)
+    (tmp_path / "plain").mkdir()
+    for split in ("train", "test"):
+        np.save(tmp_path / "plain" / f"{split}.npy", X)
+    assert load(tmp_path / "plain").modalities == ("vectors",)

@@ -299,3 +299,13 @@ def test_no_error_lists_thousands_of_names(tmp_path):
     assert len(str(e.value)) <= LONGEST
     assert len(str(InputError("a" * 200 + "; " + "b" * 200 + " mend it"))) <= LONGEST
     assert str(InputError("x" * 400 + " mend it")).endswith("mend it")
+
+
+def test_tensors_of_two_axes_are_layers(tmp_path):
+    made_of = pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack([X, Y], 1))
+    es = load(table(tmp_path / "t.parquet", emb=made_of))
+    assert np.array_equal(es["emb"][:, 1].numpy(), Y)
+
+
+def test_whole_numbers_are_vectors_where_nothing_else_is_one():
+    assert from_rows([{"id": 1, "image": [1, 0]}, {"id": 2, "image": [0, 1]}])["image"].tolist() == [[1, 0], [0, 1]]

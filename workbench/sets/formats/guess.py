@@ -84,7 +84,8 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
             small = c.kind in ("int8", "uint8") and c.width >= SHORT and not payload
             if small and kinds and c.kind == "int8":
                 return 3, ""
-            return (1, "whole numbers beside vectors") if small else (0, "whole numbers")
+            known_kind = kinds and not payload and c.width > 1
+            return (1, "whole numbers beside vectors") if small or known_kind else (0, "whole numbers")
         return (3, "") if c.width >= SHORT else (0, f"{c.width or 'varying counts of'} whole numbers")
     if not c.width:
         return (3, "") if vector else (1, "its length varies")
