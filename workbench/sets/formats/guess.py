@@ -14,6 +14,10 @@ VECTOR = frozenset(MEANT.split())  # words that say that a vector is meant
 KINDS = {"image", "images", "img", "imgs", "picture", "photo", "text", "texts", "txt", "caption", "captions", "audio"}
 KINDS |= {"sound", "video", "query", "document", "doc", "title", "passage", "sketch"}
 AXES = {"dim", "dims", "dimension", "dimensions", "component", "d", "e", "v", "f"}  # before a number: an axis
+SMALL = 16  # numbers: a list of more is no box and no colour, whatever its name
+MANY = """logprob logprobs logit logits prob probs probability probabilities score scores token tokens ids mask masks
+segmentation polygon keypoints landmarks timestamps weights neighbors neighbours distances histogram labels attention"""
+LONG = frozenset(MANY.split())  # what may be long and is no vector
 SEVERAL = {"colbert", "multi", "multivector", "multivectors", "late", "patches", "tokens"}
 OTHERS = """box boxes bbox bboxes rgb rgba color colors colour colours logprob logprobs logit logits prob probs
 probability probabilities score scores token tokens ids shape size sizes mask masks xy xyz coord coords coordinate
@@ -72,7 +76,7 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
     """How much speaks for a vector, 0 to 3, and what speaks against it."""
     vector, known = says_vector(c.name), set(words(c.name))
     kinds = bool(known & KINDS)
-    payload = bool(known & PAYLOAD)
+    payload = bool(known & (PAYLOAD if c.width <= SMALL else LONG))
     if c.nested:
         if known & SEVERAL or (store and c.nested) or (c.nested == "ragged" and not (vector or kinds)):
             return 0, "a multivector, several vectors a row"
