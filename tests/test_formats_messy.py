@@ -16,7 +16,7 @@ import torch
 import workbench as wb
 from workbench.errors import InputError
 from workbench.sets.formats import import_set, kind_of, load, write
-from workbench.sets.formats.columns import read_columns
+from workbench.sets.formats.plain import read_columns
 from workbench.sets.formats.stores import from_rows
 
 N, D = 6, 5

@@ -263,3 +263,47 @@ def test_a_split_that_is_not_known_is_asked_for(tmp_path):
     out = str(tmp_path.parent / "cli")
     assert run("import", str(tmp_path), "-o", out, "--split-map", "restval=validation").returncode == 0
     assert splits(["only"]) is None
+
+
+def test_arrays_that_are_named_as_splits_are_no_modalities(tmp_path):
+    for m, A in BOTH:
+        for split, cut in (("train", slice(0, 6)), ("val", slice(6, 8)), ("test", slice(8, N))):
+            np.save(tmp_path / f"{m}_{split}.npy", A[cut])
+    for es in (load(tmp_path), import_set(sorted(tmp_path.glob("*.npy")), tmp_path.parent / "set3")[0]):
+        assert paired(es) == list(range(N))
+        assert es.items["split"].tolist() == ["train"] * 6 + ["validation"] * 2 + ["test"] * 4
+    (tmp_path / "text_val.npy").unlink()
+    with pytest.raises(InputError, match="text lacks the split val, which image has"):
+        load(tmp_path)
+    (tmp_path / "plain").mkdir()
+    for split in ("train", "test"):
+        np.save(tmp_path / "plain" / f"{split}.npy", X)
+    assert load(tmp_path / "plain").modalities == ("vectors",)
+
+
+def test_a_caption_beside_the_vectors_of_texts_is_kept(tmp_path):
+    with tarfile.open(tmp_path / "s.tar", "w") as t:
+        for i in range(4):
+            for end in ("txt", "text.npy", "image.npy", "jpg", "json"):
+                raw = io.BytesIO()
+                if end.endswith("npy"):
+                    if (i, end) == (2, "text.npy"):
+                        continue
+                    np.save(raw, X[i])
+                else:
+                    raw.write(b'{"text": "of json"}' if end == "json" else f"{end} {i}".encode())
+                info = tarfile.TarInfo(f"{i}.{end}")
+                info.size = raw.tell()
+                t.addfile(info, io.BytesIO(raw.getvalue()))
+    es = load(tmp_path / "s.tar")
+    assert es.item_of_row("text").tolist() == [0, 1, 3]
+    assert es.items["caption"].tolist() == [f"txt {i}" for i in range(4)]
+    assert es.items["picture"].tolist() == [f"jpg {i}".encode() for i in range(4)]
+    assert es.items["text_json"].tolist() == ["of json"] * 4
+
+
+def test_whole_ids_join_decimal_ones(tmp_path):
+    pd.DataFrame({"id": [1.0, 2.0], "a": [1, 2]}).to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame({"id": [2, 1], "b": [2, 1], "emb": [[0.1] * 4, [0.2] * 4]}).to_parquet(tmp_path / "b.parquet")
+    es, _ = import_set([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "set")
+    assert es.items["a"].tolist() == es.items["b"].tolist() == [1, 2]

@@ -93,6 +93,7 @@ def test_lists_of_vectors_of_several_lengths_are_refused(tmp_path):
         ([Column("emb", "int8", 64), Column("tokens", "int64", 64)], ["emb"]),
         ([Column("clip_features", "uint8", 64)], ["clip_features"]),
         ([Column("image", "float32", 64), Column("text", "float32", 3)], ["image", "text"]),
+        ([Column("color", "float32", 512), Column("logits", "float32", 512)], ["color"]),
         ([Column("place", "float32", 2)], ["place"]),
         ([Column("codes", "int64", 64)], []),
         ([Column("image", "float32", 64), Column("colbert", "float32", 64, "ragged")], ["image"]),
@@ -299,3 +300,20 @@ def test_no_error_lists_thousands_of_names(tmp_path):
     assert len(str(e.value)) <= LONGEST
     assert len(str(InputError("a" * 200 + "; " + "b" * 200 + " mend it"))) <= LONGEST
     assert str(InputError("x" * 400 + " mend it")).endswith("mend it")
+
+
+def test_tensors_of_two_axes_are_layers(tmp_path):
+    made_of = pa.FixedShapeTensorArray.from_numpy_ndarray(np.stack([X, Y], 1))
+    es = load(table(tmp_path / "t.parquet", emb=made_of))
+    assert np.array_equal(es["emb"][:, 1].numpy(), Y)
+
+
+def test_whole_numbers_are_vectors_where_nothing_else_is_one():
+    assert from_rows([{"id": 1, "image": [1, 0]}, {"id": 2, "image": [0, 1]}])["image"].tolist() == [[1, 0], [0, 1]]
+
+
+def test_text_in_arrays_is_read_too(tmp_path):
+    np.savez(tmp_path / "t.npz", embedding=np.array([str(x.tolist()) for x in X]), id=np.array(list("abcdefghijkl")))
+    es = load(tmp_path / "t.npz")
+    assert np.allclose(es["embedding"], X)
+    assert es.items["id"].tolist() == list("abcdefghijkl")

@@ -16,8 +16,8 @@ from workbench.sets.checks import NAME, SPLITS
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
-from workbench.sets.formats.columns import as_json, settled, to_frame
 from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
+from workbench.sets.formats.plain import as_json, settled, table_of, to_frame
 from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
@@ -50,6 +50,11 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
             frame = pd.DataFrame({"id": keys})
     many = {k: x for k, x in arrays.items() if x.ndim > 1}
     columns = {k: np.asarray(x) for k, x in arrays.items() if x.ndim == 1}
+    text = _in_text(frame, columns, found) if not many else None
+    if text is not None:
+        es = of_table(text, reading, short=short)
+        found.said.extend(text.said)
+        return es
     if not many:
         shapes = listed((f"{k} {tuple(x.shape)}" for k, x in arrays.items()), 6) or "nothing"
         raise InputError(f"{found.source}: no array of vectors (rows, d); it holds {shapes}")
@@ -85,6 +90,16 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
         vectors, rows = usable(vectors, rows)
     frame = labelled(settled(frame), reading, found.source)
     return EmbeddingSet(vectors, frame, rows=rows, source=found.source)
+
+
+def _in_text(frame: Any, columns: Mapping[str, Any], found: Arrays) -> Table | None:
+    """Columns as a table, where they are of one length and some hold vectors as text."""
+    every = {**({} if frame is None else {str(c): frame[c].tolist() for c in frame}), **columns}
+    values = {name: x.tolist() if hasattr(x, "tolist") else x for name, x in every.items()}
+    if not values or len({len(v) for v in values.values()}) > 1:
+        return None
+    table = table_of(values, found.source)
+    return table if tidy(table, alone=False).vectors else None
 
 
 def _count(frame: Any, columns: Any, vectors: Any, rows: Any, source: str) -> int:

@@ -14,11 +14,12 @@ from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.arrays import npy
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
-from workbench.sets.formats.columns import TEXT, TEXT_TABLE, read_columns, settled, text_tables, to_frame
+from workbench.sets.formats.folders import of_splits
 from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import KEYS, Part, joined
 from workbench.sets.formats.kinds import kind_of
+from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, settled, text_tables, to_frame
 from workbench.sets.formats.registry import READERS, Reader
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
@@ -93,6 +94,8 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
         return whole
     if len(paths) == 1:
         return READERS[kinds[paths[0]]].read(paths[0])
+    if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
+        return of_names
     arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
     tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(p, kinds[p])])
     shards = {f for g in [*arrays.values(), *tables.values()] for f in g.values()}

@@ -12,8 +12,8 @@ import pandas as pd
 from workbench.errors import InputError, first_line
 from workbench.sets.formats import shards
 from workbench.sets.formats.arrays import array_of
-from workbench.sets.formats.columns import TEXT, read_columns, settled, to_frame
 from workbench.sets.formats.joins import Part, joined
+from workbench.sets.formats.plain import TEXT, read_columns, settled, to_frame
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays, once
 
@@ -29,7 +29,10 @@ def npy_folder(path: Path) -> Arrays:
 
     Tables beside them (Parquet, .csv, .tsv, .json, .jsonl) hold columns of the items.
     """
-    arrays = shards.grouped(sorted(path.glob("*.npy")))
+    files = sorted(path.glob("*.npy"))
+    if (parts := of_splits(path, files)) is not None:
+        return parts
+    arrays = shards.grouped(files)
     ends = [e for e in (*TEXT, ".parquet") if e != ".json"]  # which describes a folder more often than its items
     tables = shards.grouped([f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._"])
     count = sum(len(array_of(f)) for f in next(iter(arrays.values())).values() if array_of(f).ndim)
@@ -41,6 +44,34 @@ def npy_folder(path: Path) -> Arrays:
     found = together(path, arrays, tables)
     found.said[:0] = said
     return found
+
+
+def of_splits(path: Path, files: Sequence[Path]) -> Arrays | None:
+    """Arrays whose names say their split, one after the other with a column `split`; None where they do not."""
+    named = {f: shards.split_in(f.stem) for f in files}
+    every = list(dict.fromkeys(n[0] for n in named.values() if n))
+    if len({shards.SPLIT_NAMES[s.lower()] for s in every}) < 2:
+        return None
+    parts: dict[str, dict[str, np.ndarray]] = {s: {} for s in sorted(every, key=_turn)}
+    for file, found in named.items():
+        if found is None:
+            raise InputError(f"{file}: lies beside files of {' and '.join(every)}; say in its name which split it is")
+        parts[found[0]][found[1] or "vectors"] = array_of(file)
+    names = list(dict.fromkeys(n for arrays in parts.values() for n in arrays))
+    for split, arrays in parts.items():
+        for name in names:
+            if name not in arrays:
+                raise InputError(f"{path}: {name} lacks the split {split}, which {next(iter(arrays))} has")
+        joined([Part(f"{n} of {split}", {n: x}) for n, x in arrays.items()], str(path))  # as many rows in each
+    rows = {split: len(next(iter(arrays.values()))) for split, arrays in parts.items()}
+    columns = pd.DataFrame({"split": [s for s, n in rows.items() for _ in range(n)]})
+    whole = {name: _one([arrays[name] for arrays in parts.values()], path, name) for name in names}
+    said = [f"split is said by the names of the files: {', '.join(f'{s} {n:,}' for s, n in rows.items())}"]
+    return Arrays(whole, str(path), columns, said=said)
+
+
+def _turn(split: str) -> int:
+    return ("train", "validation", "test").index(shards.SPLIT_NAMES[split.lower()])
 
 
 META = ("meta", "item", "column", "label", "caption", "info")  # names of tables that are of the items, or damaged

@@ -14,6 +14,10 @@ VECTOR = frozenset(MEANT.split())  # words that say that a vector is meant
 KINDS = {"image", "images", "img", "imgs", "picture", "photo", "text", "texts", "txt", "caption", "captions", "audio"}
 KINDS |= {"sound", "video", "query", "document", "doc", "title", "passage", "sketch"}
 AXES = {"dim", "dims", "dimension", "dimensions", "component", "d", "e", "v", "f"}  # before a number: an axis
+SMALL = 16  # numbers: a list of more is no box and no colour, whatever its name
+MANY = """logprob logprobs logit logits prob probs probability probabilities score scores token tokens ids mask masks
+segmentation polygon keypoints landmarks timestamps weights neighbors neighbours distances histogram labels attention"""
+LONG = frozenset(MANY.split())  # what may be long and is no vector
 SEVERAL = {"colbert", "multi", "multivector", "multivectors", "late", "patches", "tokens"}
 OTHERS = """box boxes bbox bboxes rgb rgba color colors colour colours logprob logprobs logit logits prob probs
 probability probabilities score scores token tokens ids shape size sizes mask masks xy xyz coord coords coordinate
@@ -22,7 +26,8 @@ timestamp timestamps weights lengths neighbors neighbours distances rating ratin
 offsets label labels tags attention"""
 PAYLOAD = frozenset(OTHERS.split())  # what lists of numbers are that are no vectors
 WIDE = 16  # numbers: as many are a vector whatever their name, such as a histogram of colours …
-NEVER = frozenset("logprob logprobs logit logits prob probs probability probabilities score scores token ids".split())
+CLASSES = "logprob logprobs logit logits prob probs probability probabilities score scores token ids"
+NEVER = frozenset(CLASSES.split())
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,7 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
     """How much speaks for a vector, 0 to 3, and what speaks against it."""
     vector, known = says_vector(c.name), set(words(c.name))
     kinds = bool(known & KINDS)
-    payload = bool(known & PAYLOAD)
+    payload = bool(known & (PAYLOAD if c.width <= SMALL else LONG))
     if c.nested:
         if known & SEVERAL or (store and c.nested) or (c.nested == "ragged" and not (vector or kinds)):
             return 0, "a multivector, several vectors a row"
@@ -86,7 +91,8 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
             small = c.kind in ("int8", "uint8") and c.width >= SHORT and not payload
             if small and kinds and c.kind == "int8":
                 return 3, ""
-            return (1, "whole numbers beside vectors") if small else (0, "whole numbers")
+            known_kind = kinds and not payload and c.width > 1
+            return (1, "whole numbers beside vectors") if small or known_kind else (0, "whole numbers")
         return (3, "") if c.width >= SHORT else (0, f"{c.width or 'varying counts of'} whole numbers")
     if not c.width:
         return (3, "") if vector else (1, "its length varies")

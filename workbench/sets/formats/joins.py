@@ -78,7 +78,7 @@ def _key(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
 
 def _places(a: pd.Series, b: pd.Series, key: str, first: str, second: str, said: list[str]) -> np.ndarray:
     """Where each key of `a` stands in `b`."""
-    mine, other = a.astype(str), b.astype(str)
+    mine, other = _names(a), _names(b)
     for column, name in ((a, first), (b, second)):
         if column.isna().any():
             raise InputError(f"{name}: column {key!r}, which joins it, is empty at row {int(column.isna().argmax())}")
@@ -96,6 +96,13 @@ def _places(a: pd.Series, b: pd.Series, key: str, first: str, second: str, said:
     if len(other) > len(mine):
         said.append(f"{second} has {len(other) - len(mine):,} rows more, which {first} does not name: left out")
     return place.to_numpy().astype(np.int64)
+
+
+def _names(ids: pd.Series) -> pd.Series:
+    """Ids as text; 1.0 is 1, as whole numbers that once had a gap are written."""
+    if ids.dtype.kind == "f" and bool((ids.dropna() % 1 == 0).all()):
+        return ids.astype("Int64").astype(str)
+    return ids.astype(str)
 
 
 def _moved(x: Any, at: Any, place: np.ndarray) -> tuple[Any, Any]:
@@ -124,7 +131,7 @@ def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> p
     for name in more.columns:
         if name not in frame:
             continue
-        a, b = (c.astype(object).where(c.notna(), None).map(str) for c in (frame[name], more[name]))
+        a, b = (_names(c).where(c.notna(), "") for c in (frame[name], more[name]))
         odd = (a.to_numpy() != b.to_numpy()).nonzero()[0]
         if len(odd):
             raise InputError(

@@ -8,8 +8,8 @@ from workbench.errors import InputError
 from workbench.sets.formats import (  # noqa: F401 - their readers declare themselves
     arrays,
     columnar,
-    columns,
     folders,
+    plain,
     projector,
     scientific,
     tar,

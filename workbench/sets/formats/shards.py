@@ -133,6 +133,16 @@ def agreeing(path: Path | str, counts: Mapping[str, Mapping[int, int]]) -> None:
                 )
 
 
+def split_in(stem: str) -> tuple[str, str] | None:
+    """The split that a word of a name says, and the name without it: image_train is train, image."""
+    parts = re.split(r"([-_. ])", stem)
+    for k in range(0, len(parts), 2):
+        if parts[k].lower() in SPLIT_NAMES:
+            rest = parts[: max(k - 1, 0)] + parts[k + (1 if k else 2) :]
+            return parts[k], "".join(rest)
+    return None
+
+
 def splits(stems: Sequence[str]) -> list[str] | None:
     """The split of each file where their names say so, None where they are no splits.
 

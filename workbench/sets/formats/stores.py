@@ -10,7 +10,7 @@ import numpy as np
 from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.assemble import Reading, of_table
-from workbench.sets.formats.columns import gathered, table_of
+from workbench.sets.formats.plain import gathered, table_of
 
 PAGE = 1_000  # points asked for at once
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.arrays import SMALL
-from workbench.sets.formats.columns import gathered, settled
+from workbench.sets.formats.plain import gathered, settled
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
@@ -167,25 +167,35 @@ def tar_rows(path: Path, found: Index | None = None) -> Iterator[dict[str, Any]]
             opened.close()
 
 
+PLAIN = {"text": "caption", "image": "picture", "audio": "sound"}  # what is called so where its vectors have the name
+
+
+def _set(row: dict[str, Any], name: str, value: Any) -> None:
+    """Keep what is no vector, beside the vectors of that name."""
+    row[PLAIN.get(name, f"{name}_file") if isinstance(row.get(name), np.ndarray) else name] = value
+
+
 def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
     last = kind.rsplit(".", 1)[-1]
     try:
         if last == "npy":
-            row[kind.removesuffix(".npy") if "." in kind else "vector"] = np.load(io.BytesIO(raw), allow_pickle=False)
+            name = kind.removesuffix(".npy") if "." in kind else "vector"
+            if name in row:
+                _set(row, PLAIN.get(name, f"{name}_file"), row[name])
+            row[name] = np.load(io.BytesIO(raw), allow_pickle=False)
         elif last == "json":
             found = json.loads(raw)
             own = found if isinstance(found, dict) else {"json": found}
-            row.update(
-                {str(k): v for k, v in own.items() if k != "id" and not isinstance(row.get(str(k)), np.ndarray | bytes)}
-            )
+            for k, v in own.items():
+                _set(row, f"{k}_json" if str(k) in (*PLAIN, "id") or str(k) in row else str(k), v)
         elif last in ("txt", "caption"):
-            row["text"] = raw.decode("utf-8").strip()
+            _set(row, "text", raw.decode("utf-8").strip())
         elif last == "cls":
             row["label"] = raw.decode("utf-8").strip()
         elif last in PICTURES:
-            row["image"] = raw
+            _set(row, "image", raw)
         elif last in SOUNDS:
-            row["audio"] = raw
+            _set(row, "audio", raw)
     except Exception as e:  # each kind of file has its own ways to be damaged
         raise InputError(f"{where} is damaged or holds what is never unpickled ({first_line(e)})") from None
 
@@ -212,10 +222,16 @@ def webdataset(path: Path) -> Arrays:
                 vectors.setdefault(name, []).append(x)
                 rows.setdefault(name, []).append(i)
         plain.append({k: v for k, v in row.items() if not isinstance(v, np.ndarray)})
+    for row in plain:  # an item without these vectors
+        row |= {PLAIN.get(k, f"{k}_file"): row.pop(k) for k in [k for k in row if k in vectors]}
+    frame = settled(pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in gathered(plain).items()}).infer_objects())
+    if not vectors and any(
+        isinstance(v, list) and v and isinstance(v[0], float) for row in plain for v in row.values()
+    ):
+        return Arrays({}, str(path), frame, said=found.said)
     if not vectors:
         raise InputError(
             f"{path}: no vectors (.npy) in these shards; 'workbench embed' makes them of pictures and texts"
         )
     missing = {name: np.asarray(r) for name, r in rows.items() if len(r) != len(plain)}
-    frame = settled(pd.DataFrame({k: pd.Series(v, dtype=object) for k, v in gathered(plain).items()}).infer_objects())
     return Arrays({n: np.stack(x) for n, x in vectors.items()}, str(path), frame, missing, found.said)

@@ -11,8 +11,8 @@ import numpy as np
 from workbench.errors import InputError, listed
 from workbench.sets.formats import textual
 from workbench.sets.formats.columnar import is_list, list_column, vectors
-from workbench.sets.formats.columns import plain
 from workbench.sets.formats.guess import Column, numbered, says_bits, says_vector, told, verdicts
+from workbench.sets.formats.plain import plain
 from workbench.sets.formats.source import Table
 
 Convert = Callable[[Any, int], Any]  # a record batch, and the row it begins at, to a column of lists
@@ -109,8 +109,13 @@ def _was(c: Column, text: bool, group: bool, packed: bool) -> str:
         return f"{c.width} columns of a number each"
     if packed:
         return f"bits packed in {c.kind}, {8 * c.width} dimensions of +1 and -1"
-    wide = "" if c.floating else ", widened to " + ("float32" if c.kind[-2:] in ("t8", "16") else "float64")
-    return f"{c.kind}, {size}{wide}"
+    if c.floating and "decimal" not in c.kind:
+        return f"{c.kind}, {size}"
+    return f"{c.kind}, {size}, widened to {'float32' if _narrow(c) else 'float64'}"
+
+
+def _narrow(c: Column) -> bool:
+    return c.kind.endswith(("int8", "int16"))
 
 
 def _is_text(kind: Any) -> bool:
@@ -141,7 +146,8 @@ def _listed(name: str, kind: Any, column: Any) -> Column | None:
     import pyarrow as pa
 
     if hasattr(kind, "storage_type"):
-        return _listed(name, kind.storage_type, None if column is None else column.storage)
+        column = None if column is None else _stored(column)
+        return _listed(name, kind.storage_type if column is None else column.type, column)
     if not is_list(kind):
         return None
     inner = kind.value_type
@@ -207,7 +213,7 @@ def _converter(table: Table, c: Column, text: bool, parts: list[str] | None, pac
         return of_bits
     if c.floating and "decimal" not in c.kind:
         return lambda batch, start: _stored(batch.column(c.name))
-    wide = pa.float32() if c.kind.endswith(("t8", "16")) else pa.float64()
+    wide = pa.float32() if _narrow(c) else pa.float64()
 
     def of_numbers(batch: Any, start: int) -> Any:
         column = _stored(batch.column(c.name))
@@ -223,7 +229,17 @@ def unpacked(x: np.ndarray) -> np.ndarray:
 
 
 def _stored(column: Any) -> Any:
-    return column.storage if hasattr(column, "storage") else column
+    """A column of lists as it is stored; tensors of two axes as lists of lists."""
+    import pyarrow as pa
+
+    if not hasattr(column, "storage"):
+        return column
+    shape = list(getattr(column.type, "shape", ()))
+    if len(shape) != 2:
+        return column.storage
+    there = column.is_valid().to_numpy(zero_copy_only=False)
+    rows = pa.FixedSizeListArray.from_arrays(column.storage.drop_null().flatten(), shape[1])
+    return list_column(rows, np.where(there, shape[0], 0), there)
 
 
 def _widened(kind: Any, leaf: Any) -> Any:
