@@ -24,6 +24,8 @@ def cleaned(column: pd.Series) -> pd.Series:
     Values of several kinds become text, nested ones JSON, so that a set can always be written.
     """
     if column.dtype != object:
+        if column.dtype == np.float16:
+            return column.astype(np.float32)  # pandas cannot tell its values apart
         if not isinstance(column.dtype, pd.StringDtype):
             return column
         return column.mask(column.str.strip() == "") if bool((column.str.strip() == "").any()) else column
@@ -82,7 +84,10 @@ def text(column: pd.Series, absent: str = "") -> np.ndarray:
     ['3', '?', '4']
     """
     gone = missing(column)
-    whole = column.dtype.kind == "f" and bool(np.all(np.mod(column[~gone].to_numpy(dtype=float), 1) == 0))
+    whole = False
+    if column.dtype.kind == "f":
+        there = column[~gone].to_numpy(dtype=float)
+        whole = bool(np.all(np.isfinite(there)) and np.all(there == np.round(there)))
     words = [absent if g else _word(int(v) if whole else v) for v, g in zip(column.tolist(), gone, strict=True)]
     return np.array(words, dtype=object)
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
-from workbench.errors import InputError
+from workbench.errors import InputError, first_line
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
+from workbench.sets.formats.columnar import BATCH
 from workbench.sets.formats.kinds import kind_of, named, told
 from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Table
 from workbench.sets.run_folder import RunFolder
+
+PANDAS_INDEX = "__index_level_0__"  # what a frame calls the rows that are left of it
 
 
 def load(path: str | os.PathLike[str]) -> EmbeddingSet:
@@ -63,13 +67,32 @@ def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
 
 
 def as_set(data: object) -> EmbeddingSet:
-    """Whatever a person holds - a set, a path, a run, a mapping of arrays - as an EmbeddingSet."""
+    """Whatever a person holds - a set, a path, a run, a table, a mapping of arrays - as an EmbeddingSet.
+
+    A table is anything with Arrow's interface (pandas, polars, DuckDB, Arrow) or a dataset of Hugging Face; its columns
+    are taken as those of a file are.
+    """
     if isinstance(data, EmbeddingSet):
         return data
     if isinstance(data, str | os.PathLike):
         return load(data)
     if hasattr(data, "snapshot"):
         return data.snapshot()
+    if hasattr(data, "with_format"):  # a dataset of Hugging Face, whose selections and shuffles are kept
+        data = data.with_format("arrow")[:]
+    if hasattr(data, "__arrow_c_stream__"):
+        return of_table(_held(data), Reading())
     if hasattr(data, "items"):
         return EmbeddingSet({str(k): x for k, x in data.items()})
     raise InputError(f"cannot read {type(data).__name__} as embeddings; give a path or {{'image': x, 'text': y}}")
+
+
+def _held(data: Any) -> Table:
+    import pyarrow as pa
+
+    try:
+        table = pa.table(data)
+    except (pa.ArrowException, TypeError, ValueError) as e:
+        raise InputError(f"the {type(data).__name__} given is no table that Arrow can hold ({first_line(e)})") from None
+    table = table.replace_schema_metadata().select([n for n in table.schema.names if n != PANDAS_INDEX])
+    return Table(table.schema, lambda: iter(table.to_batches(max_chunksize=BATCH)), len(table), "the table given")
