@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import workbench as wb
+from tests.commands import run
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import NO_COLOUR, MapState
 from workbench.objectives.batch import Batch
@@ -172,6 +173,10 @@ def test_flipped_bits_of_a_saved_set_are_found(tmp_path):
             wb.load(saved)
         file.write_bytes(raw)
     assert len(wb.load(saved)) == N
+    assert "3 files as they were saved" in run("check", str(saved)).stdout
+    (saved / "a.safetensors").unlink()
+    done = run("check", str(saved))
+    assert (done.returncode, "a.safetensors: no such file" in done.stderr) == (2, True)
 
 
 def test_whole_numbers_and_short_floats_are_vectors():

@@ -164,7 +164,8 @@ def test_hugging_face_datasets(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # of the library that writes the file
-def test_anndata_with_categories_and_missing_values(tmp_path):
+@pytest.mark.parametrize("suffix", ["h5ad", "zarr"])
+def test_anndata_with_categories_and_missing_values(suffix, tmp_path):
     anndata = pytest.importorskip("anndata")
     es = small()
     with pd.option_context("future.infer_string", False):
@@ -172,10 +173,12 @@ def test_anndata_with_categories_and_missing_values(tmp_path):
         obs["label"] = pd.Categorical(["x", None, "y", "x", "x", "z", "x"])
         obs["size"] = np.arange(N) * 1.5
         obs["count"] = pd.array([1, None, 3, 4, 5, 6, 7], dtype="Int64")
-        anndata.AnnData(obs=obs, obsm={"X_clip": es["image"].numpy(), "X_mask": np.ones((N, 1), bool)}).write_h5ad(
-            tmp_path / "a.h5ad"
-        )
-    back = load(tmp_path / "a.h5ad")
+        made = anndata.AnnData(obs=obs, obsm={"X_clip": es["image"].numpy(), "X_mask": np.ones((N, 1), bool)})
+        made.write_h5ad(tmp_path / "a.h5ad")
+        if suffix == "zarr":
+            pytest.importorskip("zarr")
+            made.write_zarr(tmp_path / "a.zarr")
+    back = load(tmp_path / f"a.{suffix}")
     assert back.modalities == ("clip",)
     assert torch.equal(back["clip"], es["image"])
     assert back.items["id"].tolist() == es.items["id"].tolist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,9 @@ def _heaps(file: Path) -> None:
 
 def _plain(node: Any, name: str, file: Path) -> np.ndarray:
     """A dataset as an array; text as text. References to objects and to other files are refused."""
+    if not hasattr(node, "asstr"):  # of Zarr
+        x = node[...]
+        return np.array(x.tolist(), dtype=str) if x.dtype.kind in "OT" else x
     if node.dtype.kind == "O":
         if node.dtype.metadata and "vlen" in node.dtype.metadata and node.dtype.metadata["vlen"] in (str, bytes):
             return np.asarray(node.asstr()[...], dtype=str)
@@ -104,6 +108,8 @@ def zarr(path: Path) -> Arrays:
     arrays: dict[str, Any] = {}
     try:
         root = library.open(str(path), mode="r")
+        if hasattr(root, "members") and "obs" in root and "obsm" in root:
+            return _annotated(path, root)
         found = [(path.stem, root)] if not hasattr(root, "members") else list(root.members(max_depth=None))
         for name, node in found:
             if hasattr(node, "shape") and node.ndim in (1, 2, 3):
@@ -125,13 +131,14 @@ def _annotated(file: Path, f: Any) -> Arrays:
     whole = _frame(f["obs"], file)
     place = pd.Series(np.arange(len(whole)), index=whole["id"])
     arrays, rows = {}, {}
-    for member, part in {"": f, **(dict(f["mod"]) if "mod" in f else {})}.items():
+    for member, part in {"": f, **(dict(_members(f["mod"])) if "mod" in f else {})}.items():
         ids = whole["id"] if not member else _frame(part["obs"], file)["id"]
-        for key, x in part["obsm"].items() if "obsm" in part else ():
+        for key, x in _members(part["obsm"]) if "obsm" in part else ():
             if not hasattr(x, "dtype") or x.ndim != 2 or x.dtype.kind != "f":
                 continue  # frames, sparse matrices, and the membership masks that MuData keeps
             name = _name(f"{member}.{key.removeprefix('X_')}" if member else key.removeprefix("X_"))
-            _measure(file, name, x.nbytes, x.id.get_storage_size())
+            stored = x.id.get_storage_size() if hasattr(x, "id") else x.nbytes_stored()
+            _measure(file, name, x.nbytes, stored)
             arrays[name] = x[...]
             at = place.reindex(ids).to_numpy()
             if np.isnan(at.astype(float)).any():
@@ -141,6 +148,10 @@ def _annotated(file: Path, f: Any) -> Arrays:
     if not arrays:
         raise InputError(f"{file}: no floating-point array in obsm; put the embeddings there, one a modality")
     return Arrays(arrays, str(file), whole, rows)
+
+
+def _members(group: Any) -> Iterable[tuple[str, Any]]:
+    return group.items() if hasattr(group, "items") else group.members()
 
 
 def _frame(group: Any, file: Path) -> pd.DataFrame:
