@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,11 +30,11 @@ QUANTILE = 0.95  # of the distances within a class, where one outlier must not s
 Pairs = tuple[tuple[int, int], ...]
 
 
-def _reads(m: str, **params) -> tuple:
+def _reads(m: str, **params: Any) -> tuple:
     return ClassMoments(m, "role", True), ClassSpread(m, "role", True), Diameter(m, m, "role")
 
 
-def _label_reads(m: str, **params) -> tuple:
+def _label_reads(m: str, **params: Any) -> tuple:
     return ClassMoments(m, "label", True), ClassSpread(m, "label", True), Diameter(m, m, "label")
 
 

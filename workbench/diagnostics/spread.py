@@ -14,6 +14,7 @@ from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import curve, diagnostic
 from workbench.scan.statistics import Sample, State
+from workbench.sets.embeddings import EmbeddingSet
 
 ORDER = 5  # among the questions
 VIEW = "SVD, uncentred"  # the map that shows it
@@ -121,7 +122,7 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024)
         "biased upwards."
     ),
 )
-def uniformity_by_size(sample: State, es, modality: str) -> State:
+def uniformity_by_size(sample: State, es: EmbeddingSet, modality: str) -> State:
     """Uniformity (t = 2) of disjoint samples of n rows: their mean, as it is here and with self-pairs as it is often
     coded. The second is biased upwards, by −log of the share of true pairs; the first only by the logarithm."""
     x = es.unit(modality, sample["row"][sample["hash"].argsort()])

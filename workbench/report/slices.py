@@ -15,6 +15,7 @@ from workbench.diagnostics.registry import choose, diagnostics, headlines
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
+from workbench.report.report import Report
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
@@ -60,7 +61,7 @@ def slices(
     return pd.DataFrame(out)
 
 
-def _queries(report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
+def _queries(report: Report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str, Any]]:
     """Retrieval of the queries of some items against everything."""
     out = []
     for r in report.frame.to_dict("records"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,7 +37,7 @@ def labels(measure: Measure, reads: Callable[..., tuple]) -> Null:
     return Null("label shuffle", _band(measure, reads, "label"), reads)
 
 
-def _band(measure: Measure, reads: Callable[..., tuple], by: str):
+def _band(measure: Measure, reads: Callable[..., tuple], by: str) -> Callable[..., Band]:
     def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
         wanted = reads(*scope, **params)
         out = []
@@ -51,7 +51,7 @@ def _band(measure: Measure, reads: Callable[..., tuple], by: str):
     return band
 
 
-def _shuffled(context, m: str, by: str, wanted: tuple[Statistic, ...]) -> list[dict[type, State]]:
+def _shuffled(context: Context, m: str, by: str, wanted: tuple[Statistic, ...]) -> list[dict[type, State]]:
     """The states that each shuffle would give, made once for all indices that read the same."""
     raw = any(getattr(s, "raw", False) for s in wanted)
     far = any(isinstance(s, Diameter) for s in wanted)
@@ -61,7 +61,7 @@ def _shuffled(context, m: str, by: str, wanted: tuple[Statistic, ...]) -> list[d
     return context.cache[key]
 
 
-def _states(context, m: str, by: str, raw: bool, far: bool):
+def _states(context: Context, m: str, by: str, raw: bool, far: bool) -> Iterator[dict[type, State]]:
     label = context.label(by)
     if label is None:
         return

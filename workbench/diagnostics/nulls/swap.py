@@ -22,7 +22,7 @@ DRAWS = 2_000
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
 
 
-def _swap(joint) -> tuple[np.ndarray, np.ndarray, float] | None:
+def _swap(joint: State) -> tuple[np.ndarray, np.ndarray, float] | None:
     """Eigenvalues of the second moment of differences, the summed means along its axes, and how many items."""
     n = float(joint["n"])
     return None if n < 2 else (*_axes(joint["mean"], joint["scatter"], n), n)
@@ -38,7 +38,7 @@ def _axes(mean: Tensor, s: Tensor, n: float) -> tuple[np.ndarray, np.ndarray]:
     return eigen.clamp_min(0).numpy(), ((a + b) @ axes).numpy()
 
 
-def _swapped(joint) -> np.ndarray:
+def _swapped(joint: State) -> np.ndarray:
     """Lengths of the mean difference when each item's two vectors trade places by the toss of a coin."""
     found = _swap(joint)
     if found is None:

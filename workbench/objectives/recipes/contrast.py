@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +12,10 @@ from workbench.objectives import heads, scores
 from workbench.objectives.batch import Batch, nothing
 from workbench.objectives.recipes.base import Term, entry
 
+Loss = Callable[[Tensor, Tensor], Tensor]  # of matched rows, (n, d) and (n, d)
 
-def over_pairs(batch: Batch, loss) -> Tensor:
+
+def over_pairs(batch: Batch, loss: Loss) -> Tensor:
     """The mean over pairs of modalities of a loss of two sets of matched unit rows, only those items that have both."""
     losses = []
     for a, b in batch.pairs:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from workbench.objectives.batch import Batch, nothing
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import clip
+from workbench.objectives.recipes.contrast import Loss, clip
 from workbench.objectives.recipes.space import hybrid
 
 unit = torch.nn.functional.normalize
@@ -32,7 +32,7 @@ def structure(x: Tensor, taught: Tensor, reduction: str = "sum") -> Tensor:
     return torch.nn.functional.smooth_l1_loss(distances(x), distances(taught), reduction=reduction)
 
 
-def held(batch: Batch, loss, modality: str, why: str) -> Tensor:
+def held(batch: Batch, loss: Loss, modality: str, why: str) -> Tensor:
     """A loss of a modality's unit rows against its teacher's unit rows."""
     name = modality or batch.anchor
     part = batch.only(name)

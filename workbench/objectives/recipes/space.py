@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,12 +12,12 @@ from workbench import geometry
 from workbench.objectives import heads, targets
 from workbench.objectives.batch import Batch, nothing, wide
 from workbench.objectives.recipes.base import Term, entry
-from workbench.objectives.recipes.contrast import clip, over_pairs
+from workbench.objectives.recipes.contrast import Loss, clip, over_pairs
 
 unit = torch.nn.functional.normalize
 
 
-def raw_pairs(batch: Batch, loss) -> Tensor:
+def raw_pairs(batch: Batch, loss: Loss) -> Tensor:
     """The mean over pairs of a loss of two sets of matched rows as the towers give them."""
     losses = []
     for a, b in batch.pairs:
@@ -83,7 +84,7 @@ def vicreg(invariance: float = 25.0, variance: float = 25.0, covariance: float =
     ]
 
 
-def _each(batch: Batch, loss) -> Tensor:
+def _each(batch: Batch, loss: Callable[[Tensor], Tensor]) -> Tensor:
     found = []
     for m in batch.names:
         x = wide(batch.only(m).modalities[m])
