@@ -28,6 +28,7 @@ ALLOWED = {
     ("cli/demo.py", "gram"): (1, "the demo tells the story of these two recipes"),
     ("cli/runs.py", "torch"): (1, "the library"),
     ("version.py", "datasets"): (1, "a module of 0.1"),
+    ("sets/formats/load.py", "arrow"): (1, "what Hugging Face calls it"),
     ("diagnostics", "gram"): (9, "the Gram matrix in a state"),
     ("diagnostics/gap.py", "gap"): (1, "a field of the curve label_gap"),
     ("diagnostics/gap.py", "recall_at_1"): (1, "a field of the curve shift_curve"),

@@ -97,7 +97,7 @@ class ClustersScreen:
             plot(figures.heat(matrix, "cosine of the classes' centroids"), height=380),
             pn.Row(
                 caption(
-                    f"{len(self.wrong):,} of {len(np.unique(of)):,} items with a class lie nearer to another class's centroid (a row's own part in its centroid left out)"
+                    f"{len(self.wrong):,} of {len(np.unique(of)):,} items lie nearer to another class's centroid (a row's own part in its centroid left out)"
                 ),
                 self.show,
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
@@ -99,6 +100,8 @@ def _cast(key: str, value: Any, default: Any) -> Any:
     kind = type(default)
     if isinstance(value, str) and kind is bool and value.lower() in ("true", "false"):
         return value.lower() == "true"
+    if kind is str and isinstance(value, os.PathLike):
+        return os.fspath(value)
     if kind is str and not isinstance(value, str):
         raise InputError(f"{key} must be text, not {value!r}: put it in quotes")
     if (kind is int and isinstance(value, float)) or (kind is bool) != isinstance(value, bool):
