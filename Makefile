@@ -22,6 +22,8 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check workbench tests data benchmarks docs
 	$(BIN)/ruff check workbench tests data benchmarks docs
 	$(BIN)/mypy
+	$(BIN)/oxfmt --check 'workbench/**/*.js'
+	$(BIN)/oxlint --deny-warnings workbench
 
 serve: $(VENV)/.installed
 	$(BIN)/workbench serve runs

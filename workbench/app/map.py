@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import param
 from panel.custom import AnyWidgetComponent
 
-import workbench.explorer
+from workbench.explorer.bundle import bundle
 from workbench.explorer.map_state import MESSAGES, MapState
 
 
 class Map(AnyWidgetComponent):
-    """A map of a map state; its parameters are the wire described in map.js."""
+    """A map of a map state; its parameters are the wire described in map/map.js of the explorer."""
 
-    _esm = Path(workbench.explorer.__file__).parent / "map.js"
+    _esm = bundle()
 
     points = param.Bytes(b"")
     modality = param.Bytes(b"")

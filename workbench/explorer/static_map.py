@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.explorer.bundle import bundle
 from workbench.explorer.map_state import MapState
 
 HERE = Path(__file__).parent
@@ -35,7 +36,7 @@ def still(map_state: MapState) -> str:
     packed = {k: base64.b64encode(v).decode() for k, v in data.items()}
     packed["item"] = base64.b64encode(place.astype("<u4").tobytes()).decode()
     told = json.dumps([packed, traits["spec"] | {"points": n}, names], ensure_ascii=False).replace("<", "\\u003c")
-    module = base64.b64encode((HERE / "map.js").read_bytes()).decode()
+    module = base64.b64encode(bundle().encode()).decode()
     picture = base64.b64encode(map_state.png()).decode()
     where = f"still-{uuid.uuid4().hex}"  # a page may hold several, of several notebooks
     sample = "" if n == len(map_state.item) else f"<p>A fair sample of {n:,} of {len(map_state.item):,} points.</p>"

@@ -25,6 +25,7 @@ import pandas as pd
 import traitlets as t
 
 from workbench.explorer import cards
+from workbench.explorer.bundle import bundle
 from workbench.explorer.inspection import Inspection, inspection
 from workbench.explorer.map_state import MESSAGES, VIEWS, MapState
 from workbench.explorer.static_map import still
@@ -32,9 +33,9 @@ from workbench.explorer.whatif import EXACT, Knobs, WhatIf
 
 
 class MapWidget(anywidget.AnyWidget):
-    """The map of a map state; its traits are the wire described in map.js."""
+    """The map of a map state; its traits are the wire described in map/map.js."""
 
-    _esm = Path(__file__).parent / "map.js"
+    _esm = bundle()
     modality = t.Bytes(b"").tag(sync=True)
     codes = t.Bytes(b"").tag(sync=True)
     mask = t.Bytes(b"").tag(sync=True)
