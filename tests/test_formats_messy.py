@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+import tarfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +16,7 @@ import pytest
 import torch
 
 import workbench as wb
+from tests.commands import run
 from workbench.errors import InputError
 from workbench.sets.formats import import_set, kind_of, load, write
 from workbench.sets.formats.plain import read_columns
@@ -247,3 +250,58 @@ def test_tables_of_text_follow_each_other_as_splits(tmp_path):
     es, _ = import_set([tmp_path / "train.jsonl", tmp_path / "dev.jsonl"], tmp_path / "set")
     assert es.items["split"].tolist() == ["train"] * N + ["validation"] * N
     assert torch.allclose(es["emb"][N:].float(), torch.from_numpy(X + 1))
+
+
+# -- what a stranger brought -------------------------------------------------------------------------------------------
+
+
+def test_a_dict_of_vectors_by_item_for_each_modality(tmp_path):
+    order = np.random.default_rng(3).permutation(N)
+    parts = {
+        "image": {f"p{i}": torch.tensor(X[i]) for i in range(N)},
+        "text": {f"p{i}": torch.tensor(Y[i]) for i in order},
+    }
+    torch.save(parts, tmp_path / "b.pt")
+    es = load(tmp_path / "b.pt")
+    assert es.items["id"].tolist() == [f"p{i}" for i in range(N)]
+    assert np.array_equal(es["image"].numpy(), X)
+    assert np.array_equal(es["text"].numpy(), Y)
+    del parts["text"]["p2"]
+    torch.save(parts, tmp_path / "c.pt")
+    assert load(tmp_path / "c.pt").item_of_row("text").tolist() == [0, 1, *range(3, N)]
+
+
+def test_a_list_with_none_or_maps_is_a_column_of_a_torch_file(tmp_path):
+    family = [None if i % 3 == 0 else i // 2 for i in range(N)]
+    torch.save({"image": torch.tensor(X), "family": family, "meta": [{"a": i} for i in range(N)]}, tmp_path / "a.pt")
+    es = load(tmp_path / "a.pt")
+    assert plain(es.items["family"]) == family
+    assert json.loads(es.items["meta"][1]) == {"a": 1}
+
+
+def test_one_vector_that_is_too_short_is_named(tmp_path):
+    short = Y.tolist()
+    short[4] = short[4][:-1]
+    with pytest.raises(InputError, match="'text' has 4 numbers at row 4 but 5 before"):
+        load(table(tmp_path / "t.parquet", text=short))
+
+
+def test_diagnose_says_which_shard_is_not_there(tmp_path):
+    for k in (0, 2):
+        pq.write_table(
+            pa.table({"image": X.tolist(), "text": Y.tolist()}), tmp_path / f"train-0000{k}-of-00003.parquet"
+        )
+    assert "train lacks shard 1" in run("diagnose", str(tmp_path), "--only", "recall_at_1").stdout
+
+
+def test_a_class_beside_a_label_keeps_both(tmp_path):
+    with tarfile.open(tmp_path / "t.tar", "w") as t:
+        for i in range(N):
+            raw = io.BytesIO()
+            np.save(raw, X[i])
+            for name, data in (("image.npy", raw.getvalue()), ("json", b'{"label": "l"}'), ("cls", b"3")):
+                member = tarfile.TarInfo(f"{i}.{name}")
+                member.size = len(data)
+                t.addfile(member, io.BytesIO(data))
+    row = load(tmp_path / "t.tar").items.iloc[0]
+    assert {"l", "3"} <= set(row.astype(str))

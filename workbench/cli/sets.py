@@ -104,16 +104,19 @@ def diagnose(
 
 def read_set(paths: list[Path], *, item: str = "", drop_missing: bool = False) -> tuple[Any, list[str]]:
     """One set of the paths that a person gave, and what was assumed on the way, in plain words."""
-    from workbench.sets.formats import Reading, load, load_together, read
+    from workbench.sets.formats import Reading, is_saved, load, load_together
+    from workbench.sets.formats.load import read_aloud
     from workbench.sets.grouping import by_item
+    from workbench.sets.run_folder import is_run
 
     said: list[str] = []
     if len(paths) > 1:
         es, said = load_together(paths, Reading(drop_missing=drop_missing))
-    elif drop_missing and not (paths[0] / "manifest.json").exists():
-        es = read(paths[0], Reading(drop_missing=True))
-    else:
+    elif is_saved(paths[0]) or is_run(paths[0]):
         es = load(paths[0])
+    else:
+        es, said = read_aloud(paths[0], Reading(drop_missing=drop_missing))
+        said = [s for s in said if not any(s.startswith(f"{m} is the modality {m}: float") for m in es.modalities)]
     if item:
         before, es = len(es), by_item(es, item)
         said.append(f"{before:,} rows of {len(es):,} items, by column {item}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +130,19 @@ def torch_file(file: Path) -> Arrays:
         return Arrays({file.stem: found}, str(file))
     if not isinstance(found, dict):
         raise InputError(f"{file}: holds a {type(found).__name__}; a dict of tensors by modality is read")
+    if _names_modalities(found):
+        return _by_modality(found, file)
     return Arrays(*_held(found, file))
+
+
+def _names_modalities(found: Mapping[Any, Any]) -> bool:
+    """Whether a dict holds a dict of vectors by item for each modality, and not one of modalities for each item."""
+    import torch
+
+    parts = list(found.values())
+    if not parts or not all(isinstance(v, dict) and len(v) > len(parts) for v in parts):
+        return False
+    return all(isinstance(x, torch.Tensor) and x.numel() > 1 for part in parts for x in part.values())
 
 
 def flat(x: Any) -> np.ndarray:
@@ -165,6 +177,35 @@ def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
         if isinstance(x, torch.Tensor):
             x = x.detach()
             arrays[str(k)] = x if x.ndim > 1 else flat(x)
-        elif isinstance(x, list | tuple) and x and all(isinstance(v, str | int | float) for v in x):
-            arrays[str(k)] = np.asarray(x)
+        elif isinstance(x, list | tuple) and x and all(isinstance(v, str | int | float | dict | None) for v in x):
+            arrays[str(k)] = _column(x)
     return arrays, str(file)
+
+
+def _column(values: Sequence[Any]) -> np.ndarray:
+    """A list as a column: as numpy has it, or value by value where some are missing or maps."""
+    if all(isinstance(v, str | int | float) for v in values):
+        return np.asarray(values)
+    held = np.empty(len(values), dtype=object)
+    held[:] = values
+    return held
+
+
+def _by_modality(found: Mapping[Any, Mapping[Any, Any]], file: Path) -> Arrays:
+    """{image: {path: x}, text: {path: y}}: the items are the paths, whatever their order in each."""
+    import torch
+
+    ids = list(dict.fromkeys(str(i) for part in found.values() for i in part))
+    place = {i: k for k, i in enumerate(ids)}
+    arrays: dict[str, Any] = {"id": np.asarray(ids)}
+    rows = {}
+    for name, part in found.items():
+        vectors = [x.detach().reshape(-1) for x in part.values()]
+        if len({len(x) for x in vectors}) > 1:
+            raise InputError(f"{file}: {name!r} has vectors of several lengths; one modality needs one length")
+        at = np.array([place[str(i)] for i in part])
+        order = np.argsort(at)
+        arrays[str(name)] = torch.stack(vectors)[torch.from_numpy(order)]
+        if len(at) < len(ids):
+            rows[str(name)] = at[order]
+    return Arrays(arrays, str(file), None, rows)

@@ -95,7 +95,8 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
             return (1, "whole numbers beside vectors") if small or known_kind else (0, "whole numbers")
         return (3, "") if c.width >= SHORT else (0, f"{c.width or 'varying counts of'} whole numbers")
     if not c.width:
-        return (3, "") if vector else (1, "its length varies")
+        meant = vector or bool(known & {"image", "images", "img", "text", "texts", "txt"})
+        return (3, "") if meant else (1, "its length varies")
     if payload and not vector and (c.width < WIDE or known & NEVER):  # … but for what a model says of its classes
         return 2 if c.width >= SHORT else 1, "its name says what it is"
     if c.width >= SHORT or vector or kinds:

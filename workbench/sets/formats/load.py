@@ -60,10 +60,14 @@ def sets_in(path: Path) -> list[Path]:
 
 def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
     """A file or folder in one of the formats, with its modalities, ids and labels where `reading` says."""
+    return read_aloud(path, reading)[0]
+
+
+def read_aloud(path: Path, reading: Reading | None = None) -> tuple[EmbeddingSet, list[str]]:
+    """The same, with what was assumed while it was read, in plain words."""
     found = READERS[kind_of(Path(path))].read(Path(path))
-    if isinstance(found, Table):
-        return of_table(found, reading or Reading())
-    return of_arrays(found, reading or Reading())
+    es = of_table(found, reading or Reading()) if isinstance(found, Table) else of_arrays(found, reading or Reading())
+    return es, found.said
 
 
 def as_set(data: object) -> EmbeddingSet:

@@ -191,7 +191,7 @@ def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
         elif last in ("txt", "caption"):
             _set(row, "text", raw.decode("utf-8").strip())
         elif last == "cls":
-            row["label"] = raw.decode("utf-8").strip()
+            row["label_cls" if "label" in row else "label"] = raw.decode("utf-8").strip()
         elif last in PICTURES:
             _set(row, "image", raw)
         elif last in SOUNDS:
