@@ -15,11 +15,11 @@ pytestmark = [*needs_browser, pytest.mark.slow]
 PAGE = """
 import sys, panel as pn
 from workbench.app.map import Map
-from workbench.explorer.scene import Scene
-from workbench.explorer.study import study
+from workbench.explorer.inspection import inspection
+from workbench.explorer.map_state import MapState
 pn.extension()
-scene = Scene(study(sys.argv[1]))
-pn.serve(lambda: Map.of(scene), port=int(sys.argv[2]), show=False)
+map_state = MapState(inspection(sys.argv[1]))
+pn.serve(lambda: Map.of(map_state), port=int(sys.argv[2]), show=False)
 """
 
 
