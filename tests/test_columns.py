@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import time
 from datetime import datetime
 
 import numpy as np
@@ -151,6 +152,23 @@ def test_a_missing_id_and_a_name_twice_are_refused_in_one_sentence():
     frame = pd.DataFrame(np.zeros((N, 2)), columns=["k", "k"])
     with pytest.raises(wb.InputError, match="two columns are called 'k'"):
         wb.EmbeddingSet({"a": X}, frame)
+
+
+def test_true_among_numbers_is_no_one_and_maps_of_any_keys_are_text():
+    mixed = made(pd.Series([True, 1, False, 0] * (N // 4), dtype=object))
+    assert columns.codes(mixed.items["kind"])[1] == ["0", "1", "false", "true"]
+    maps = made(pd.Series([{(1, 2): np.int64(3), "s": {4}}] * N, dtype=object))
+    assert maps.items["kind"][0] == '{"(1, 2)": 3, "s": [4]}'
+
+
+def test_the_members_of_many_values_take_one_pass():
+    names = pd.Series([f"n{i % 100_000}" for i in range(200_000)])
+    start = time.perf_counter()
+    columns.codes(names)
+    once = time.perf_counter() - start
+    found = columns.members(names)
+    assert time.perf_counter() - start < 25 * once, "a look at every row for each value"
+    assert found["n7"].tolist() == [7, 100_007]
 
 
 def test_a_class_of_one_item_is_not_asked_of_its_neighbours():

@@ -92,8 +92,7 @@ def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFram
     twice = items.columns[items.columns.duplicated()]
     if len(twice):
         raise InputError(f"{source}: two columns are called {twice[0]!r}; give each a name of its own")
-    for name in items.columns:
-        items[name] = columns.cleaned(items[name])
+    items = columns.settled(items)
     if "id" not in items:
         items.insert(0, "id", [str(i) for i in range(count)])
     if (gone := columns.missing(items["id"])).any():

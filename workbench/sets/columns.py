@@ -7,7 +7,7 @@ index and never the text "nan".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,12 @@ import pandas as pd
 
 from workbench.errors import InputError
 
-NESTED = (list, tuple, dict, set, frozenset, np.ndarray)
+NESTED = (list, tuple, Mapping, set, frozenset, np.ndarray)
+
+
+def settled(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of which every column is `cleaned`."""
+    return frame.assign(**{str(name): cleaned(frame[name]) for name in frame})
 
 
 def cleaned(column: pd.Series) -> pd.Series:
@@ -28,9 +33,10 @@ def cleaned(column: pd.Series) -> pd.Series:
             return column.astype(np.float32)  # pandas cannot tell its values apart
         if not isinstance(column.dtype, pd.StringDtype):
             return column
-        return column.mask(column.str.strip() == "") if bool((column.str.strip() == "").any()) else column
+        empty = column.str.strip() == ""
+        return column.mask(empty) if bool(empty.any()) else column
     values = column.tolist()
-    gone = [_missing(v) for v in values]
+    gone = missing(column).tolist()
     known = [v for v, g in zip(values, gone, strict=True) if not g]
     kinds = {type(v) for v in known}
     if kinds <= {str} or kinds <= {bytes}:
@@ -40,29 +46,24 @@ def cleaned(column: pd.Series) -> pd.Series:
         return column
     if all(issubclass(k, bool | np.bool_) for k in kinds):
         return _typed(values, gone, column, "boolean" if any(gone) else "bool")
-    if all(issubclass(k, int | np.integer) for k in kinds):
+    truth = any(issubclass(k, bool | np.bool_) for k in kinds)  # among other values true is no 1
+    if not truth and all(issubclass(k, int | np.integer) for k in kinds):
         low, high = min(known), max(known)
         kind = "Int64" if low >= -(2**63) and high < 2**63 else "UInt64" if low >= 0 and high < 2**64 else ""
         if kind:
             return _typed(values, gone, column, kind if any(gone) else kind.lower())
-    elif all(issubclass(k, int | np.integer | float | np.floating) and not issubclass(k, bool) for k in kinds):
+    elif not truth and all(issubclass(k, int | np.integer | float | np.floating) for k in kinds):
         numbers = [np.nan if g else float(v) for v, g in zip(values, gone, strict=True)]
         return pd.Series(numbers, index=column.index)
     elif len(kinds) == 1 and not issubclass(next(iter(kinds)), NESTED):
         return column  # dates, decimals and their like
-    shown = [None if g else _word(v) for v, g in zip(values, gone, strict=True)]
+    shown = [None if g else as_text(v) for v, g in zip(values, gone, strict=True)]
     return pd.Series(shown, index=column.index)
 
 
 def _typed(values: Sequence[Any], gone: Sequence[bool], column: pd.Series, kind: str) -> pd.Series:
     filled = [pd.NA if g else v for v, g in zip(values, gone, strict=True)]
     return pd.Series(pd.array(filled, dtype=kind), column.index)
-
-
-def _missing(value: Any) -> bool:
-    if isinstance(value, str):
-        return not value.strip()
-    return value is None or value is pd.NA or (not isinstance(value, NESTED) and bool(pd.isna(value)))
 
 
 def missing(column: pd.Series) -> np.ndarray:
@@ -95,13 +96,27 @@ def text(column: pd.Series, absent: str = "") -> np.ndarray:
 def _word(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, NESTED):
-        return json.dumps(value if isinstance(value, dict) else [*value], ensure_ascii=False, default=_inner)
-    return str(value)
+    return as_json(value) if isinstance(value, NESTED) else str(value)
 
 
-def _inner(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray | np.generic) else _word(value)
+def as_text(value: Any) -> str:
+    """A value that stands among values of other kinds, in words; truth and what is nested as JSON has them."""
+    return as_json(bool(value)) if isinstance(value, bool | np.bool_) else _word(value)
+
+
+def as_json(value: Any) -> str:
+    """A value as a line of JSON; of bytes only how many there are."""
+    return json.dumps(_bare(value), ensure_ascii=False, default=str)
+
+
+def _bare(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(k): _bare(v) for k, v in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _bare(value.tolist())
+    if isinstance(value, bytes):
+        return f"{len(value):,} bytes"
+    return [_bare(v) for v in value] if isinstance(value, list | tuple | set | frozenset) else value
 
 
 def holds_bytes(column: pd.Series) -> bool:
@@ -111,9 +126,10 @@ def holds_bytes(column: pd.Series) -> bool:
 
 def members(column: pd.Series) -> dict[Any, np.ndarray]:
     """Where each value of a column stands, in the order of the values; nowhere what is missing."""
-    found, _ = codes(column)
-    firsts = {column.iloc[int(np.flatnonzero(found == k)[0])]: k for k in range(int(found.max(initial=-1)) + 1)}
-    return {value: np.flatnonzero(found == k) for value, k in firsts.items()}
+    found = pd.Series(codes(column)[0])
+    places = found[found >= 0].groupby(found).indices
+    at = np.flatnonzero(found >= 0)
+    return {column.iloc[at[places[k]][0]]: at[places[k]] for k in sorted(places)}
 
 
 def codes(column: pd.Series) -> tuple[np.ndarray, list[str]]:
@@ -126,7 +142,7 @@ def codes(column: pd.Series) -> tuple[np.ndarray, list[str]]:
     ([1, -1, 0, -1], ['cat', 'dog'])
     """
     gone = missing(column)
-    nested = next((v for v, g in zip(column.tolist(), gone, strict=True) if not g and isinstance(v, NESTED)), None)
+    nested = next((v for v in column if isinstance(v, NESTED)), None) if column.dtype == object else None
     if nested is not None:
         raise InputError(
             f"column {column.name!r} holds {type(nested).__name__}s; a class is one value: make a column with one"

@@ -13,11 +13,12 @@ import pandas as pd
 from workbench.errors import InputError, first_line, listed, unknown
 from workbench.progress import progress
 from workbench.sets.checks import NAME, SPLITS
+from workbench.sets.columns import as_json, settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
 from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
-from workbench.sets.formats.plain import as_json, settled, table_of, to_frame
+from workbench.sets.formats.plain import table_of, to_frame
 from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
@@ -88,7 +89,7 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
         frame = _joined(frame, columns, found.source)
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
-    frame = labelled(settled(frame), reading, found.source)
+    frame = labelled(None if frame is None else settled(frame), reading, found.source)
     return EmbeddingSet(vectors, frame, rows=rows, source=found.source)
 
 

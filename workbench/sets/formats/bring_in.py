@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from workbench.errors import InputError
+from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.arrays import npy
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
@@ -19,7 +20,7 @@ from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import KEYS, Part, joined
 from workbench.sets.formats.kinds import kind_of
-from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, settled, text_tables, to_frame
+from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, text_tables, to_frame
 from workbench.sets.formats.registry import READERS, Reader
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
@@ -172,7 +173,7 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
         return Part(path.name, arrays, kept, {own[m]: r for m, r in rows.items()}, len(es))
     said.extend(found.said)
     flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
-    columns = settled(found.columns)
+    columns = None if found.columns is None else settled(found.columns)
     if flat and len({len(x) for x in flat.values()}) == 1:
         columns = pd.DataFrame(flat) if columns is None else columns.assign(**flat)
         return Part(path.name, {k: x for k, x in found.arrays.items() if k not in flat}, columns, found.rows)

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, first_line
+from workbench.sets.columns import settled
 from workbench.sets.formats import shards
 from workbench.sets.formats.arrays import array_of
 from workbench.sets.formats.joins import Part, joined
-from workbench.sets.formats.plain import TEXT, read_columns, settled, to_frame
+from workbench.sets.formats.plain import TEXT, read_columns, to_frame
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays, once
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, first_line, listed
+from workbench.sets.columns import as_json, as_text
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.shards import splits
 from workbench.sets.formats.source import Table, once
@@ -51,27 +52,6 @@ def plain(column: Any) -> Any:
                      for v in column.to_pylist()], pa.string())  # fmt: skip
 
 
-def as_json(value: Any) -> str:
-    """A value as a line of JSON."""
-    return json.dumps(_bare(value), ensure_ascii=False, default=str)
-
-
-def _bare(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(k): _bare(v) for k, v in value.items()}
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, bytes):
-        return f"{len(value):,} bytes"
-    return [_bare(v) for v in value] if isinstance(value, list | tuple) else value
-
-
-def _text(value: Any) -> str | None:
-    if value is None or (isinstance(value, float) and value != value):
-        return None
-    return value if isinstance(value, str) else as_json(value)
-
-
 def column_of(values: Sequence[Any]) -> Any:
     """Values as a column of Arrow; of several kinds as text."""
     import pyarrow as pa
@@ -83,24 +63,7 @@ def column_of(values: Sequence[Any]) -> Any:
             raise TypeError
         return pa.array(values)
     except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return pa.array([_text(v) for v in values], pa.string())
-
-
-def settled(frame: pd.DataFrame | None) -> pd.DataFrame | None:
-    """A frame whose columns of objects hold one kind of plain value each."""
-    if frame is None:
-        return None
-    out = frame.copy(deep=False)
-    for name in frame:
-        if frame[name].dtype != object:
-            continue
-        there = [v for v in frame[name] if v is not None and not (isinstance(v, float) and v != v)]
-        kinds = {"whole" if isinstance(v, int) else type(v).__name__ for v in there if not isinstance(v, bool)}
-        kinds |= {"bool" for v in there if isinstance(v, bool)}
-        nested = any(isinstance(v, Mapping | list | tuple | np.ndarray) for v in there)
-        if nested or (len(kinds) > 1 and not kinds <= {"whole", "float", "int64", "float64"}):
-            out[name] = pd.Series([_text(v) for v in frame[name]], index=frame.index, dtype=object)
-    return out
+        return pa.array([None if v is None else as_text(v) for v in values], pa.string())
 
 
 def table_of(columns: Mapping[str, Sequence[Any]], source: str) -> Table:

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, first_line
+from workbench.sets.columns import settled
 from workbench.sets.formats.arrays import SMALL
-from workbench.sets.formats.plain import gathered, settled
+from workbench.sets.formats.plain import gathered
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
