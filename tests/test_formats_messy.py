@@ -294,6 +294,13 @@ def test_diagnose_says_which_shard_is_not_there(tmp_path):
     assert "train lacks shard 1" in run("diagnose", str(tmp_path), "--only", "recall_at_1").stdout
 
 
+def test_diagnose_says_what_was_assumed_and_nothing_else(tmp_path):
+    layered = table(tmp_path / "layers.parquet", text=np.stack([X, Y, X], 1).tolist())
+    said = run("diagnose", str(layered), "--only", "uniformity").stdout
+    assert "3 vectors a row, read as layers: --captions text" in said
+    assert "image is the modality image" not in said
+
+
 def test_a_class_beside_a_label_keeps_both(tmp_path):
     with tarfile.open(tmp_path / "t.tar", "w") as t:
         for i in range(N):

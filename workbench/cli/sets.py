@@ -104,19 +104,11 @@ def diagnose(
 
 def read_set(paths: list[Path], *, item: str = "", drop_missing: bool = False) -> tuple[Any, list[str]]:
     """One set of the paths that a person gave, and what was assumed on the way, in plain words."""
-    from workbench.sets.formats import Reading, is_saved, load, load_together
-    from workbench.sets.formats.load import read_aloud
+    from workbench.sets.formats import Reading, load_aloud, load_together
     from workbench.sets.grouping import by_item
-    from workbench.sets.run_folder import is_run
 
-    said: list[str] = []
-    if len(paths) > 1:
-        es, said = load_together(paths, Reading(drop_missing=drop_missing))
-    elif is_saved(paths[0]) or is_run(paths[0]):
-        es = load(paths[0])
-    else:
-        es, said = read_aloud(paths[0], Reading(drop_missing=drop_missing))
-        said = [s for s in said if not any(s.startswith(f"{m} is the modality {m}: float") for m in es.modalities)]
+    reading = Reading(drop_missing=drop_missing)
+    es, said = load_together(paths, reading) if len(paths) > 1 else load_aloud(paths[0], reading)
     if item:
         before, es = len(es), by_item(es, item)
         said.append(f"{before:,} rows of {len(es):,} items, by column {item}")

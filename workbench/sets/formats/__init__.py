@@ -6,7 +6,7 @@ Nothing is ever unpickled. Tables are read batch by batch, so that `import_set` 
 from workbench.sets.formats.assemble import Reading
 from workbench.sets.formats.bring_in import import_set, load_together
 from workbench.sets.formats.kinds import kind_of
-from workbench.sets.formats.load import as_set, is_saved, is_set, load, read, sets_in
+from workbench.sets.formats.load import as_set, is_saved, is_set, load, load_aloud, read, sets_in
 from workbench.sets.formats.registry import READERS, WRITERS
 from workbench.sets.formats.write import write
 
@@ -20,6 +20,7 @@ __all__ = [
     "is_set",
     "kind_of",
     "load",
+    "load_aloud",
     "load_together",
     "read",
     "sets_in",

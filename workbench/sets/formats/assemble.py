@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,8 @@ from workbench.sets.formats.plain import table_of, to_frame
 from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
+
+PLAINLY = re.compile(r"float\d+, \d+ numbers a row")  # vectors of which there is nothing to say
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
             rows[m] = np.repeat(rows.get(m, np.arange(len(x))), x.shape[1])
             was += f", {x.shape[1]} captions an item"
             x = x.reshape(-1, x.shape[-1])
-        found.said.append(_said(m, c, was, x.shape[1] if x.ndim == 3 else 0))
+        found.said += _said(m, c, was, x.shape[1] if x.ndim == 3 else 0, every=short)
         vectors[m] = x
     _no_captions(reading, wanted, found.source)
     count = _count(frame, columns, vectors, rows, found.source)
@@ -138,11 +141,14 @@ def _wanted(reading: Reading, chosen: list[str], every: list[str], source: str, 
     return dict(reading.modalities) or (short_names(chosen) if short else {k: k for k in chosen})
 
 
-def _said(m: str, column: str, was: str, layers: int) -> str:
+def _said(m: str, column: str, was: str, layers: int, *, every: bool) -> list[str]:
+    """What a modality is and was; unless `every` one is asked for, only where something was assumed."""
+    if not every and m == column and not layers and PLAINLY.fullmatch(was):
+        return []
     line = f"{column} is the modality {m}: {was}"
     if layers:
         line += f"; {layers} vectors a row, read as layers: --captions {m} reads them as captions"
-    return line
+    return [line]
 
 
 def _no_captions(reading: Reading, wanted: Mapping[str, str], source: str) -> None:
@@ -274,7 +280,7 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
         was = seen.vectors[wanted[m]]
         if rows_of.nested and not layers:
             was += f", {len(owner) / max(len(np.unique(owner)), 1):.3g} rows an item on average: captions"
-        table.said.append(_said(m, wanted[m], was, layers))
+        table.said += _said(m, wanted[m], was, layers, every=short)
     table.said.extend(seen.said)
     if not vectors:
         raise InputError(f"{table.source}: {listed(seen.vectors)} hold no vector at all")

@@ -31,12 +31,17 @@ def load(path: str | os.PathLike[str]) -> EmbeddingSet:
     ...     load(wb.testing.planted(items=10).save(f"{folder}/set")).modalities
     ('image', 'text')
     """
+    return load_aloud(path)[0]
+
+
+def load_aloud(path: str | os.PathLike[str], reading: Reading | None = None) -> tuple[EmbeddingSet, list[str]]:
+    """The same, with what was assumed while it was read, in plain words; `reading` is for what is no set yet."""
     path = Path(path)
     if is_saved(path):
-        return EmbeddingSet.load(path)
+        return EmbeddingSet.load(path), []
     if (path / "snapshots").is_dir():
-        return RunFolder(path).snapshot()
-    return read(path)
+        return RunFolder(path).snapshot(), []
+    return _read(path, reading or Reading())
 
 
 def is_saved(path: Path) -> bool:
@@ -60,14 +65,12 @@ def sets_in(path: Path) -> list[Path]:
 
 def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
     """A file or folder in one of the formats, with its modalities, ids and labels where `reading` says."""
-    return read_aloud(path, reading)[0]
+    return _read(Path(path), reading or Reading())[0]
 
 
-def read_aloud(path: Path, reading: Reading | None = None) -> tuple[EmbeddingSet, list[str]]:
-    """The same, with what was assumed while it was read, in plain words."""
-    found = READERS[kind_of(Path(path))].read(Path(path))
-    es = of_table(found, reading or Reading()) if isinstance(found, Table) else of_arrays(found, reading or Reading())
-    return es, found.said
+def _read(path: Path, reading: Reading) -> tuple[EmbeddingSet, list[str]]:
+    found = READERS[kind_of(path)].read(path)
+    return of_table(found, reading) if isinstance(found, Table) else of_arrays(found, reading), found.said
 
 
 def as_set(data: object) -> EmbeddingSet:
