@@ -16,6 +16,7 @@ import workbench as wb
 from tests.commands import run
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import NO_COLOUR, MapState
+from workbench.explorer.whatif import Knobs, WhatIf
 from workbench.objectives.batch import Batch
 from workbench.objectives.recipes import recipe
 from workbench.report.slices import slices
@@ -128,6 +129,13 @@ def test_an_unlabelled_item_is_a_positive_of_itself_alone():
         return objective(Batch({"a": x, "b": y}, labels=torch.tensor(labels)))["loss"].item()
 
     assert loss([0, 0, 1, 1] + [-1] * 8) == pytest.approx(loss([0, 0, 1, 1, *range(2, 10)]))
+
+
+@pytest.mark.parametrize("known", [0, 1, 3, N])
+def test_what_if_takes_classes_that_hardly_any_item_has(known):
+    what = WhatIf(Inspection(made(punched("text", set(range(known, N))))), "a", "b", label="kind")
+    row = what.table(Knobs()).query("name == 'classifier_transfer'").iloc[0]
+    assert np.isfinite(row["now"]) == (known == N)
 
 
 def test_training_takes_labels_with_holes_as_they_are():

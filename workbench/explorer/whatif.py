@@ -187,12 +187,15 @@ class WhatIf:
         x, y, c = x[known], y[known], c[known]
         count = len(c)
         half = count // 2
+        name = ("classifier_transfer", f"{self.a} → {self.b}")
+        if not half:  # too few of the pairs have a class to fit on some and ask about others
+            return {name: math.nan}
         one_hot = torch.nn.functional.one_hot(c[:half], int(self.classes.max()) + 1).float()
         ones = torch.ones(half, 1)
         z = torch.cat([x[:half], ones], 1)
         w = torch.linalg.solve(z.T @ z + RIDGE * half * torch.eye(z.shape[1]), z.T @ one_hot)
         found = (torch.cat([y[half:], torch.ones(count - half, 1)], 1) @ w).argmax(1)
-        return {("classifier_transfer", f"{self.a} → {self.b}"): float((found == c[half:]).float().mean())}
+        return {name: float((found == c[half:]).float().mean())}
 
     def says(self, knobs: Knobs, pairs: int) -> str:
         """What the table stands on, and what cannot change."""
