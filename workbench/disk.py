@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -51,13 +52,20 @@ def read_yaml(text: str) -> Any:
     """
     import yaml
 
+    return yaml.load(text, _loader())  # noqa: S506 - a safe loader
+
+
+@cache
+def _loader() -> Any:
+    import yaml
+
     class Plain(yaml.SafeLoader):
         yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}
 
     for kind, pattern, first, make in SCALARS:
         Plain.add_implicit_resolver(f"tag:yaml.org,2002:{kind}", re.compile(f"(?:{pattern})$"), list(first))
         Plain.add_constructor(f"tag:yaml.org,2002:{kind}", lambda loader, node, make=make: make(node.value))
-    return yaml.load(text, Plain)  # noqa: S506 - a safe loader
+    return Plain
 
 
 def _float(text: str) -> float:

@@ -82,10 +82,10 @@ class DiagnosticMetric(Metric):
             whole[m] = torch.cat(state) if isinstance(state, list) else state
         used = {m: x.cpu() for m, x in whole.items() if m in self.scope}
         codes = torch.cat(self.codes) if isinstance(self.codes, list) and self.codes else self.codes
+        seen: Any = used
         if isinstance(codes, Tensor) and len(codes):  # gathered over ranks, nothing is an empty tensor
             seen = of_rows(used, codes.tolist(), source=f"the metric {self.name}")
-            return diagnose(seen, only=[self.name], params={self.name: self.params})
-        return diagnose(used, only=[self.name], params={self.name: self.params})
+        return diagnose(seen, only=[self.name], params={self.name: self.params})
 
     def compute(self) -> Tensor:
         """The value over all that was seen, NaN where the diagnostic does not apply."""

@@ -163,10 +163,7 @@ def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
         for name in inner[0]:
             parts = [v[name] for v in inner]
             if all(isinstance(x, torch.Tensor) and x.numel() > 1 for x in parts):
-                parts = [x.detach().reshape(-1) for x in parts]
-                if len({len(x) for x in parts}) > 1:
-                    raise InputError(f"{file}: {name!r} has vectors of several lengths; one modality needs one length")
-                turned[str(name)] = torch.stack(parts)
+                turned[str(name)] = _stacked(parts, name, file)
             elif all(isinstance(x, str | int | float) for x in parts):
                 turned[str(name)] = np.asarray(parts)
         return turned, str(file)
@@ -180,6 +177,16 @@ def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
         elif isinstance(x, list | tuple) and x and all(isinstance(v, str | int | float | dict | None) for v in x):
             arrays[str(k)] = _column(x)
     return arrays, str(file)
+
+
+def _stacked(vectors: Sequence[Any], name: Any, file: Path) -> Any:
+    """Vectors as the rows of one tensor."""
+    import torch
+
+    flats = [x.detach().reshape(-1) for x in vectors]
+    if len({len(x) for x in flats}) > 1:
+        raise InputError(f"{file}: {name!r} has vectors of several lengths; one modality needs one length")
+    return torch.stack(flats)
 
 
 def _column(values: Sequence[Any]) -> np.ndarray:
@@ -200,12 +207,9 @@ def _by_modality(found: Mapping[Any, Mapping[Any, Any]], file: Path) -> Arrays:
     arrays: dict[str, Any] = {"id": np.asarray(ids)}
     rows = {}
     for name, part in found.items():
-        vectors = [x.detach().reshape(-1) for x in part.values()]
-        if len({len(x) for x in vectors}) > 1:
-            raise InputError(f"{file}: {name!r} has vectors of several lengths; one modality needs one length")
         at = np.array([place[str(i)] for i in part])
         order = np.argsort(at)
-        arrays[str(name)] = torch.stack(vectors)[torch.from_numpy(order)]
+        arrays[str(name)] = _stacked(list(part.values()), name, file)[torch.from_numpy(order)]
         if len(at) < len(ids):
             rows[str(name)] = at[order]
     return Arrays(arrays, str(file), None, rows)

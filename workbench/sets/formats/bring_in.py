@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -83,6 +84,7 @@ def load_together(
 def _together(paths: Sequence[Path]) -> Arrays | Table:
     """One source of several paths."""
     kinds = {p: _kind(p) for p in paths}
+    opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
     every = set(kinds.values())
     if len(every) == 1 and len(paths) > 1:
         name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
@@ -94,11 +96,11 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     if set(kinds.values()) == {TEXT_TABLE} and len(paths) > 1 and (whole := text_tables(paths)) is not None:
         return whole
     if len(paths) == 1:
-        return READERS[kinds[paths[0]]].read(paths[0])
+        return opened(paths[0])
     if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
         return of_names
     arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
-    tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(p, kinds[p])])
+    tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(opened(p))])
     shards = {f for g in [*arrays.values(), *tables.values()] for f in g.values()}
     parts, said = [], []
     if shards:
@@ -108,7 +110,7 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
         parts += [] if some.columns is None else [Part(f"shards of {next(iter(tables))}", {}, some.columns)]
     for path in paths:
         if path not in shards:
-            parts.append(_part(path, READERS[kinds[path]].read(path), said))
+            parts.append(_part(path, opened(path), said))
     found = joined(parts, " + ".join(p.name for p in paths))
     found.said[:0] = said
     return found
@@ -137,9 +139,8 @@ def _numbered(paths: list[Path]) -> dict[str, dict[int, Path]]:
     return {base: group for base, group in grouped(paths).items() if -1 not in group}
 
 
-def _plain(path: Path, kind: str) -> bool:
+def _plain(found: Arrays | Table) -> bool:
     """Whether a table has no vectors."""
-    found = READERS[kind].read(path)
     return isinstance(found, Table) and not tidy(found, alone=False).vectors
 
 

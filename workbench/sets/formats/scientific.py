@@ -114,8 +114,7 @@ def zarr(path: Path) -> Arrays:
         for name, node in found:
             if hasattr(node, "shape") and node.ndim in (1, 2, 3):
                 _measure(path, name, node.nbytes, node.nbytes_stored())
-                x = node[...]
-                arrays[name.replace("/", ".")] = np.array(x.tolist(), dtype=str) if x.dtype.kind in "OT" else x
+                arrays[name.replace("/", ".")] = _plain(node, name, path)
     except InputError:
         raise
     except Exception as e:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workbench.disk import write_safetensors
+from workbench.disk import CODES, write_safetensors
 from workbench.errors import InputError, unknown
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
@@ -22,7 +22,6 @@ from workbench.sets.formats.registry import WRITERS, Writer
 from workbench.sets.formats.source import needed
 
 NEIGHBOURS = 15  # of an item, in the file for Embedding Atlas
-CODED = [np.dtype(d) for d in ("f8", "f4", "f2", "i8", "i4")]  # of the columns that safetensors is given
 BREAKS = r"[\t\r\n\x0b\x0c\x1c-\x1e\x85\u2028\u2029]+"  # what some program takes for the end of a line or a cell
 SPRITE = 8_192  # pixels a side that TensorBoard's projector takes at most
 
@@ -184,7 +183,9 @@ def _plain_columns(es: EmbeddingSet, arrays: dict[str, Any]) -> dict[str, np.nda
 def safetensors(es: EmbeddingSet, out: Path) -> None:
     """Modalities to the bit, bfloat16 too; of the columns only numbers, as the format has no text."""
     _aligned(es, "safetensors")
-    numbers = {str(c): torch.from_numpy(np.array(es.items[c])) for c in es.items if es.items[c].dtype in CODED}
+    numbers = {
+        str(c): torch.from_numpy(np.array(es.items[c])) for c in es.items if f"torch.{es.items[c].dtype}" in CODES
+    }
     write_safetensors(out, {m: es[m] for m in es.modalities} | numbers)
 
 
