@@ -1,4 +1,4 @@
-"""Notebooks in batch: typed parameters, slots, and every way in which a notebook can end; all with real processes."""
+"""Notebooks in batch: slots, and every way in which a notebook can end; all with real processes."""
 
 from __future__ import annotations
 
@@ -13,44 +13,14 @@ from pathlib import Path
 import nbformat
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from nbformat.v4 import new_code_cell, new_notebook
 
 import workbench as wb
 from tests.browser import needs_browser, opened
-from workbench.batch import Manifest, batch, parameters, plan
-from workbench.batch.jobs import fingerprint, read_grid, read_runs
-from workbench.batch.parameters import Parameter
+from tests.notebooks import CELL, notebook
+from workbench.batch import Manifest, batch
 from workbench.batch.slots import THREADS, slots
-from workbench.cli.batches import split
 from workbench.disk import finite
 from workbench.errors import InputError
-
-CELL = """x: int = 1  # a number
-how: str = "well"  # well, badly, never, or big
-"""
-BODY = """
-import os, time
-from workbench.batch import record
-if how == "badly": raise ValueError(f"{x} went badly")
-if how == "never": time.sleep(600)
-if how == "big": print("#" * 3_000_000)
-if how == "alone":
-    import subprocess, sys
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
-    time.sleep(600)
-while os.path.exists(f"{os.environ.get('HOLD')}-{x}"): time.sleep(0.05)
-record(numbers={"square": x * x}, gpu=os.environ.get("CUDA_VISIBLE_DEVICES"))
-print("square", x * x)
-"""
-
-
-def notebook(folder: Path, cell: str = CELL, *bodies: str, name: str = "small") -> Path:
-    cells = [new_code_cell(cell, metadata={"tags": ["parameters"]}), *map(new_code_cell, bodies or (BODY,))]
-    file = folder / f"{name}.ipynb"
-    nbformat.write(new_notebook(cells=cells), str(file))
-    return file
 
 
 def marked(out: Path) -> list[psutil.Process]:
@@ -94,143 +64,6 @@ def number(out: Path, label: str, name: str) -> float:
     return json.loads((out / f"{label}.json").read_text())["numbers"][name]["value"]
 
 
-# -- parameters --------------------------------------------------------------------------------------------------------
-
-
-def test_parameters_are_read_with_type_default_and_comment(tmp_path):
-    cell = 'a: int | None = None  # how many\nb = "x # y"  # not a comment # inside\nc: float = 0.5\nd = f()\n'
-    found = parameters(notebook(tmp_path, cell))
-    assert found["a"] == Parameter("a", "int | None", None, "how many")
-    assert found["b"] == Parameter("b", "str", "x # y", "not a comment # inside")
-    assert found["c"].type == "float"
-    assert found["d"].type == ""
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "value"),
-    [
-        ("int", "3", 3),
-        ("float", "3", 3),
-        ("float", "1e-3", 0.001),
-        ("str", "3", "3"),
-        ("str", "null", "null"),
-        ("int | None", "null", None),
-        ("str | None", "a", "a"),
-        ("bool", "true", True),
-        ("list[str]", "[a, b]", ["a", "b"]),
-        ("dict", "{a: 1}", {"a": 1}),
-        ("Literal['a', 'b']", "b", "b"),
-        ("Optional[int]", "4", 4),
-        ("", "[1]", [1]),
-        ("int", "010", 10),
-        ("str", "010", "010"),
-        ("str", "None", "None"),
-        ("str | None", "None", None),
-        ("str | None", "null", None),
-        ("str | None", "", None),
-        ("str | None", "no", "no"),
-        ("str | None", "12:30", "12:30"),
-        ("str | None", "1e-3", "1e-3"),
-        ("float | None", "None", None),
-        ("float | None", "1e-3", 0.001),
-        ("int | str", "12:30", "12:30"),
-        ("int | str", "7", 7),
-        ("bool | None", "~", None),
-        ("list[str]", "[010, no, 12:30, 1e-3]", ["010", "no", "12:30", "1e-3"]),
-        ("list[int]", "[010, 2]", [10, 2]),
-        ("list[float]", "[1e-3, 2.5]", [0.001, 2.5]),
-        ("dict[str, int]", "{no: 010}", {"no": 10}),
-        ("Optional[str]", "null", None),
-        ("Literal[1, 2]", "2", 2),
-        ("Union[int, None]", "null", None),
-        ("", "010", 10),
-        ("", "12:30", "12:30"),
-        ("", "no", "no"),
-        ("", "2020-01-01", "2020-01-01"),
-        ("", "1e-3", 0.001),
-    ],
-)
-def test_text_becomes_a_value_of_the_type(kind, text, value):
-    found = Parameter("p", kind, None).read(text)
-    assert found == value
-    assert type(found) is type(value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "text"), [("int", "a"), ("int", "1.5"), ("bool", "3"), ("list[int]", "[a]"), ("Literal['a']", "b")]
-)
-def test_text_of_another_type_is_refused(kind, text):
-    with pytest.raises(InputError, match="parameter p is"):
-        Parameter("p", kind, None, "what it is").read(text)
-
-
-@pytest.mark.parametrize("text", ["010", "12:30", "1e-3", "no", "0x1F", "2020-01-01", "7", "2.5", "true", "~", "a: b"])
-def test_a_grid_file_and_the_command_line_read_a_value_alike(text, tmp_path):
-    file = tmp_path / "grid.yaml"
-    file.write_text(f"x: [{text}]\n" if ": " not in text else f"x: ['{text}']\n")
-    from_file, typed = read_grid(file)["x"][0], Parameter("x", "", None).read(text)
-    assert ": " in text or (from_file == typed and type(from_file) is type(typed))
-
-
-@given(st.integers(), st.text(), st.booleans())
-def test_what_a_default_shows_is_the_type_that_is_asked_for(i, s, b):
-    for value, other in ((i, s), (s, i), (b, s)):
-        p = Parameter("p", type(value).__name__, value)
-        assert p.check(value) is value
-        with pytest.raises(InputError):
-            p.check(other)
-
-
-def test_a_typo_is_refused_before_anything_starts(tmp_path):
-    done = subprocess.run(
-        command(str(notebook(tmp_path)), "--grid", "y=1,2", "-o", str(tmp_path / "out")), capture_output=True, text=True
-    )
-    assert done.returncode == 2
-    assert "no parameter of small.ipynb named 'y'" in done.stderr
-    assert not (tmp_path / "out").exists()
-
-
-def test_values_part_at_commas_outside_brackets():
-    assert split("a,[b,c],'d,e',{f: 1, g: 2}") == ["a", "[b,c]", "d,e", "{f: 1, g: 2}"]
-
-
-def test_grids_and_lists_from_files(tmp_path):
-    (tmp_path / "g.yaml").write_text("x: [1, 2]\nhow: well\n")
-    (tmp_path / "l.yaml").write_text("- {x: 1}\n- {x: 7, how: badly}\n")
-    (tmp_path / "one.json").write_text('{"x": 9}')
-    (tmp_path / "no.yaml").write_text("- 3")
-    assert read_grid(tmp_path / "g.yaml") == {"x": [1, 2], "how": ["well"]}
-    assert read_runs([tmp_path / "l.yaml", tmp_path / "one.json"]) == [{"x": 1}, {"x": 7, "how": "badly"}, {"x": 9}]
-    with pytest.raises(InputError, match=r"no\.yaml"):
-        read_runs([tmp_path / "no.yaml"])
-
-
-def test_a_job_is_known_by_notebook_parameters_and_data(tmp_path):
-    source = notebook(tmp_path, "set: str = ''\n", "pass")
-    data = wb.testing.planted(items=40).save(tmp_path / "set")
-
-    def key():
-        return plan(source, tmp_path / "out", given={"set": str(data)})[0].key
-
-    first = key()
-    assert key() == first
-    (tmp_path / "set" / "selections").mkdir()
-    (tmp_path / "set" / "selections" / "a.json").write_text('{"ids": []}')
-    second = key()
-    assert second != first, "another selection is other data"
-    notebook(tmp_path, "set: str = ''\n", "pass  # changed")
-    assert key() != second
-    assert fingerprint("no such thing") == ""
-    assert fingerprint(str(tmp_path)) == ""
-
-
-def test_a_file_that_is_no_notebook_is_one_sentence(tmp_path):
-    (tmp_path / "bad.ipynb").write_text("{")
-    for name in ("bad.ipynb", "none.ipynb"):
-        with pytest.raises(InputError, match=name):
-            parameters(tmp_path / name)
-
-
 # -- slots -------------------------------------------------------------------------------------------------------------
 
 
@@ -268,6 +101,15 @@ def test_what_looks_after_a_notebook_starts_quickly():
 
 
 # -- ways to end -------------------------------------------------------------------------------------------------------
+
+
+def test_a_typo_is_refused_before_anything_starts(tmp_path):
+    done = subprocess.run(
+        command(str(notebook(tmp_path)), "--grid", "y=1,2", "-o", str(tmp_path / "out")), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no parameter of small.ipynb named 'y'" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_each_way_to_fail_leaves_the_others_alone(tmp_path):

@@ -404,19 +404,3 @@ def test_a_setting_says_its_bounds_itself_and_they_are_kept(field):
     with pytest.raises(wb.InputError, match=f"train.{field.name}"):
         sort_settings("infonce", {f"train.{field.name}": type(field.default)(beyond[kind](bound))})
     assert sort_settings("infonce", {f"train.{field.name}": field.default})[0] == default
-
-
-def test_modules_of_the_last_version_are_found_where_they_are_now():
-    import importlib
-    import subprocess
-    import sys
-
-    from workbench.version import MOVED
-
-    for old, now in MOVED.items():
-        sys.modules.pop(f"workbench.{old}", None)
-        with pytest.warns(DeprecationWarning, match=f"workbench.{now} since"):
-            found = importlib.import_module(f"workbench.{old}")
-        assert found is importlib.import_module(f"workbench.{now}")
-    code = "from workbench.formats import load; from workbench.sets.formats import load as now; assert load is now"
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

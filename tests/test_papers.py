@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests import reference
 from tests.commands import run as called
-from tests.test_batch import notebook
+from tests.notebooks import notebook
 from workbench.batch import atlas
 from workbench.cli.catalog import catalog
 from workbench.diagnostics.registry import CURVES, REGISTRY
