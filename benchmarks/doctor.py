@@ -16,7 +16,7 @@ import numpy as np
 
 import workbench as wb
 from workbench.progress import progress
-from workbench.report.doctor import RULES, RUN_RULES, examine_run, rules
+from workbench.report.doctor import RULES, RUN_RULES, SET_RULES, examine_run, rules
 from workbench.report.finding import Finding
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.run_folder import RECALL
@@ -61,9 +61,10 @@ def main(count: int = 200) -> None:
                 spaces.append(es)
                 logs.append([m for m in metrics if RECALL in m])
     power: dict[str, dict[str, float]] = {}
-    for name, rule in progress(RULES.items(), "planted faults", len(RULES)):
+    looking = RULES | SET_RULES
+    for name, rule in progress(looking.items(), "planted faults", len(looking)):
         for label, plant in rule.fault or ():
-            seen = [any(f.rule == name for f in wb.diagnose(plant(es)).findings) for es in spaces]
+            seen = [any(f.rule == name for f in wb.diagnose(plant(es), **rule.fault.ask).findings) for es in spaces]
             power.setdefault(name, {})[label] = float(np.mean(seen))
     for name, rule in RUN_RULES.items():
         for label, plant in rule.fault or ():

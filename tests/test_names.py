@@ -16,7 +16,7 @@ from tests import house
 from workbench.diagnostics.registry import curves, diagnostics
 from workbench.interventions import INTERVENTIONS
 from workbench.objectives.recipes import RECIPES
-from workbench.report.doctor import RULES, RUN_RULES
+from workbench.report.doctor import RULES, RUN_RULES, SET_RULES
 from workbench.sets import run_folder
 from workbench.sets.formats import READERS, WRITERS
 
@@ -58,7 +58,7 @@ def declared() -> dict[str, set[str]]:
         *((r.name, r.build) for r in RECIPES.values()),
         *((r.name, r.read) for r in READERS.values()),
         *((w.name, w.write) for w in WRITERS.values()),
-        *((r.name, r.function) for r in [*RULES.values(), *RUN_RULES.values()]),
+        *((r.name, r.function) for r in [*RULES.values(), *SET_RULES.values(), *RUN_RULES.values()]),
         *INTERVENTIONS.items(),
     ]
     for name, function in every:

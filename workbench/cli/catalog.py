@@ -50,13 +50,13 @@ def _recipes() -> list[dict[str, Any]]:
 
 def _rules() -> list[dict[str, Any]]:
     """The doctor's rules, with what the benchmark measured of them."""
-    from workbench.report.doctor import RULES, RUN_RULES, measured
+    from workbench.report.doctor import RULES, RUN_RULES, SET_RULES, measured
     from workbench.report.finding import INFO
 
     figures = measured()
     count = figures["healthy_runs"]
     rows = []
-    for kind, rules in (("report", RULES), ("run", RUN_RULES)):
+    for kind, rules in (("report", RULES), ("set", SET_RULES), ("run", RUN_RULES)):
         for rule in rules.values():
             power = figures["power"].get(rule.name, {})
             missing = "–" if rule.severity == INFO else "not measured"

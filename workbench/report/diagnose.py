@@ -10,7 +10,7 @@ import pandas as pd
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.evaluate import answers
 from workbench.diagnostics.scope import labellings, measurements
-from workbench.report.doctor import examine
+from workbench.report.doctor import Specimen, examine
 from workbench.report.report import Report, provenance
 from workbench.scan.executors import execute
 from workbench.scan.plan import Scan
@@ -58,5 +58,5 @@ def diagnose(
     rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler)))
     about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
     report = Report(pd.DataFrame(rows), pd.DataFrame({"id": es.items["id"]} | columns), arrays, about)
-    report.findings = examine(report)
+    report.findings = examine(report, Specimen.of(es, report, labels.get("label")) if only is None else None)
     return report

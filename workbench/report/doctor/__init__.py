@@ -10,17 +10,37 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.report.doctor import report_rules, run_rules  # noqa: F401 - their rules register themselves
-from workbench.report.doctor.rules import RULES, RUN_RULES, Fault, Rule, measured, rule, run_rule
+from workbench.report.doctor.rules import RULES, RUN_RULES, SET_RULES, Fault, Rule, measured, rule, run_rule, set_rule
+from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO, SEVERITIES, Finding
 from workbench.report.report import Report
 from workbench.sets.run_folder import RECALL
 
-__all__ = ["RULES", "RUN_RULES", "Fault", "Rule", "examine", "examine_run", "measured", "rule", "run_rule"]
+__all__ = [
+    "RULES",
+    "RUN_RULES",
+    "SET_RULES",
+    "Fault",
+    "Rule",
+    "Specimen",
+    "examine",
+    "examine_run",
+    "measured",
+    "rule",
+    "run_rule",
+    "set_rule",
+]
 
 
-def examine(report: Report) -> list[Finding]:
-    """Every rule on a report, worst first."""
+def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
+    """Every rule on a report, and on rows of the set where there are any, worst first; symptoms of what was found
+    are left out."""
     found = [finding for r in RULES.values() for finding in r(report)]
+    if specimen is not None:
+        found += [finding for r in SET_RULES.values() for finding in r(specimen)]
+    rules = RULES | SET_RULES
+    explained = {name for f in found for name in rules[f.rule].explains}
+    found = [f for f in found if f.rule not in explained]
     known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
     looked = {"uniformity", "recall_at_10"} <= known
     if looked and not any(f.alarm for f in found):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ class Fault:
     label: str
     plant: Callable[[Any, Any], Any]
     strengths: tuple[Any, ...]
+    ask: Mapping[str, Any] = field(default_factory=dict)  # of `diagnose`, such as the label that the rule needs
 
     def __iter__(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
         return ((self.label.format(s), partial(self._planted, s)) for s in self.strengths)
@@ -45,6 +46,7 @@ class Rule:
     severity: Severity
     function: Callable[..., Iterable[Said]]
     fault: Fault | None = None
+    explains: tuple[str, ...] = ()  # rules that then see its symptoms only, and are not said
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
@@ -55,20 +57,32 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {}
+SET_RULES: dict[str, Rule] = {}
 RUN_RULES: dict[str, Rule] = {}
 
 
-def _declare(rules: dict[str, Rule], name: str, severity: Severity, fault: Fault | None) -> Callable[..., Rule]:
+def _declare(
+    rules: dict[str, Rule], name: str, severity: Severity, fault: Fault | None, explains: tuple[str, ...] = ()
+) -> Callable[..., Rule]:
     def register(f: Callable[..., Iterable[Said]]) -> Rule:
-        rules[name] = Rule(name, severity, f, fault)
+        rules[name] = Rule(name, severity, f, fault, explains)
         return rules[name]
 
     return register
 
 
-def rule(name: str, severity: Severity, *, fault: Fault | None = None) -> Callable[..., Rule]:
-    """Declare a rule over a report: `f(report)`."""
-    return _declare(RULES, name, severity, fault)
+def rule(
+    name: str, severity: Severity, *, fault: Fault | None = None, explains: tuple[str, ...] = ()
+) -> Callable[..., Rule]:
+    """Declare a rule over a report: `f(report)`. Where it speaks, the rules that it `explains` do not."""
+    return _declare(RULES, name, severity, fault, explains)
+
+
+def set_rule(
+    name: str, severity: Severity, *, fault: Fault | None = None, explains: tuple[str, ...] = ()
+) -> Callable[..., Rule]:
+    """Declare a rule over the vectors themselves: `f(specimen)`, the report among what it holds."""
+    return _declare(SET_RULES, name, severity, fault, explains)
 
 
 def run_rule(name: str, severity: Severity, *, fault: Fault | None = None) -> Callable[..., Rule]:

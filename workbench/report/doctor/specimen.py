@@ -1,0 +1,68 @@
+"""What a rule over the vectors looks at: whole families of a set, a few thousand items at most, in the set's order."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.report.report import Report
+from workbench.sets.embeddings import EmbeddingSet
+
+MOST_ITEMS = 4_000  # all cosines of one pair of modalities are 128 MB
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """Items of a set, all of them or whole families drawn by lot, and the report on the whole.
+
+    `es`: the items drawn; `place` (n,): where each stands in the whole set; `label` (n,): its class, −1 for none.
+    """
+
+    es: EmbeddingSet
+    report: Report
+    place: np.ndarray
+    label: Tensor | None = None
+    _known: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, es: EmbeddingSet, report: Report, label: Tensor | None = None) -> Specimen:
+        """Whole families, by lot, until `MOST_ITEMS` are reached; the same ones each time."""
+        place = np.arange(len(es))
+        if len(es) > MOST_ITEMS:
+            lot = np.array([zlib.crc32(b"%d" % f) for f in range(int(es.families.max()) + 1)])[es.families]
+            order = np.argsort(lot, kind="stable")
+            whole = order[lot[order] < lot[order[MOST_ITEMS]]]
+            place = np.sort(whole if len(whole) > 1 else order[:MOST_ITEMS])  # one family may be larger than that
+            es = es.take(place)
+        return cls(es, report, place, None if label is None else label[torch.from_numpy(place)])
+
+    @property
+    def whole(self) -> bool:
+        """Whether all items of the set are here."""
+        return len(self.es) == self.report.about["items"]
+
+    @cached_property
+    def family(self) -> Tensor:
+        """The family of each item, (n,)."""
+        return torch.from_numpy(np.asarray(self.es.families))
+
+    def items(self, *modalities: str) -> Tensor:
+        """The items that have all of these modalities, ascending."""
+        return torch.stack([self.es.layout.has[m] for m in modalities]).all(0).nonzero()[:, 0]
+
+    def unit(self, m: str, items: Tensor) -> Tensor:
+        """The first row of each of these items, unit length, float64: (n, d)."""
+        return self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), items)).double()
+
+    def cosines(self, a: str, b: str) -> Tensor:
+        """Cosines between the items that have both, (n, n): row i and column i are one item."""
+        if (a, b) not in self._known:
+            both = self.items(a, b)
+            self._known[a, b] = self.unit(a, both) @ self.unit(b, both).T
+        return self._known[a, b]
