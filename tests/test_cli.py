@@ -27,6 +27,7 @@ KEYS = [
     "null",
     "null_high",
     "null_kind",
+    "reference",
     "better",
     "n_query",
     "n_gallery",

@@ -19,7 +19,7 @@ def _diagnostics() -> list[dict[str, Any]]:
             "summary": d.summary,
             "on": d.on,
             "better": d.better or "neither",
-            "null": d.null.kind,
+            "null": d.null.kind + (" (reference)" if d.null.reference else ""),
             "interval": d.interval.split(":")[0],
             "unit": d.unit,
             "cost": d.cost,

@@ -138,7 +138,7 @@ def _whole(text: str, option: str) -> int | None:
 
 
 def _print_table(frame: Any, by: str) -> None:
-    from workbench.views.document import number
+    from workbench.views.document import band, number
     from workbench.views.figures import scope
 
     say(f"{by:<20}{'diagnostic':<28}{'of':<28}{'value':<26}{'null':<22}n")
@@ -148,8 +148,7 @@ def _print_table(frame: Any, by: str) -> None:
             say(f"{start}– {r['reason'] or ''}")
             continue
         value = number(r["value"]) + (f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else "")
-        null = f"{number(r['null_low'])} … {number(r['null_high'])}" if math.isfinite(r["null_low"]) else ""
-        say(f"{start}{value:<26}{null:<22}{r['n_query']:,} of {r['n_gallery']:,}")
+        say(f"{start}{value:<26}{band(r):<22}{r['n_query']:,} of {r['n_gallery']:,}")
 
 
 @command("Data", "workbench check set")

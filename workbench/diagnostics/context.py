@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,25 @@ class Context:
     def family(self) -> Tensor:
         """The family of each item, (N,)."""
         return torch.as_tensor(self.scan.view.family)
+
+    @cached_property
+    def independent(self) -> bool:
+        """Whether every item is a family of its own."""
+        return self.scan.view.families_are_items
+
+    def single(self, *modalities: str) -> bool:
+        """Whether the items are independent, and have one row at most in each of these modalities."""
+        return self.independent and all(self._most(m) == 1 for m in modalities)
+
+    def _most(self, m: str) -> int:
+        if ("most", m) not in self.cache:
+            self.cache["most", m] = self.scan.view.most(m)
+        return int(self.cache["most", m])
+
+    def shared(self, *modalities: str) -> np.ndarray:
+        """The items that have all of these modalities, ascending."""
+        has = [np.unique(self.owner[m].numpy()) for m in modalities]
+        return reduce(partial(np.intersect1d, assume_unique=True), has)
 
     def label(self, by: str) -> Tensor | None:
         """The class of each item in a labelling, (N,), or nothing."""

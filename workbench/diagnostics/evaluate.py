@@ -55,6 +55,7 @@ def _row(d: Diagnostic, one: Measurement, context: Context, columns: Columns) ->
         "null": math.nan,
         "null_high": math.nan,
         "null_kind": d.null.kind,
+        "reference": d.null.reference,
         "better": d.better,
         "n_query": 0,
         "n_gallery": 0,

@@ -186,7 +186,7 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Moments((a,)), Moments((b,))),
-    null=swap.same_gaussian(frechet, ROWS_PER_DIMENSION),
+    null=swap.same_cloud(frechet, ROWS_PER_DIMENSION),
     interval="none: a difference of sample covariances is biased by n; read it beside its null of the same size",
     unit="squared length",
     bound=(0.0, 4.0),

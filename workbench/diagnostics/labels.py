@@ -239,10 +239,14 @@ def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
     return spread["nearest"] / moments["n"].sum()
 
 
+def _knn_reads(m: str) -> tuple:
+    return Neighbours(m, m, by="label"), Labels(m, "label")
+
+
 @diagnostic(
     on="modality",
-    reads=lambda m: (Neighbours(m, m, by="label"), Labels(m, "label")),
-    null=label_nulls.LABEL_GUESS,
+    reads=_knn_reads,
+    null=label_nulls.neighbours(lambda *s: knn_label_accuracy(*s), _knn_reads),
     interval="bootstrap",
     unit="share of rows",
     better="higher",
@@ -290,7 +294,7 @@ def lonely(labels: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Probed(m, "label"), ClassMoments(m, "label")),
-    null=label_nulls.LABEL_GUESS,
+    null=label_nulls.PROBE,
     interval="bootstrap",
     unit="share of rows",
     better="higher",

@@ -61,7 +61,6 @@ class Potential:
         families = int(es.families.max()) + 1
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
         lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
-        whole = True
         for q, k in self._ways:
             kernel, kin = known[Kernel(q, k, self.t)], known[WithinFamilyKernel(q, k, self.t)]
             rows = len(es[q])
@@ -70,15 +69,15 @@ class Potential:
             sums = kernel["sum"]
             if self.across:
                 sums, each = sums - kin["own"][at], each - kin["own_count"][at]
-            sampled = len(sums) < rows
-            whole &= not sampled
+            # where either way saw a sample only, the gallery stays: a family left out takes just its queries along
+            sampled = len(sums) < rows or len(known[Kernel(k, q, self.t)]["sum"]) < len(es[k])
             scale = rows / len(sums)  # sampled queries stand for all rows of their modality
             full["sum"] += sums.sum() * scale
             full["count"] += each.sum() * scale
             item = es.item_of_row(q)[kernel["row"]]
             lost["sum"] += by_family(sums, item, es) * scale
             lost["count"] += by_family(each, item, es) * scale
-            if sampled:  # the gallery stays; a family left out takes only its queries along
+            if sampled:
                 continue
             kind = ("sum", "count")
             back_kernel, back_kin = known[Kernel(k, q, self.t)], known[WithinFamilyKernel(k, q, self.t)]
@@ -88,11 +87,8 @@ class Potential:
                 inside = kin[name] - (kin[own] if self.across else 0.0)
                 lost[name] += by_family(column, es.item_of_row(k)[back_kernel["row"]], es)
                 lost[name] -= by_family(inside, es.item_of_row(q)[kin["row"]], es)
-        without = {k: full[k] - lost[k] for k in full}
-        if not whole:  # families without a sampled query change nothing, and are no replicates
-            seen = lost["count"] > 0
-            without = {k: x[seen] for k, x in without.items()}
-        return Replicates(full, without)
+        # a family without a sampled query changes nothing, and adds nothing to what the replicates scatter
+        return Replicates(full, {k: full[k] - lost[k] for k in full})
 
 
 @dataclass(frozen=True)

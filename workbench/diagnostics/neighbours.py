@@ -114,7 +114,7 @@ def antihub_share(neighbours: State) -> Tensor:
 @diagnostic(
     on="pair",
     reads=lambda a, b: (Neighbours(a, a), Neighbours(b, b)),
-    null=chance.OVERLAP,
+    null=chance.overlaps(lambda s: first_rows(s), lambda a, b: overlap(a, b)),
     interval="bootstrap",
     unit="share of neighbours",
     better="higher",
@@ -225,10 +225,14 @@ def near_duplicate_rate(neighbours: State, *, cosine: float = 0.95) -> tuple[Ten
     return (neighbours["score"][:, 0] >= cosine).double(), neighbours["item"]
 
 
+def _labelled(a: str, b: str) -> tuple:
+    return Neighbours(a, b), Labels(a, "label"), Labels(b, "label")
+
+
 @diagnostic(
     on="direction",
-    reads=lambda a, b: (Neighbours(a, b), Labels(a, "label"), Labels(b, "label")),
-    null=label_nulls.SAME_LABEL,
+    reads=_labelled,
+    null=label_nulls.neighbours(lambda *s: false_negative_rate(*s), _labelled),
     interval="bootstrap",
     unit="share of wrong keys",
     bound=(0.0, 1.0),

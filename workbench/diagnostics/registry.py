@@ -27,12 +27,15 @@ class NotApplicable(Exception):  # noqa: N818 - no error: the sentence that stan
 class Null:
     """The distribution a value would have if there were nothing to see: its kind, and how its band is made.
 
-    `band(context, states, scope, **params)` gives the 2.5, 50 and 97.5 % points; `reads` names what it needs.
+    `band(context, states, scope, **params)` gives the 2.5, 50 and 97.5 % points; `reads` names what it needs. With
+    `reference` the band is that of vectors which no data have, even ones on the sphere or Gaussian ones: something to
+    measure by, and no evidence.
     """
 
     kind: str
     band: Callable[..., tuple[float, float, float]]
     reads: Callable[..., tuple] = lambda *scope, **params: ()
+    reference: bool = False
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,7 @@ def effective_rank(moments: State) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
-    null=sphere.isotropic(rank_me, centred=False),
+    null=sphere.isotropic(rank_me, centred=False, raw=True),
     interval=SPECTRAL,
     unit="dimensions",
     bound=(1.0, float("inf")),
@@ -176,7 +176,7 @@ def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
-    null=sphere.isotropic(iso),
+    null=sphere.isotropic(iso, raw=True),
     interval=SPECTRAL,
     unit="score",
     bound=(0.0, 1.0),

@@ -12,7 +12,7 @@ import pandas as pd
 from workbench.explorer.inspection import Inspection, QueryResult
 from workbench.explorer.wire_format import data_url
 from workbench.report.finding import MARKS, Finding
-from workbench.views.document import number
+from workbench.views.document import band, number
 from workbench.views.theme import MONO
 
 # colours come from the page's text colour, so that light and dark both work
@@ -35,7 +35,7 @@ def framed(body: str) -> str:
 def measured(row: Mapping[str, Any]) -> str:
     """`0.41 [0.36, 0.46] null 0.00 … 0.01`: a number never stands alone."""
     ends = f" [{number(row['low'])}, {number(row['high'])}]" if row["low"] == row["low"] else ""
-    null = f'<br><span class="null">null {number(row["null_low"])} … {number(row["null_high"])}</span>'
+    null = f'<br><span class="null">null {band(row) or "–"}</span>'
     return f'<span class="num">{number(row["value"])}{ends}{null}</span>'
 
 

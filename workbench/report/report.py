@@ -34,6 +34,7 @@ COLUMNS = [
     "null",
     "null_high",
     "null_kind",
+    "reference",
     "better",
     "n_query",
     "n_gallery",
@@ -66,6 +67,7 @@ class Report:
         findings: Sequence[Finding] = (),
     ) -> None:
         self.frame = frame.reindex(columns=COLUMNS)
+        self.frame["reference"] = self.frame["reference"].eq(True)  # reports of old do not say
         for column in ("reason", "better"):  # absent is None, not the NaN that pandas makes of it
             known = [None if pd.isna(x) else x for x in self.frame[column]]
             self.frame[column] = pd.Series(known, index=self.frame.index, dtype=object)

@@ -20,7 +20,8 @@ from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
-FIELDS = ["name", "modalities", "value", "low", "high", "null_low", "null_high", "n_query", "n_gallery", "reason"]
+FIELDS = ["name", "modalities", "value", "low", "high", "null_low", "null_high", "reference"]
+FIELDS += ["n_query", "n_gallery", "reason"]
 MOST = 200  # slices of one column: more is a name
 
 

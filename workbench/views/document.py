@@ -57,10 +57,17 @@ def number(x: Any) -> str:
     return f"{x:.1f}" if abs(x) >= 10 else f"{x:.2f}" if abs(x) >= 1 else f"{x:.3f}"
 
 
+def band(row: Mapping[str, Any]) -> str:
+    """The null of a row, in brackets where it is a reference and no evidence; nothing where there is none."""
+    if not math.isfinite(row["null_low"]):
+        return ""
+    text = f"{number(row['null_low'])} … {number(row['null_high'])}"
+    return f"({text})" if row.get("reference") else text
+
+
 def in_words(row: Mapping[str, Any]) -> tuple[str, str, str]:
     """A row of a report as texts: its value with the interval, what chance gives (or nothing), queries of gallery."""
     value = number(row["value"])
     if math.isfinite(row["low"]):
         value += f" [{number(row['low'])}, {number(row['high'])}]"
-    null = f"{number(row['null_low'])} … {number(row['null_high'])}" if math.isfinite(row["null_low"]) else ""
-    return value, null, f"{row['n_query']:,} of {row['n_gallery']:,}" + ("" if row["exact"] else " sampled")
+    return value, band(row), f"{row['n_query']:,} of {row['n_gallery']:,}" + ("" if row["exact"] else " sampled")

@@ -53,26 +53,25 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
     fig = go.Figure()
     first = next(iter(reports.values()))
     shown = first.frame[(first.frame["name"] == name) & first.frame["reason"].isna()]
+    reference = bool(len(shown)) and bool(shown["reference"].iloc[0])
     labels = [scope(r) for r in shown.to_dict("records")]
     for i, row in enumerate(reversed(shown.to_dict("records"))):
         if math.isfinite(row["null_low"]):
-            fig.add_shape(
-                type="rect",
-                x0=row["null_low"],
-                x1=row["null_high"],
-                y0=i - 0.32,
-                y1=i + 0.32,
-                fillcolor=BAND,
-                line={"width": 0},
-                layer="below",
-            )
+            ends = {"x0": row["null_low"], "x1": row["null_high"], "y0": i - 0.32, "y1": i + 0.32}
+            line = {"width": int(row["reference"]), "color": FAINT, "dash": "dot"}
+            fill = "rgba(0,0,0,0)" if row["reference"] else BAND
+            fig.add_shape(type="rect", **ends, fillcolor=fill, line=line, layer="below")
     fig.add_trace(
         go.Scatter(
             x=[None],
             y=[None],
             mode="markers",
-            name="nothing to see (null, 95 %)",
-            marker={"symbol": "square", "size": 12, "color": BAND},
+            name=f"{shown['null_kind'].iloc[0]} (reference)" if reference else "nothing to see (null, 95 %)",
+            marker={
+                "symbol": "square-open" if reference else "square",
+                "size": 12,
+                "color": FAINT if reference else BAND,
+            },
         )
     )
     for k, (label, report) in enumerate(reports.items()):

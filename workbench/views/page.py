@@ -19,7 +19,7 @@ from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import ATTRIBUTION, CAVEAT
 from workbench.views import figures
-from workbench.views.document import drawn, number, page
+from workbench.views.document import band, drawn, number, page
 
 WORST = 10  # items shown with their drawings
 # the worst items are those whose match ranks last, and who took its place
@@ -32,8 +32,8 @@ def interval(row: Mapping[str, Any]) -> str:
 
 
 def null(row: Mapping[str, Any]) -> str:
-    """The band of chance of a row, or a dash."""
-    return f"{number(row['null_low'])} … {number(row['null_high'])}" if math.isfinite(row["null_low"]) else "–"
+    """The null of a row, or a dash."""
+    return band(row) or "–"
 
 
 def findings(report: Report) -> str:

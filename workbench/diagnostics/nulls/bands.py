@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
-from scipy.special import bdtr, bdtrik  # scipy.stats takes a second to import
+from scipy.special import bdtr, bdtrik, stdtrit  # scipy.stats takes a second to import
 
 from workbench.diagnostics.registry import NAN_BAND
 from workbench.scan.statistics import Moments
@@ -22,6 +23,27 @@ def percentiles(draws: np.ndarray) -> Band:
     """2.5, 50 and 97.5 % points of draws."""
     low, mid, high = np.percentile(draws, [2.5, 50, 97.5])
     return float(low), float(mid), float(high)
+
+
+def spread(draws: np.ndarray, share: float = 1.0) -> Band:
+    """Where one more draw would fall, by Student's law; the draws were of this share of all there is."""
+    known = draws[np.isfinite(draws)]
+    if len(known) < 2:
+        return NAN_BAND
+    mean, reach = float(known.mean()), float(stdtrit(len(known) - 1, 0.975)) * math.sqrt(1 + 1 / len(known))
+    half = reach * float(known.std(ddof=1)) * math.sqrt(share)
+    return mean - half, mean, mean + half
+
+
+def ratio(draws: np.ndarray) -> Band:
+    """The same for a ratio above 0, whose logarithm is nearer to a normal law."""
+    low, mid, high = spread(np.log(draws)) if (draws > 0).all() else spread(draws)
+    return (math.exp(low), math.exp(mid), math.exp(high)) if (draws > 0).all() else (low, mid, high)
+
+
+def around(centre: float, draws: np.ndarray, share: float) -> Band:
+    """A normal law around a centre that is known better than the draws know it."""
+    return normal(centre, float(draws.std(ddof=1)) * math.sqrt(share)) if len(draws) > 1 else NAN_BAND
 
 
 def binomial_quantiles(n: int, p: float) -> np.ndarray:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,20 +11,59 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, binomial, normal
+from workbench.diagnostics.nulls.bands import Band, ratio, spread
+from workbench.diagnostics.nulls.trade import some_families, trades
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import segment_sum
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State, Statistic, centroids
 from workbench.scan.statistics.classes import FINE
+from workbench.scan.statistics.crossfit import ridged
 
 SHUFFLES = 40
 MOST_ROWS = 20_000  # rows whose shuffles are affordable …
 MOST_DISTANCES = 5_000  # … and where all distances must be held: 200 MB
 SILHOUETTE_ROWS = 500
+PROBED_ROWS = 2_000
+DEALT = 2_000_000  # labels that may be dealt out for one report
 SEED = 8_191  # not 0: a set may have been dealt out with the seed that everybody takes
 
 Measure = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Labels to be dealt out anew: `row` (n,) of a modality that bear one, the place of each one's item among `label`
+    (I,), the labels of the items, and `family` (I,): families trade their labels, whole."""
+
+    row: Tensor
+    place: Tensor
+    label: Tensor
+    family: np.ndarray
+
+    @classmethod
+    def of(cls, context: Context, m: str, by: str = "label") -> Dealt | None:
+        """The labelled rows of a modality, or nothing where there are none."""
+        label = context.label(by)
+        if label is None:
+            return None
+        row = (label[context.owner[m]] >= 0).nonzero()[:, 0]
+        item, place = torch.unique(context.owner[m][row], return_inverse=True)
+        return cls(row, place, label[item], context.family[item].numpy()) if len(row) else None
+
+    def some(self, most: int) -> Dealt:
+        """At most so many of the rows, as items stand in the table after a shuffle of families."""
+        if len(self.row) <= most:
+            return self
+        kept = torch.from_numpy(some_families(self.family, max(most * len(self.label) // len(self.row), 2), SEED))
+        mine = torch.isin(self.place, kept)
+        place = torch.searchsorted(kept, self.place[mine])
+        return Dealt(self.row[mine], place, self.label[kept], self.family[kept.numpy()])
+
+    def shuffled(self) -> Iterator[Tensor]:
+        """The labels of the rows, (n,), as each lot gives them."""
+        for to in trades(self.family, SHUFFLES, SEED):
+            yield self.label[torch.from_numpy(to)][self.place]
 
 
 def roles(measure: Measure, reads: Callable[..., tuple]) -> Null:
@@ -46,7 +85,7 @@ def _band(measure: Measure, reads: Callable[..., tuple], by: str) -> Callable[..
                 out.append(float(measure(*(known[type(s)] for s in wanted))))
             except NotApplicable:
                 continue
-        return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist()) if out else NAN_BAND
+        return ratio(np.array(out)) if out else NAN_BAND
 
     return band
 
@@ -62,20 +101,14 @@ def _shuffled(context: Context, m: str, by: str, wanted: tuple[Statistic, ...]) 
 
 
 def _states(context: Context, m: str, by: str, raw: bool, far: bool) -> Iterator[dict[type, State]]:
-    label = context.label(by)
-    if label is None:
+    dealt = Dealt.of(context, m, by)
+    if dealt is None or len(dealt.row) > (MOST_DISTANCES if far else MOST_ROWS):
         return
-    label = label[context.es.item_of_row(m)]
-    at = (label >= 0).nonzero()[:, 0]
-    if len(at) > (MOST_DISTANCES if far else MOST_ROWS):
-        return
-    x = context.es[m][at].double() if raw else context.es.unit(m, at)
-    x, label = x - x.mean(0) if raw else x, label[at]
-    classes = int(label.max()) + 1
+    x = context.es[m][dealt.row].double() if raw else context.es.unit(m, dealt.row)
+    x = x - x.mean(0) if raw else x
+    classes = int(dealt.label.max()) + 1
     d = _distances(x) if far else None
-    draw = np.random.default_rng(SEED)
-    for _ in range(SHUFFLES):
-        mixed = label[torch.from_numpy(draw.permutation(len(label)))]
+    for mixed in dealt.shuffled():
         moments = {"n": torch.bincount(mixed, minlength=classes).double(), "sum": segment_sum(x, mixed, classes)}
         mu = centroids(moments)
         r = x - mu[mixed]
@@ -115,20 +148,14 @@ def silhouette(measure: Measure) -> Null:
     """The silhouette of some hundred rows under shuffled labels."""
 
     def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
-        label = context.label("label")
-        if label is None:
+        dealt = Dealt.of(context, scope[0])
+        if dealt is None or len(dealt.row) < 4:
             return NAN_BAND
-        label = label[context.es.item_of_row(scope[0])]
-        draw = np.random.default_rng(SEED)
-        at = np.sort(draw.permutation((label >= 0).nonzero()[:, 0].numpy())[:SILHOUETTE_ROWS])
-        if len(at) < 4:
-            return NAN_BAND
-        x, label = context.es.unit(scope[0], torch.from_numpy(at)), label[at]
-        d, row = _distances(x).fill_diagonal_(0), torch.arange(len(at))
+        whole, dealt = len(dealt.row), dealt.some(SILHOUETTE_ROWS)
+        d, row = _distances(context.es.unit(scope[0], dealt.row)).fill_diagonal_(0), torch.arange(len(dealt.row))
         out = []
-        for _ in range(SHUFFLES):
-            mixed = label[torch.from_numpy(draw.permutation(len(label)))]
-            one = torch.nn.functional.one_hot(mixed, int(label.max()) + 1).double()
+        for mixed in dealt.shuffled():
+            one = torch.nn.functional.one_hot(mixed, int(dealt.label.max()) + 1).double()
             try:
                 value, _ = measure(
                     {"row": row, "sum": d @ one}, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0)}
@@ -136,38 +163,67 @@ def silhouette(measure: Measure) -> Null:
             except NotApplicable:
                 return NAN_BAND
             out.append(float(value.mean()))
-        return tuple(np.percentile(out, [2.5, 50, 97.5]).tolist())
+        return spread(np.array(out), len(row) / whole)
 
     return Null("label shuffle", band)
 
 
-def same_label(context: Context, states: Sequence[State], scope: Scope) -> Band:
-    """Share of equal labels among random pairs of different items."""
-    label = context.label("label")
-    if label is None:
-        return NAN_BAND
-    n = torch.bincount(label[label >= 0]).double()
-    total = float(n.sum())
-    if total < 2:
-        return NAN_BAND
-    p = float((n * (n - 1)).sum()) / (total * (total - 1))
-    return normal(p, math.sqrt(p * (1 - p) / (total * 10)))
+def neighbours(measure: Measure, reads: Callable[..., tuple]) -> Null:
+    """A mean over queries of what their neighbours' labels say, the labels dealt out anew; the states are those of the
+    neighbours, of the labels of the queries' modality, and of those of the keys' where that is another."""
+
+    def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
+        label = context.label("label")
+        if label is None:
+            return NAN_BAND
+        out = []
+        for mixed in _mixed(context, label):
+            dealt = [s | {"label": mixed[s["item"]]} for s in states[1:]]
+            try:
+                out.append(float(measure(states[0], *dealt)[0].mean()))
+            except NotApplicable:
+                return NAN_BAND
+        return spread(np.array(out))
+
+    return Null("label shuffle", band, reads)
 
 
-def label_guess(context: Context, states: Sequence[State], scope: Scope) -> Band:
-    """From guessing by the frequencies of the classes to always naming the largest."""
-    label = context.label("label")
-    if label is None:
+def probe(context: Context, states: Sequence[State], scope: Scope) -> Band:
+    """A ridge regression onto shuffled labels, fitted on one half of the families and judged on the other."""
+    dealt = Dealt.of(context, scope[0])
+    if dealt is None:
         return NAN_BAND
-    label = label[context.es.item_of_row(scope[0])]
-    n = torch.bincount(label[label >= 0]).double()
-    total = int(n.sum())
-    if not total:
-        return NAN_BAND
-    share = n / total
-    guess, largest = float(share.square().sum()), float(share.max())
-    return binomial(total, guess)[0], (guess + largest) / 2, binomial(total, largest)[2]
+    whole, dealt = len(dealt.row), dealt.some(PROBED_ROWS)
+    x, half = context.es.unit(scope[0], dealt.row), context.scan.view.half[context.owner[scope[0]][dealt.row]]
+    classes, parts = int(dealt.label.max()) + 1, []
+    for f in (1, 0):  # rows of half 0 are judged by what half 1 taught
+        taught, judged = (half == f).nonzero()[:, 0], (half != f).nonzero()[:, 0]
+        if not len(taught) or not len(judged):
+            return NAN_BAND
+        mean = x[taught].mean(0)
+        r = x[taught] - mean
+        fitted = torch.linalg.solve(ridged(r.T @ r, torch.tensor(float(len(r)))), r.T)
+        parts.append((taught, judged, (x[judged] - mean) @ fitted))
+    out = []
+    for mixed in dealt.shuffled():
+        one, hits = torch.nn.functional.one_hot(mixed, classes).double(), 0.0
+        for taught, judged, weight in parts:
+            said = weight @ (one[taught] - one[taught].mean(0)) + one[taught].mean(0)
+            hits += float((said.argmax(1) == mixed[judged]).sum())
+        out.append(hits / len(x))
+    return spread(np.array(out), len(x) / whole)
 
 
-SAME_LABEL = Null("label shuffle", same_label)
-LABEL_GUESS = Null("label shuffle", label_guess)
+def _mixed(context: Context, label: Tensor) -> list[Tensor]:
+    """The label of each item, (N,), as each lot gives it to the labelled ones; made once a report."""
+    if "mixed" not in context.cache:
+        known = (label >= 0).nonzero()[:, 0]
+        times, out = int(np.clip(DEALT // max(len(known), 1), 12, SHUFFLES)), []
+        for to in trades(context.family[known].numpy(), times, SEED):
+            out.append(label.clone())
+            out[-1][known] = label[known[torch.from_numpy(to)]]
+        context.cache["mixed"] = out
+    return context.cache["mixed"]
+
+
+PROBE = Null("label shuffle", probe)

@@ -10,13 +10,16 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, normal, pair_moments
+from workbench.diagnostics.nulls.bands import Band, around, normal, pair_moments
+from workbench.diagnostics.nulls.trade import some_families, trades
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
-from workbench.geometry import leading_share, triangle_area, volume
+from workbench.geometry import leading_share, segment_sum, triangle_area, volume
 from workbench.scan.statistics import State
 
-SHUFFLED_TUPLES = 4_096  # enough that the error of the band's centre is far below its width
+SHUFFLED_TUPLES = 8_192
+TRADED_ITEMS, TRADES = 1_000, 400  # whose cosines are all at hand, and how often their families trade places
+MEASURED_ITEMS, MEASURED = 400, 40  # the same, where each trade must be measured anew
 
 
 def shuffled_distance(context: Context, states: Sequence[State], scope: Scope, *, alpha: float) -> Band:
@@ -27,10 +30,45 @@ def shuffled_distance(context: Context, states: Sequence[State], scope: Scope, *
     n, d = float(joint["n"]), len(joint["mean"]) // 2
     if n < 2:
         return NAN_BAND
+    if not context.single(*scope):
+        low, mid, high = _traded_cosine(context, joint, scope)
+        return 2 - 2 * high, 2 - 2 * mid, 2 - 2 * low
     x, y = joint["mean"][:d], joint["mean"][d:]
     sxx, syy = joint["scatter"][:d, :d], joint["scatter"][d:, d:]
     variance = 4 / (n * n * (n - 1)) * float((sxx * syy).sum())
     return normal(2 - 2 * float(x @ y), math.sqrt(max(variance, 0.0)))
+
+
+def _traded_cosine(context: Context, joint: State, scope: Scope) -> Band:
+    """Mean cosine where families trade places, from the inner products of some hundred items' summed rows."""
+    key = ("traded cosine", *scope)
+    if key not in context.cache:
+        context.cache[key] = _trade_cosines(context, joint, scope)
+    return context.cache[key]
+
+
+def _trade_cosines(context: Context, joint: State, scope: Scope) -> Band:
+    mine, family, share = _some(context, scope, TRADED_ITEMS)
+    sums, count = [], []
+    for m in scope:
+        at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
+        place = torch.searchsorted(mine, context.owner[m][at])
+        sums.append(segment_sum(context.es.unit(m, at), place, len(mine)))
+        count.append(torch.bincount(place, minlength=len(mine)).double())
+    dots, pairs = (sums[0] @ sums[1].T).numpy(), torch.outer(*count).numpy()
+    row = np.arange(len(mine))
+    out = np.array([dots[row, to].sum() / pairs[row, to].sum() for to in trades(family, TRADES)])
+    d = len(joint["mean"]) // 2
+    whole = float(dots.sum() / pairs.sum())
+    return around(whole if share == 1 else float(joint["mean"][:d] @ joint["mean"][d:]), out, share)
+
+
+def _some(context: Context, scope: Scope, most: int) -> tuple[Tensor, np.ndarray, float]:
+    """Items, of whole families, that have all modalities, their families, and the share of all such items they are."""
+    items = context.shared(*scope)
+    family = context.family[torch.from_numpy(items)].numpy()
+    some = some_families(family, most)
+    return torch.from_numpy(items[some]), family[some], len(some) / len(items)
 
 
 def shuffled_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -46,17 +84,42 @@ def shuffled_margin(context: Context, states: Sequence[State], scope: Scope) -> 
 
 
 def shuffled_tuples(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> Band:
-    """Mean over n tuples put together at random, from a few thousand such tuples of different items."""
+    """Mean over n tuples put together at random: its middle from a few thousand such tuples of different items, its
+    width from them too, or, where items depend on each other, from families that trade places."""
     es = context.es
     draw = np.random.default_rng(0)
-    items = [torch.as_tensor(draw.integers(0, len(es[m]), SHUFFLED_TUPLES)) for m in scope]
-    owner = torch.stack([es.item_of_row(m)[i] for m, i in zip(scope, items, strict=True)], 1)
+    rows = [torch.as_tensor(draw.integers(0, len(es[m]), SHUFFLED_TUPLES)) for m in scope]
+    owner = torch.stack([context.owner[m][i] for m, i in zip(scope, rows, strict=True)], 1)
     apart = (owner.sort(1).values.diff(dim=1) != 0).all(1)
-    if int(apart.sum()) < 2:
+    n, tuples = len(context.shared(*scope)), int(apart.sum())
+    if tuples < 2 or n < 2:
         return NAN_BAND
-    v = measure(torch.stack([es.unit(m, i[apart]) for m, i in zip(scope, items, strict=True)], 1))
-    n = min(len(es[m]) for m in scope)
-    return normal(float(v.mean()), float(v.std()) / math.sqrt(n))
+    v = measure(torch.stack([es.unit(m, i[apart]) for m, i in zip(scope, rows, strict=True)], 1))
+    mean, deviation = float(v.mean()), float(v.std())
+    if context.single(*scope):
+        return normal(mean, deviation * math.sqrt(1 / n + 1 / tuples))
+    width = _traded_deviation(context, scope, measure)
+    return normal(mean, math.hypot(width, deviation / math.sqrt(tuples)))
+
+
+def _traded_deviation(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> float:
+    """How the mean of a measure of tuples scatters where the families of each modality but the first trade places."""
+    mine, family, share = _some(context, scope, MEASURED_ITEMS)
+    first, count, rows = [], [], []
+    for m in scope:
+        at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
+        count.append(torch.bincount(torch.searchsorted(mine, context.owner[m][at]), minlength=len(mine)))
+        first.append(count[-1].cumsum(0) - count[-1])
+        rows.append(context.es.unit(m, at))
+    most = torch.stack(count).amax(0)
+    item = torch.arange(len(mine)).repeat_interleave(most)
+    slot = torch.arange(len(item)) - (most.cumsum(0) - most)[item]
+    lots, out = trades(family, MEASURED * (len(scope) - 1)), []
+    for _ in range(MEASURED):
+        places = [item] + [torch.from_numpy(next(lots))[item] for _ in scope[1:]]
+        x = [r[f[p] + slot % c[p]] for r, f, c, p in zip(rows, first, count, places, strict=True)]
+        out.append(float(measure(torch.stack(x, 1)).mean()))
+    return float(np.std(out, ddof=1)) * math.sqrt(share)
 
 
 DISTANCE = Null("pairing shuffle", shuffled_distance, pair_moments)

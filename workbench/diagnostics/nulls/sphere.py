@@ -16,9 +16,10 @@ from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.diagnostics.scope import Scope
-from workbench.scan.statistics import Differences, State
+from workbench.scan.statistics import Differences, Neighbours, State
 
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
+FEW_NUMBERS = 200_000  # of a matrix that may be drawn whole, some ten times
 NEIGHBOUR_WORK = 2e9  # products that a null of neighbours may cost: fewer draws of more points
 POINTS = 1_000  # random points whose neighbours a null looks at; with fewer items, as many as there are
 
@@ -55,26 +56,40 @@ def bartlett(rng: np.random.Generator, k: int, freedom: int) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _noise_spectra(n: int, d: int) -> tuple[Tensor, ...]:
-    """Singular values, all min(n, d) of them, of n rows of isotropic noise."""
+def _noise_spectra(n: int, d: int, raw: bool) -> tuple[Tensor, ...]:
+    """Singular values, all min(n, d) of them, of n even rows on the sphere, or of Gaussian ones, up to a factor.
+
+    Of many rows they are those of Gaussian ones, drawn without the rows, and as much narrower as even lengths make
+    them: the squared shares of variance add up to 1/n + (1 − 1/n)/d, and of Gaussian rows to (n + d + 1)/(nd + 2).
+    """
     k, freedom = min(n, d), max(n, d)
     draws = int(min(40, max(4, EIGEN_WORK // k**3)))
-    rng = np.random.default_rng(0)
-    return tuple(torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))) for _ in range(draws))
+    rng, out = np.random.default_rng(0), []
+    if raw:
+        return tuple(torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))) for _ in range(draws))
+    if n * d <= FEW_NUMBERS:
+        return tuple(torch.linalg.svdvals(_points(rng, n, d)) for _ in range(draws))
+    even, gaussian = (x - 1 / k for x in (1 / n + (1 - 1 / n) / d, (n + d + 1) / (n * d + 2)))
+    narrower = math.sqrt(max(even, 0.0) / gaussian)
+    for _ in range(draws):
+        share = torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))).square()
+        share /= share.sum()
+        out.append((1 / k + (share - 1 / k) * narrower).clamp_min(0).sqrt())
+    return tuple(out)
 
 
-def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True) -> Null:
-    """A measure of the spectrum of as many vectors without any preferred direction."""
+def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True, raw: bool = False) -> Null:
+    """A measure of the spectrum of as many vectors without any preferred direction: unit ones, or raw Gaussian ones."""
 
     def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
         n, d = len(context.es[scope[0]]) - centred, context.es[scope[0]].shape[-1]
         if n < 2 or d < 2:
             return NAN_BAND
         pad = torch.zeros(d - min(n, d), dtype=torch.float64)
-        out = [float(measure(torch.cat([s, pad]), **params)) for s in _noise_spectra(n, d)]
+        out = [float(measure(torch.cat([s, pad]), **params)) for s in _noise_spectra(n, d, raw)]
         return normal(float(np.mean(out)), float(np.std(out, ddof=1)))
 
-    return Null("isotropic Gaussian", band)
+    return Null("isotropic Gaussian" if raw else "uniform on the sphere", band, reference=True)
 
 
 def sphere_resultant(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -109,8 +124,8 @@ def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tupl
     """Scores and positions of the ten nearest among n even points of the sphere, in a few draws."""
     rng, out = np.random.default_rng(0), []
     for _ in range(int(np.clip(NEIGHBOUR_WORK / (queries * n * d), 12, 150))):
-        x = _points(rng, queries, d)
-        s = x @ (x if within else _points(rng, n, d)).T
+        x = _points(rng, n, d)
+        s = (x[:queries] if within else _points(rng, queries, d)) @ x.T
         if within:
             s.fill_diagonal_(-4.0)
         top = torch.topk(s, min(10, n - within), dim=1)
@@ -120,7 +135,7 @@ def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tupl
 
 def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, int], float]) -> Null:
     def band(context: Context, states: Sequence[State], scope: Scope, **params: Any) -> Band:
-        asked, keys = len(context.es[scope[0]]), len(context.es[scope[-1]])
+        asked, keys = len(states[0]["row"]), len(context.es[scope[-1]])
         share = min(POINTS / max(asked, keys), 1.0)  # fewer points, as many queries a key
         queries, n, d = round(asked * share), round(keys * share), context.es[scope[0]].shape[-1]
         if min(n, queries) < 4:
@@ -133,7 +148,7 @@ def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, i
             return percentiles(np.array(out))
         return normal(float(np.mean(out)), float(np.std(out, ddof=1)))
 
-    return Null(kind, band)
+    return Null(kind, band, lambda *scope, **params: (Neighbours(scope[0], scope[-1]),), reference=True)
 
 
 def hubs(measure: Callable[[Tensor], Tensor], *, within: bool) -> Null:
@@ -183,14 +198,14 @@ def _differences(a: str, b: str) -> tuple:
     return (Differences(a, b),)
 
 
-POTENTIAL = Null("uniform on the sphere", sphere)
-POTENTIAL_ACROSS = Null("uniform on the sphere", sphere_across)
-COSINE = Null("uniform on the sphere", sphere_cosine)
-RESULTANT = Null("uniform on the sphere", sphere_resultant)
-DUPLICATES = Null("uniform on the sphere", sphere_duplicates)
+POTENTIAL = Null("uniform on the sphere", sphere, reference=True)
+POTENTIAL_ACROSS = Null("uniform on the sphere", sphere_across, reference=True)
+COSINE = Null("uniform on the sphere", sphere_cosine, reference=True)
+RESULTANT = Null("uniform on the sphere", sphere_resultant, reference=True)
+DUPLICATES = Null("uniform on the sphere", sphere_duplicates, reference=True)
 # moments of a Gaussian sample: skewness has variance 6/n and mean absolute value √(2/π) of its deviation
 GAUSSIAN_SKEW = Null(
-    "Gaussian", gaussian_moment(math.sqrt(12 / math.pi), math.sqrt(6 * (1 - 2 / math.pi))), _differences
+    "Gaussian", gaussian_moment(math.sqrt(12 / math.pi), math.sqrt(6 * (1 - 2 / math.pi))), _differences, True
 )
-GAUSSIAN_KURTOSIS = Null("Gaussian", gaussian_moment(0.0, math.sqrt(24)), _differences)
-GAUSSIAN_DIMENSIONS = Null("Gaussian", gaussian_dimensions)
+GAUSSIAN_KURTOSIS = Null("Gaussian", gaussian_moment(0.0, math.sqrt(24)), _differences, True)
+GAUSSIAN_DIMENSIONS = Null("Gaussian", gaussian_dimensions, reference=True)

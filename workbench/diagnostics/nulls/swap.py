@@ -1,10 +1,10 @@
-"""Nulls of the modality: what a gap would read if the two rows of each item traded places by the toss of a coin."""
+"""Nulls of the modality: what a gap would read if the rows of each family traded places by the toss of a coin."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,62 +12,110 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles
-from workbench.diagnostics.nulls.sphere import EIGEN_WORK, bartlett
+from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles, spread
+from workbench.diagnostics.nulls.trade import effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
+from workbench.geometry import segment_sum
 from workbench.scan.statistics import Moments, State
 
 DRAWS = 2_000
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
+ROWS = 20_000  # rows from which the law of a swap is taken, where the scan does not give it
+CLOUD, CLOUDS = 1_000, 12  # items of a swapped cloud, where so many do, and how many are compared
 
 
-def _swap(joint: State) -> tuple[np.ndarray, np.ndarray, float] | None:
-    """Eigenvalues of the second moment of differences, the summed means along its axes, and how many items."""
-    n = float(joint["n"])
-    return None if n < 2 else (*_axes(joint["mean"], joint["scatter"], n), n)
+@dataclass(frozen=True)
+class Swap:
+    """The law of the mean difference under swaps: Gaussian with covariance of these eigenvalues along these axes.
+
+    `eigen` (d,): variances of the difference; `along` (d,): the sum of both means along the axes.
+    """
+
+    eigen: np.ndarray
+    along: np.ndarray
+
+    def differences(self) -> np.ndarray:
+        """Drawn differences of the means along the axes, (D, d)."""
+        return np.random.default_rng(0).standard_normal((DRAWS, len(self.eigen))) * np.sqrt(self.eigen)
+
+    def lengths(self) -> np.ndarray:
+        """Their lengths, (D,)."""
+        return np.linalg.norm(self.differences(), axis=1)
 
 
-@lru_cache(maxsize=4)  # several nulls read the same state
-def _axes(mean: Tensor, s: Tensor, n: float) -> tuple[np.ndarray, np.ndarray]:
-    d = len(mean) // 2
-    a, b = mean[:d], mean[d:]
-    delta = a - b
-    second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(delta, delta)
-    eigen, axes = torch.linalg.eigh(second)
-    return eigen.clamp_min(0).numpy(), ((a + b) @ axes).numpy()
+def swap(context: Context, joint: State, scope: Scope, *, raw: bool = False) -> Swap | None:
+    """How the difference of two means scatters when families swap: from the scan's moments where each item has its two
+    rows and is independent, else from summed rows of families. Made once for all nulls that read it."""
+    key = ("swap", *scope, raw)
+    if key not in context.cache:
+        whole = all(context.es.aligned(m) for m in scope) and context.independent
+        context.cache[key] = _of_moments(joint) if whole else _of_families(context, scope, raw)
+    return context.cache[key]
 
 
-def _swapped(joint: State) -> np.ndarray:
-    """Lengths of the mean difference when each item's two vectors trade places by the toss of a coin."""
-    found = _swap(joint)
-    if found is None:
-        return np.array([math.nan])
-    eigen, _, n = found
-    z = np.random.default_rng(0).standard_normal((DRAWS, len(eigen)))
-    return np.sqrt(z**2 @ eigen) / n
+def _of_moments(joint: State) -> Swap | None:
+    n, d = float(joint["n"]), len(joint["mean"]) // 2
+    if n < 2:
+        return None
+    s, a, b = joint["scatter"], joint["mean"][:d], joint["mean"][d:]
+    second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(a - b, a - b)
+    return _law(second / n**2, a + b)
+
+
+def _law(covariance: Tensor, total: Tensor) -> Swap:
+    eigen, axes = torch.linalg.eigh(covariance)
+    return Swap(eigen.clamp_min(0).numpy(), (total @ axes).numpy())
+
+
+def _of_families(context: Context, scope: Scope, raw: bool) -> Swap | None:
+    """Each family's part in the difference of the means, around the midpoint: it keeps it, or it turns it round."""
+    es, family = context.es, context.family.numpy()
+    some = some_families(family, max(ROWS * len(es) // sum(context.rows[m] for m in scope), 2))
+    code = np.full(len(es), -1)
+    names, code[some] = np.unique(family[some], return_inverse=True)
+    rows = [torch.from_numpy(code)[context.owner[m]] for m in scope]
+    vectors = []
+    for m, of in zip(scope, rows, strict=True):
+        at = (of >= 0).nonzero()[:, 0]
+        vectors.append(es[m][at].double() if raw else es.unit(m, at))
+    if min(map(len, vectors)) < 2 or len(names) < 2:
+        return None
+    means = [x.mean(0) for x in vectors]
+    middle = (means[0] + means[1]) / 2
+    part = torch.zeros(len(names), len(middle), dtype=torch.float64)
+    for x, of, sign in zip(vectors, rows, (1, -1), strict=True):
+        part += sign * segment_sum(x - middle, of[of >= 0], len(names)) / len(x)
+    # of as many families as all are: a mean over F parts has 1/F of the variance
+    return _law(part.T @ part * (len(some) / len(es)), means[0] + means[1])
 
 
 def swapped_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
-    """Length of the mean difference when the two rows of each item trade places by a coin."""
-    return percentiles(_swapped(states[0]))
+    """Length of the mean difference when the rows of each family trade places by a coin."""
+    found = swap(context, states[0], scope)
+    return percentiles(found.lengths()) if found else NAN_BAND
+
+
+def swapped_raw_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
+    """The same of raw rows."""
+    found = swap(context, states[0], scope, raw=True)
+    return percentiles(found.lengths()) if found else NAN_BAND
 
 
 def swapped_relative_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """The same over the spread of the rows."""
     (joint,) = states
-    spread = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
+    width = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
     low, mid, high = swapped_gap(context, states, scope)
-    return (low / spread, mid / spread, high / spread) if spread else NAN_BAND
+    return (low / width, mid / width, high / width) if width else NAN_BAND
 
 
 def swapped_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """Cosine of the centroids (s ± δ)/2, with s their sum and δ the swapped difference."""
-    found = _swap(states[0])
+    found = swap(context, states[0], scope)
     if found is None:
         return NAN_BAND
-    eigen, along, n = found
-    z = np.random.default_rng(0).standard_normal((DRAWS, len(eigen))) * np.sqrt(eigen) / n
+    z, along = found.differences(), found.along
     ss, dd, sd = along @ along, (z**2).sum(1), z @ along
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (ss - dd) / np.sqrt((ss + dd) ** 2 - 4 * sd**2)
@@ -75,50 +123,74 @@ def swapped_cosine(context: Context, states: Sequence[State], scope: Scope) -> B
 
 
 def swapped_mmd(context: Context, states: Sequence[State], scope: Scope, *, t: float) -> Band:
-    """Swaps within some hundred items; the law's scale goes as 1/n."""
-    es = context.es
-    a, b = scope
-    items = np.intersect1d(es.item_of_row(a).numpy(), es.item_of_row(b).numpy())
+    """Swaps of some hundred items; the law's scale goes as 1/n. The kernel is centred, which moves no difference."""
+    es, items = context.es, context.shared(*scope)
     if len(items) < 4:
         return NAN_BAND
-    rng = np.random.default_rng(0)
-    some = torch.from_numpy(np.sort(rng.permutation(items)[:ITEMS]))
-    x, y = (es.unit(m, torch.searchsorted(es.item_of_row(m), some)) for m in scope)
-    within = [(2 * t * (p @ q.T - 1)).exp().fill_diagonal_(0) for p, q in ((x, x), (y, y), (x, y))]
-    xx, yy, xy = within
-    m = len(some)
-    # with signs s the statistic is a quadratic form in them: kxx + kyy − kxy − kyx, pair by pair
-    h = (xx + yy - xy - xy.T) / (m * (m - 1))
-    s = torch.from_numpy(rng.choice([-1.0, 1.0], (500, m)))
-    return percentiles(((s @ h) * s).sum(1).numpy() * m / len(items))
+    family = context.family[torch.from_numpy(items)].numpy()
+    some = some_families(family, ITEMS)
+    mine = torch.from_numpy(items[some])
+    rows, owner = [], []
+    for name in scope:
+        at = torch.isin(context.owner[name], mine).nonzero()[:, 0]
+        rows.append(es.unit(name, at))
+        owner.append(torch.searchsorted(mine, context.owner[name][at]))
+    x = torch.cat(rows)
+    k = (2 * t * (x @ x.T - 1)).exp()
+    k = k - k.mean(0) - k.mean(1)[:, None] + k.mean()
+    n = [len(r) for r in rows]
+    code = torch.from_numpy(np.unique(family[some], return_inverse=True)[1])
+    # what each item's rows weigh in the difference of the means: +1/n of one modality, −1/n of the other
+    weight = torch.cat([torch.full((n[0],), 1.0 / n[0]), torch.full((n[1],), -1.0 / n[1])]).double()
+    k = k * weight[:, None] * weight[None]
+    # neither a row with itself nor the rows of an item across: those pairs are in no mean
+    item, other = torch.cat(owner), torch.sign(weight)
+    k.masked_fill_((item[:, None] == item[None]) & (other[:, None] != other[None]), 0).fill_diagonal_(0)
+    families, of = int(code.max()) + 1, code[item]
+    f = segment_sum(segment_sum(k, of, families).T, of, families)
+    s = torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, families)))
+    return percentiles(((s @ f) * s).sum(1).numpy() * len(some) / len(items))
 
 
 def coin(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """One toss a family: its rows, and the two rows of a pair, do not toss for themselves."""
-    families = np.unique(context.es.families[context.es.item_of_row(scope[0]).numpy()])
-    return normal(0.5, 0.5 / math.sqrt(len(families)))
+    families = effective(context.family[context.owner[scope[0]]].numpy())
+    return normal(0.5, 0.5 / math.sqrt(families)) if families else NAN_BAND
 
 
-def same_gaussian(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null:
-    """A distance between two samples of one Gaussian with the pooled covariance, of the sizes at hand."""
+def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null:
+    """A distance between the Gaussians of two clouds, the rows of each family swapped by a coin.
+
+    Of many items some are enough: what is left between clouds of one law falls as 1/n.
+    """
 
     def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
-        a, b = states
-        d = len(a["mean"])
-        if min(float(a["n"]), float(b["n"])) < rows_per_dimension * d:
+        d, items = len(states[0]["mean"]), context.shared(*scope)
+        if min(float(s["n"]) for s in states) < rows_per_dimension * d or len(items) < 4:
             return NAN_BAND
-        pooled = (a["scatter"] + b["scatter"]) / (a["n"] + b["n"])
-        scale = torch.linalg.eigvalsh(pooled).clamp_min(0).sqrt()
-        rng, out = np.random.default_rng(0), []
-        for _ in range(int(min(20, max(3, EIGEN_WORK // (4 * d**3))))):
-            drawn = []
-            for n in (int(a["n"]), int(b["n"])):
-                lower = torch.from_numpy(bartlett(rng, d, n - 1)) * scale[:, None]
-                drawn += [torch.from_numpy(rng.standard_normal(d)) * scale / math.sqrt(n), lower @ lower.T / n]
-            out.append(float(distance(*drawn)))
-        return normal(float(np.mean(out)), float(np.std(out, ddof=1)))
+        family = context.family[torch.from_numpy(items)].numpy()
+        some = some_families(family, max(rows_per_dimension * d, CLOUD))
+        mine = torch.from_numpy(items[some])
+        code = torch.from_numpy(np.unique(family[some], return_inverse=True)[1])
+        rows, of = [], []
+        for m in scope:
+            at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
+            rows.append(context.es.unit(m, at))
+            of.append(code[torch.searchsorted(mine, context.owner[m][at])])
+        draw, out = np.random.default_rng(0), []
+        for _ in range(CLOUDS):
+            stays = torch.from_numpy(draw.random(int(code.max()) + 1) < 0.5)
+            clouds = [torch.cat([x[stays[c] == k] for x, c, k in zip(rows, of, way, strict=True)]) for way in WAYS]
+            if min(map(len, clouds)) < 2:
+                continue
+            out.append(float(distance(*(y for x in clouds for y in (x.mean(0), torch.cov(x.T, correction=0))))))
+        found = spread(np.array(out))
+        return tuple(x * len(some) / len(items) for x in found)  # type: ignore[return-value]
 
-    return Null("one Gaussian for both", band, _own_moments)
+    return Null("modality swap", band, _own_moments)
+
+
+WAYS = ((True, False), (False, True))  # a family's rows stay in their clouds, or change them
 
 
 def _raw_moments(a: str, b: str, **params: Any) -> tuple:
@@ -130,7 +202,7 @@ def _own_moments(a: str, b: str, **params: Any) -> tuple:
 
 
 GAP = Null("modality swap", swapped_gap, pair_moments)
-RAW_GAP = Null("modality swap", swapped_gap, _raw_moments)
+RAW_GAP = Null("modality swap", swapped_raw_gap, _raw_moments)
 RELATIVE_GAP = Null("modality swap", swapped_relative_gap, pair_moments)
 COSINE = Null("modality swap", swapped_cosine, pair_moments)
 MMD = Null("modality swap", swapped_mmd)

@@ -1,0 +1,52 @@
+"""Families trade places: how a lot is drawn where items of one family, or rows of one item, depend on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+ENOUGH = 8  # families of exactly one size, that they trade among themselves; else with those of about that size
+
+
+def trades(family: np.ndarray, times: int, seed: int = 0) -> Iterator[np.ndarray]:
+    """For each item, (n,), the item whose place it takes, so many times: families of a size trade places whole, their
+    items within.
+
+    >>> (to,) = trades(np.array([0, 0, 1, 1, 2, 2]), 1)
+    >>> sorted(to.tolist()), len({int(i) // 2 for i in to[:2]})
+    ([0, 1, 2, 3, 4, 5], 1)
+    """
+    draw = np.random.default_rng(seed)
+    _, code, size = np.unique(family, return_inverse=True, return_counts=True)
+    if len(size) == len(code):
+        yield from (draw.permutation(len(code)) for _ in range(times))
+        return
+    alike = np.bincount(size)[size] >= ENOUGH
+    kind = np.where(alike, size, -(2 ** np.floor(np.log2(size)).astype(int)))[code]
+    for _ in range(times):
+        # by kind, then by family, then within it: one key, for the two last are numbers below one
+        keys = [kind + (draw.permutation(len(size))[code] + draw.random(len(code))) / (len(size) + 1) for _ in "ab"]
+        to = np.empty(len(code), dtype=np.int64)
+        to[np.argsort(keys[0])] = np.argsort(keys[1])
+        yield to
+
+
+def some_families(family: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
+    """Positions, ascending, of the items of whole families, drawn by lot, at most `most` of them where that can be.
+
+    >>> some_families(np.array([0, 0, 1, 1, 2, 2]), 4).tolist()
+    [2, 3, 4, 5]
+    """
+    if len(family) <= most:
+        return np.arange(len(family))
+    _, code, size = np.unique(family, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(size))
+    kept = order[: max(int((size[order].cumsum() <= most).sum()), 2)]
+    return np.flatnonzero(np.isin(code, kept))
+
+
+def effective(family: np.ndarray) -> float:
+    """As many independent items as these stand for, where all of a family say the same: $(\\sum n_f)^2/\\sum n_f^2$."""
+    size = np.unique(family, return_counts=True)[1].astype(float)
+    return float(size.sum() ** 2 / np.square(size).sum()) if len(size) else 0.0
