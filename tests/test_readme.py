@@ -33,6 +33,10 @@ def test_the_output_that_the_readme_shows_is_what_the_command_prints():
     assert tables.block("output", README) == tables.output(), "make tables"
 
 
+def test_the_table_of_nulls_is_what_was_measured():
+    assert tables.block("nulls", (ROOT / "docs" / "nulls.md").read_text()) == tables.nulls(), "make tables"
+
+
 def test_the_readme_is_a_front_page():
     assert len(README.splitlines()) <= 150
 

@@ -45,7 +45,7 @@ def present(moments: State, *, least: int = 1) -> Tensor:
 @diagnostic(
     on="modality",
     reads=lambda m: (Silhouette(m, m, "label"), Labels(m, "label"), ClassMoments(m, "label")),
-    null=label_nulls.silhouette(lambda *s: silhouette(*s)),
+    null=label_nulls.silhouette(lambda *s: silhouette(*s), lambda m: (Silhouette(m, m, "label"),)),
     interval="bootstrap",
     unit="coefficient",
     better="higher",

@@ -46,6 +46,13 @@ class Potential:
             return [(a, b)]
         return [(a, b) for a in self.modalities for b in self.modalities]
 
+    def _looked(self, known: Earlier, es: EmbeddingSet) -> list[tuple[str, str]]:
+        """The ways whose pairs are added up: across, both of them where a sample of queries stands for all, for then
+        each way sees other pairs."""
+        ways = self._ways
+        whole = all(len(known[Kernel(q, k, self.t)]["sum"]) == len(es[q]) for q, k in ways + [(k, q) for q, k in ways])
+        return ways if whole or not self.across else ways + [(k, q) for q, k in ways]
+
     @property
     def statistics(self) -> tuple[Statistic, ...]:
         """The kernels that it is made of."""
@@ -61,7 +68,7 @@ class Potential:
         families = int(es.families.max()) + 1
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
         lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
-        for q, k in self._ways:
+        for q, k in self._looked(known, es):
             kernel, kin = known[Kernel(q, k, self.t)], known[WithinFamilyKernel(q, k, self.t)]
             rows = len(es[q])
             at = torch.searchsorted(kin["row"], kernel["row"])

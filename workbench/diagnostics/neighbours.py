@@ -113,7 +113,7 @@ def antihub_share(neighbours: State) -> Tensor:
 
 @diagnostic(
     on="pair",
-    reads=lambda a, b: (Neighbours(a, a), Neighbours(b, b)),
+    reads=lambda a, b: (Neighbours(a, a), Neighbours(b, b), Labels(a, ""), Labels(b, "")),
     null=chance.overlaps(lambda s: first_rows(s), lambda a, b: overlap(a, b)),
     interval="bootstrap",
     unit="share of neighbours",
@@ -124,7 +124,7 @@ def antihub_share(neighbours: State) -> Tensor:
     see="Right of the band: items that are neighbours in one modality are neighbours in the other too.",
     gallery=True,
 )
-def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
+def mutual_knn(a: State, b: State, rows_a: State, rows_b: State) -> tuple[Tensor, Tensor]:
     r"""Share of an item's ten nearest items in one modality that are among its ten nearest in the other.
 
     $$\mathbb{E}_i\,|N_A(i) \cap N_B(i)| / k$$
@@ -147,8 +147,8 @@ def mutual_knn(a: State, b: State) -> tuple[Tensor, Tensor]:
     if len(mine) < 2:
         raise NotApplicable("fewer than two items have both")
     # a neighbour that lacks the other modality can never be shared, and is not asked for
-    mine = torch.where(torch.isin(mine, b["item"]), mine, -1)
-    theirs = torch.where(torch.isin(theirs, a["item"]), theirs, -1)
+    mine = torch.where(torch.isin(mine, rows_b["item"]), mine, -1)
+    theirs = torch.where(torch.isin(theirs, rows_a["item"]), theirs, -1)
     return overlap(mine, theirs), a["item"][both]
 
 

@@ -140,5 +140,11 @@ def templates(data: Any, query: str, key: str, *, names: Sequence[str] = (), **s
     frame = pd.DataFrame(out)
     for name, part in frame.groupby("name", sort=False):
         spread = float(part["value"].max() - part["value"].min())
-        frame.loc[len(frame)] = {"template": "spread", "name": name, "modalities": (query, key), "value": spread}
+        frame.loc[len(frame)] = {
+            "template": "spread",
+            "name": name,
+            "modalities": (query, key),
+            "value": spread,
+            "reference": False,
+        }
     return frame

@@ -161,3 +161,111 @@ def layered(
             x[i, k, 0] += separation / 2 * away * place[r][0]
             x[i, k, 1] += separation / 2 * apart * place[r][1]
     return EmbeddingSet({"hidden": x}, pd.DataFrame({"role": role}), source=f"layered(seed={seed})")
+
+
+# -- faults of whole tables --------------------------------------------------------------------------------------------
+
+
+def _moved(es: EmbeddingSet, modality: str, order: np.ndarray) -> EmbeddingSet:
+    return _with(es, {modality: es[modality][torch.from_numpy(np.ascontiguousarray(order))]})
+
+
+def moved_from(es: EmbeddingSet, modality: str, start: float, offset: int = 1) -> EmbeddingSet:
+    """A modality whose rows from a share `start` of the table on stand `offset` places late, as after a dropped row."""
+    n = len(es[modality])
+    first = round(start * n)
+    return _moved(es, modality, np.r_[np.arange(first), first + np.roll(np.arange(n - first), offset)])
+
+
+def shuffled_in_blocks(es: EmbeddingSet, modality: str, size: int, *, seed: int = 0) -> EmbeddingSet:
+    """A modality whose rows are shuffled within blocks of so many."""
+    place = np.arange(len(es[modality]))
+    return _moved(es, modality, np.lexsort((np.random.default_rng(seed).random(len(place)), place // size)))
+
+
+def reversed_rows(es: EmbeddingSet, modality: str, share: float = 1.0) -> EmbeddingSet:
+    """A modality of which the first share of rows runs in reverse order."""
+    order = np.arange(len(es[modality]))
+    last = round(share * len(order))
+    order[:last] = order[:last][::-1]
+    return _moved(es, modality, order)
+
+
+def apart(es: EmbeddingSet, gap: float) -> EmbeddingSet:
+    """The first two modalities moved apart along a random direction, until their centroids are about `gap` apart."""
+    a, b = es.modalities[:2]
+    to = unit(_noise(17, 1, es[a].shape[1]), dim=1)
+    strength = gap / math.sqrt(max(4 - gap**2, 1e-9))
+    return _with(es, {m: unit(es.unit(m) + s * strength * to, dim=1) for m, s in ((a, 1), (b, -1))})
+
+
+def swapped(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """The vectors of the first two modalities in each other's place, for a share of the items."""
+    a, b = es.modalities[:2]
+    some = torch.from_numpy(np.random.default_rng(seed).random(len(es[a])) < share)[:, None]
+    x, y = es.unit(a), es.unit(b)
+    return _with(es, {a: torch.where(some, y, x), b: torch.where(some, x, y)})
+
+
+def from_another_encoder(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality of which the last share of rows was embedded by another encoder: the same space, rotated."""
+    x = es.unit(modality).clone()
+    turn = torch.linalg.qr(_noise(seed + 5, x.shape[1], x.shape[1])).Q
+    first = round((1 - share) * len(x))
+    x[first:] = x[first:] @ turn
+    return _with(es, {modality: x})
+
+
+def copied(es: EmbeddingSet, source: str, modality: str, share: float = 1.0, *, seed: int = 0) -> EmbeddingSet:
+    """A modality of which a share of rows are those of another."""
+    some = torch.from_numpy(np.random.default_rng(seed).random(len(es[modality])) < share)[:, None]
+    return _with(es, {modality: torch.where(some, es.unit(source), es.unit(modality))})
+
+
+# -- faults of vectors -------------------------------------------------------------------------------------------------
+
+
+def with_rogue(es: EmbeddingSet, strength: float, coordinate: int = 3) -> EmbeddingSet:
+    """Rogue dimensions: one coordinate of each modality moved by so many lengths of a row."""
+    changed = {m: es.unit(m).clone() for m in es.modalities}
+    for x in changed.values():
+        x[:, coordinate] += strength
+    return _with(es, changed)
+
+
+def cut_off(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
+    """A modality whose last share of coordinates is zero."""
+    x = es[modality].clone()
+    x[:, round((1 - share) * x.shape[1]) :] = 0
+    x[:, 0] += 1e-9  # a row of zeros is refused on entry
+    return _with(es, {modality: x})
+
+
+def stretched(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality with so many times as much variance along one direction as along all others together."""
+    x = es.unit(modality)
+    mean = x.mean(0)
+    spread = float((x - mean).square().sum(1).mean())
+    along = _noise(seed + 9, len(x), 1) * math.sqrt(strength * spread)
+    return _with(es, {modality: x + along * unit(_noise(seed + 10, 1, x.shape[1]), dim=1)})
+
+
+def quantised(es: EmbeddingSet, modality: str, levels: int) -> EmbeddingSet:
+    """A modality whose coordinates take so many values, evenly spaced over 2.5 deviations to both sides."""
+    x = es.unit(modality)
+    step = 2 * 2.5 * float(x.std()) / (levels - 1)
+    low = float(x.mean()) - 2.5 * float(x.std())
+    return _with(es, {modality: ((x - low) / step).round().clamp(0, levels - 1) * step + low})
+
+
+def of_many_lengths(es: EmbeddingSet, modality: str, deviation: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality whose rows have lengths spread by this deviation of their logarithm."""
+    return _with(es, {modality: es.unit(modality) * (deviation * _noise(seed, len(es[modality]), 1)).exp()})
+
+
+def fallen_back(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A share of a modality's rows replaced by one vector, as of failed encodings."""
+    x = es[modality].clone()
+    some = np.random.default_rng(seed).random(len(x)) < share
+    x[torch.from_numpy(some)] = x[0].clone()
+    return _with(es, {modality: x})

@@ -23,7 +23,7 @@ from workbench.scan.statistics.crossfit import ridged
 SHUFFLES = 40
 MOST_ROWS = 20_000  # rows whose shuffles are affordable …
 MOST_DISTANCES = 5_000  # … and where all distances must be held: 200 MB
-SILHOUETTE_ROWS = 500
+SILHOUETTE_WORK, SILHOUETTE_LEAST = 500_000, 100  # distances that are looked at, of so many rows at least
 PROBED_ROWS = 2_000
 DEALT = 2_000_000  # labels that may be dealt out for one report
 SEED = 8_191  # not 0: a set may have been dealt out with the seed that everybody takes
@@ -144,28 +144,31 @@ def _diameters(d: Tensor, label: Tensor, radius: Tensor) -> State:
     return {"squared": squared, "histogram": histogram}
 
 
-def silhouette(measure: Measure) -> Null:
-    """The silhouette of some hundred rows under shuffled labels."""
+def silhouette(measure: Measure, reads: Callable[..., tuple]) -> Null:
+    """The silhouette of some hundred rows among all, under shuffled labels."""
 
     def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
         dealt = Dealt.of(context, scope[0])
         if dealt is None or len(dealt.row) < 4:
             return NAN_BAND
-        whole, dealt = len(dealt.row), dealt.some(SILHOUETTE_ROWS)
-        d, row = _distances(context.es.unit(scope[0], dealt.row)).fill_diagonal_(0), torch.arange(len(dealt.row))
+        n = len(dealt.row)
+        judged = int(np.clip(SILHOUETTE_WORK // n, SILHOUETTE_LEAST, n))
+        asked = torch.from_numpy(np.sort(np.random.default_rng(SEED).permutation(n)[:judged]))
+        x = context.es.unit(scope[0], dealt.row).float()
+        d, row = torch.cdist(x[asked], x), torch.arange(n)
+        d[torch.arange(len(asked)), asked] = 0
         out = []
         for mixed in dealt.shuffled():
-            one = torch.nn.functional.one_hot(mixed, int(dealt.label.max()) + 1).double()
+            one = torch.nn.functional.one_hot(mixed, int(dealt.label.max()) + 1)
+            distances = {"row": asked, "sum": (d @ one.float()).double()}
             try:
-                value, _ = measure(
-                    {"row": row, "sum": d @ one}, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0)}
-                )
+                value, _ = measure(distances, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0).double()})
             except NotApplicable:
                 return NAN_BAND
             out.append(float(value.mean()))
-        return spread(np.array(out), len(row) / whole)
+        return spread(np.array(out), min(len(asked) / len(states[0]["row"]), 1.0))
 
-    return Null("label shuffle", band)
+    return Null("label shuffle", band, reads)
 
 
 def neighbours(measure: Measure, reads: Callable[..., tuple]) -> Null:

@@ -17,7 +17,8 @@ from workbench.diagnostics.nulls.trade import effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import segment_sum
-from workbench.scan.statistics import Moments, State
+from workbench.scan.plan import SAMPLE_ROWS
+from workbench.scan.statistics import Kernel, Moments, State
 
 DRAWS = 2_000
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
@@ -149,7 +150,9 @@ def swapped_mmd(context: Context, states: Sequence[State], scope: Scope, *, t: f
     families, of = int(code.max()) + 1, code[item]
     f = segment_sum(segment_sum(k, of, families).T, of, families)
     s = torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, families)))
-    return percentiles(((s @ f) * s).sum(1).numpy() * len(some) / len(items))
+    # of sampled queries against all keys the sum has as many terms as it has pairs
+    asked = [SAMPLE_ROWS if context.scan.sampled(Kernel(m, m, t)) else len(items) for m in scope]
+    return percentiles(((s @ f) * s).sum(1).numpy() * len(some) / math.sqrt(min(asked) * len(items)))
 
 
 def coin(context: Context, states: Sequence[State], scope: Scope) -> Band:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.report.doctor import report_rules, run_rules  # noqa: F401 - their rules register themselves
+from workbench.report.doctor import order_rules, pairing_rules, report_rules, run_rules, vector_rules  # noqa: F401
 from workbench.report.doctor.rules import RULES, RUN_RULES, SET_RULES, Fault, Rule, measured, rule, run_rule, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO, SEVERITIES, Finding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -14,38 +15,32 @@ from torch import Tensor
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 
-MOST_ITEMS = 4_000  # all cosines of one pair of modalities are 128 MB
+MOST_ITEMS = 2_000  # all cosines of one pair of modalities are 32 MB
 
 
 @dataclass(frozen=True)
 class Specimen:
     """Items of a set, all of them or whole families drawn by lot, and the report on the whole.
 
-    `es`: the items drawn; `place` (n,): where each stands in the whole set; `label` (n,): its class, −1 for none.
+    `es`: the items drawn; `all`: the whole set; `label` (n,): the class of each item drawn, −1 for none.
     """
 
     es: EmbeddingSet
     report: Report
-    place: np.ndarray
+    all: EmbeddingSet
     label: Tensor | None = None
-    _known: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    _cache: dict[Any, Tensor] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, es: EmbeddingSet, report: Report, label: Tensor | None = None) -> Specimen:
         """Whole families, by lot, until `MOST_ITEMS` are reached; the same ones each time."""
-        place = np.arange(len(es))
-        if len(es) > MOST_ITEMS:
-            lot = np.array([zlib.crc32(b"%d" % f) for f in range(int(es.families.max()) + 1)])[es.families]
-            order = np.argsort(lot, kind="stable")
-            whole = order[lot[order] < lot[order[MOST_ITEMS]]]
-            place = np.sort(whole if len(whole) > 1 else order[:MOST_ITEMS])  # one family may be larger than that
-            es = es.take(place)
-        return cls(es, report, place, None if label is None else label[torch.from_numpy(place)])
-
-    @property
-    def whole(self) -> bool:
-        """Whether all items of the set are here."""
-        return len(self.es) == self.report.about["items"]
+        if len(es) <= MOST_ITEMS:
+            return cls(es, report, es, label)
+        lot = np.array([zlib.crc32(b"%d" % f) for f in range(int(es.families.max()) + 1)])[es.families]
+        order = np.argsort(lot, kind="stable")
+        whole = order[lot[order] < lot[order[MOST_ITEMS]]]
+        place = np.sort(whole if len(whole) > 1 else order[:MOST_ITEMS])  # one family may be larger than that
+        return cls(es.take(place), report, es, None if label is None else label[torch.from_numpy(place)])
 
     @cached_property
     def family(self) -> Tensor:
@@ -62,7 +57,11 @@ class Specimen:
 
     def cosines(self, a: str, b: str) -> Tensor:
         """Cosines between the items that have both, (n, n): row i and column i are one item."""
-        if (a, b) not in self._known:
-            both = self.items(a, b)
-            self._known[a, b] = self.unit(a, both) @ self.unit(b, both).T
-        return self._known[a, b]
+        both = self.items(a, b)
+        return self.known(("cosines", a, b), lambda: self.unit(a, both) @ self.unit(b, both).T)
+
+    def known(self, what: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
+        """What several rules ask, made once."""
+        if what not in self._cache:
+            self._cache[what] = make()
+        return self._cache[what]

@@ -1,0 +1,215 @@
+"""Rules over the order of the table: rows moved from some row on, reversed, shuffled nearby.
+
+They read whose key is nearest to whom (`taken_by`, the whole gallery), and weigh a suspected match against the pair
+that the table gives: healthy rows prefer their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.special import bdtrc
+
+from workbench.report.doctor.pairing_rules import LEAST_ITEMS, LUCK, pairs
+from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.specimen import Specimen
+from workbench.report.finding import FAULT
+from workbench.sets import planted
+from workbench.sets.embeddings import EmbeddingSet
+
+CANDIDATES = 4  # distances that are looked at, those that most rows agree on
+RATHER = 0.65  # of the rows of a stretch, that must prefer the suspected match to their own
+STRETCH = 0.03  # of the rows
+NEARBY = 16  # rows
+SYMPTOMS = ("wrong_pairs", "shifted_pairs", "no_pairing_signal", "hubs", "two_encoders")
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """Two modalities of the whole set: `row` (n,), items with both, and `to` (n,), the items whose keys are nearest."""
+
+    es: EmbeddingSet
+    a: str
+    b: str
+    row: np.ndarray
+    to: np.ndarray
+
+    @property
+    def lost(self) -> np.ndarray:
+        """Whether another item's key is nearer than the row's own."""
+        return self.to != self.row
+
+    def prefers(self, rows: np.ndarray, matches: np.ndarray) -> np.ndarray:
+        """By how much rows of `a` are nearer to these items' rows of `b` than to their own, as far as all do not."""
+        x, y, z = (
+            self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), torch.from_numpy(i)))
+            for m, i in ((self.a, rows), (self.b, matches), (self.b, rows))
+        )
+        return ((x - x.mean(0)) * (y - z)).sum(1).numpy()
+
+    def known(self, items: np.ndarray) -> np.ndarray:
+        """Which of these places hold items that have both."""
+        at = np.searchsorted(self.row, items).clip(0, len(self.row) - 1)
+        return self.row[at] == items
+
+
+def ordered(specimen: Specimen) -> Iterator[Ordered]:
+    """The pairs of modalities of which it is known whose key is nearest to whom."""
+    es = specimen.all
+    for a, b in pairs(specimen):
+        if ("taken_by", (a, b)) not in specimen.report.arrays:
+            continue
+        curve = specimen.report.arrays["taken_by", (a, b)]
+        row, first = np.unique(curve["item"], return_index=True)
+        has = (es.layout.has[a] & es.layout.has[b]).numpy()
+        row, to = row[has[row]], curve["nearest"][first][has[row]]
+        if len(row) >= LEAST_ITEMS and len(row) == has.sum():  # of a sample no order is left
+            yield Ordered(es, a, b, row, to)
+
+
+def _agreed(values: np.ndarray) -> list[tuple[int, int]]:
+    """The values that most rows agree on, and how many do."""
+    found, counts = np.unique(values, return_counts=True)
+    best = np.argsort(-counts, kind="stable")[:CANDIDATES]
+    return [(int(found[i]), int(counts[i])) for i in best]
+
+
+def _stretch(rather: np.ndarray) -> tuple[int, int, int]:
+    """The stretch of rows in which most prefer the suspected match, and how many do: the largest sum of +1 and −1."""
+    total = np.r_[0, np.cumsum(np.where(rather, 1, -1))]
+    least = np.minimum.accumulate(total)
+    stop = int((total - least).argmax())
+    start = int(np.flatnonzero(total[: stop + 1] == least[stop])[0])
+    return start, stop, int(rather[start:stop].sum())
+
+
+def _evidence(name: str, o: Ordered, value: float, threshold: float, **more: Any) -> list[dict[str, Any]]:
+    return [{"diagnostic": name, "modalities": [o.a, o.b], "value": float(value), "threshold": threshold} | more]
+
+
+@set_rule(
+    "moved_rows",
+    FAULT,
+    explains=(*SYMPTOMS, "shuffled_nearby"),
+    fault=Fault(
+        "the last {:.0%} of rows one row late",
+        lambda es, share: planted.moved_from(es, es.modalities[1], 1 - share),
+        (0.2, 0.4, 0.7),
+    ),
+)
+def moved_rows(specimen: Specimen) -> Iterable[Said]:
+    """From some row on the rows of one modality stand a fixed number of rows late. Quiet unless a long stretch of rows
+    prefers the row at that distance to its own, far more than luck gives any stretch, and the others do not."""
+    for o in ordered(specimen):
+        for step, count in _agreed((o.to - o.row)[o.lost]):
+            there = o.known(o.row + step)
+            rows = o.row[there]
+            if count < 4 or not len(rows):
+                continue
+            rather = o.prefers(rows, rows + step) > 0
+            start, stop, won = _stretch(rather)
+            n, span = len(rows), stop - start
+            luck = n**2 * float(bdtrc(won - 1, span, 0.5))
+            rest = np.r_[rather[:start], rather[stop:]]
+            if luck > LUCK or won < RATHER * span or not STRETCH * n <= span <= 0.95 * n or rest.mean() > 0.5:
+                continue
+            first, last = int(rows[start]), int(rows[stop - 1])
+            yield (
+                f"Rows {first:,} to {last:,} of {o.a} and {o.b} are paired with an offset: {won:,} of {span:,} rows "
+                f"are nearer to the row {step:+d} away than to their own; of the other rows {rest.mean():.0%} are.",
+                _evidence("rows moved", o, span / n, STRETCH, first=first, last=last, offset=step),
+                f"look at row {first:,}, where a row of one of the two was dropped or doubled, and move {o.b} by "
+                f"{-step:+d} from there to row {last:,}",
+            )
+            break
+
+
+@set_rule(
+    "reversed_rows",
+    FAULT,
+    explains=(*SYMPTOMS, "shuffled_nearby", "moved_rows"),
+    fault=Fault(
+        "the first {:.0%} of rows in reverse order",
+        lambda es, share: planted.reversed_rows(es, es.modalities[1], share),
+        (0.3, 0.6, 1.0),
+    ),
+)
+def reversed_rows(specimen: Specimen) -> Iterable[Said]:
+    """One modality runs against the other: each row's match is as far from the end as the row is from the start. Quiet
+    unless a long stretch of rows prefers that match to its own, far more than luck gives any stretch."""
+    for o in ordered(specimen):
+        for centre, count in _agreed((o.row + o.to)[o.lost]):
+            rows = o.row[o.known(centre - o.row) & (2 * o.row != centre)]
+            if count < 4 or not len(rows):
+                continue
+            rather = o.prefers(rows, centre - rows) > 0
+            start, stop, won = _stretch(rather)
+            n, span = len(rows), stop - start
+            if n**2 * float(bdtrc(won - 1, span, 0.5)) > LUCK or won < RATHER * span or span < 0.1 * len(o.row):
+                continue
+            yield (
+                f"{o.b} runs in reverse order against {o.a} from row {rows[start]:,} to {rows[stop - 1]:,}: {won:,} of "
+                f"{span:,} rows i are nearer to row {centre:,} − i than to their own.",
+                _evidence("rows reversed", o, span / len(o.row), 0.1, centre=centre),
+                f"reverse these rows of {o.b}; look for a sort with the largest first",
+            )
+            break
+
+
+@set_rule(
+    "shuffled_nearby",
+    FAULT,
+    explains=SYMPTOMS,
+    fault=Fault(
+        "shuffled in blocks of {}",
+        lambda es, size: planted.shuffled_in_blocks(es, es.modalities[1], size),
+        (16, 8, 4),
+    ),
+)
+def shuffled_nearby(specimen: Specimen) -> Iterable[Said]:
+    """Matches stand a few rows from where they belong, as after a batch that came back in another order. Quiet unless
+    most rows that lost their own find one of another family close by, and it stands out there: where rows near each
+    other are merely alike none does."""
+    for o in ordered(specimen):
+        n, off, family = len(o.row), o.to - o.row, o.es.families
+        apart = family[o.to] != family[o.row]
+        near = o.lost & apart & (np.abs(off) <= NEARBY)
+        if n < 8 * NEARBY or o.lost.sum() < 0.2 * n or near.sum() < 0.4 * o.lost.sum():
+            continue
+        chance = float(bdtrc(int(near.sum()) - 1, int(o.lost.sum()), 2 * NEARBY / n))
+        fixed = np.unique(off[near], return_counts=True)[1].max() / near.sum()
+        if chance > LUCK or fixed > 0.5 or not _stands_out(o, near):
+            continue
+        yield (
+            f"{o.a} and {o.b} are shuffled among near rows: {int(near.sum()):,} of {int(o.lost.sum()):,} rows that do "
+            f"not find their own find one at most {NEARBY} rows away.",
+            _evidence("matches nearby", o, near.mean(), 0.2),
+            "look for what returns rows of a batch in another order (workers, a sort by length) and keep the index "
+            "with the row",
+        )
+
+
+def _around(o: Ordered, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of rows with the keys around their place, (k, 2·NEARBY + 1), NaN where none is, and their items."""
+    items = rows[:, None] + np.arange(-NEARBY, NEARBY + 1)
+    inside = o.known(items)
+    at = [torch.searchsorted(o.es.item_of_row(m), torch.from_numpy(i)) for m, i in ((o.a, rows), (o.b, items[inside]))]
+    x, y = o.es.unit(o.a, at[0]), o.es.unit(o.b, at[1])
+    of = torch.from_numpy(inside.nonzero()[0])
+    s = np.full(items.shape, np.nan)
+    s[inside] = (x[of] * y).sum(1).numpy()
+    return s, items
+
+
+def _stands_out(o: Ordered, near: np.ndarray) -> bool:
+    """Whether the key that is found stands out from those around it: else the place alone makes them alike."""
+    rows, best = o.row[near][:200], o.to[near][:200]
+    s, items = _around(o, rows)
+    found = items == best[:, None]
+    others = np.where(found, np.nan, s)
+    out = (s[found] - np.nanmean(others, 1)) / np.maximum(np.nanstd(others, 1), 1e-12)
+    return float(np.median(out)) > 2.8

@@ -1,0 +1,248 @@
+"""Rules over the pairing: wrong pairs, swapped sides, two encoders, a copy.
+
+A pair is judged by its percentile: the share of pairs of different families whose cosine, with what the row and the
+column have in common taken off, lies below its own. Of strangers it is even on [0, 1]; of matches nearly all of it lies
+near 1, and hardly any of it in the lowest quarter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
+
+import torch
+from scipy.special import bdtrc, betaincinv
+from torch import Tensor
+
+from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.specimen import Specimen
+from workbench.report.finding import FAULT, WARNING
+from workbench.sets import planted
+
+LEAST_ITEMS = 40
+LOW = 0.25  # of the percentiles: a match hardly ever lies there
+WRONG = 0.08  # share of strangers among the pairs, by the lower end of its interval
+EVEN = 0.45  # of the second quarter's count, that the first must have: strangers fill both alike, weak matches do not
+SURE = 1e-3  # one-sided, of the interval of that share
+CLEAR = 0.9  # percentile of the middle pair: below, the space tells too little of any pair
+LUCK = 1e-8  # that as many rows stand so by chance
+STRANGERS = 200_000  # pairs of different families, enough to tell a hundredth of their percentiles
+TOLD = 20  # ids that a finding names
+SIDES = 3.0  # mean over deviation of the lengths along the axis of the differences: two sides, and nothing between
+COPIED = 1 - 1e-6  # cosine
+COPIES = 0.05  # share of the items
+
+
+def pairs(specimen: Specimen) -> Iterator[tuple[str, str]]:
+    """The pairs of modalities of one width that enough items have."""
+    widths = specimen.es.layout.widths
+    for a, b in combinations(specimen.es.modalities, 2):
+        if widths[a] == widths[b] and len(specimen.items(a, b)) >= LEAST_ITEMS:
+            yield a, b
+
+
+def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:
+    """Where each pair stands among the pairs of different families, (n,), from 0 to 1."""
+
+    def made() -> Tensor:
+        s = specimen.cosines(a, b)
+        family = specimen.family[specimen.items(a, b)]
+        r = s - s.mean(1, keepdim=True) - s.mean(0) + s.mean()
+        r = r / (r.square().mean(1, keepdim=True) * r.square().mean(0)).clamp_min(1e-300).pow(0.25)
+        others = r[family[:, None] != family[None]]
+        others = others[:: max(len(others) // STRANGERS, 1)].sort().values
+        return torch.searchsorted(others, r.diagonal().contiguous()).double() / max(len(others), 1)
+
+    return specimen.known(("percentiles", a, b), made)
+
+
+def named(specimen: Specimen, items: Tensor) -> list[str]:
+    """The ids of items, no more than a finding can hold."""
+    return [str(x) for x in specimen.es.items["id"].iloc[items[:TOLD].numpy()]]
+
+
+def share_of_strangers(p: Tensor) -> tuple[float, float, float]:
+    """The share of pairs that are strangers, from how many lie in the lowest quarter, and its 99.8 % interval."""
+    n, k = len(p), int((p < LOW).sum())
+    low = float(betaincinv(k, n - k + 1, SURE)) if k else 0.0
+    high = float(betaincinv(k + 1, n - k, 1 - SURE)) if k < n else 1.0
+    return k / n / LOW, low / LOW, min(high / LOW, 1.0)
+
+
+def strangers(specimen: Specimen, a: str, b: str) -> tuple[float, float, float] | None:
+    """The share of wrong pairs with its interval, where there is one beyond doubt."""
+    p = percentiles(specimen, a, b)
+    found = share_of_strangers(p)
+    second = int(((p >= LOW) & (p < 2 * LOW)).sum())
+    even = int((p < LOW).sum()) >= EVEN * second
+    return found if found[1] > WRONG and even and float(p.quantile(0.75)) > CLEAR else None
+
+
+@set_rule(
+    "wrong_pairs",
+    FAULT,
+    fault=Fault(
+        "{:.0%} of pairs shuffled",
+        lambda es, share: planted.shuffled(es, es.modalities[0], share),
+        (0.15, 0.3, 0.5),
+    ),
+)
+def wrong_pairs(specimen: Specimen) -> Iterable[Said]:
+    """Some pairs are strangers and the others are not: the lowest quarter of the percentiles holds a quarter of those
+    that are wrong. Quiet in spaces that tell too little of any pair, and where low percentiles thin out towards 0, as
+    those of hard pairs do."""
+    for a, b in pairs(specimen):
+        found = strangers(specimen, a, b)
+        if found is None:
+            continue
+        share, low, high = found
+        p, items = percentiles(specimen, a, b), specimen.items(a, b)
+        worst = items[p.argsort()][: int((p < 2 * LOW).sum())]
+        yield (
+            f"About {min(share, 1):.0%} of the {a}-{b} pairs are wrong ({low:.0%} to {high:.0%}): their vectors know "
+            f"no more of each other than those of strangers, while the other pairs agree. First suspects: "
+            f"{', '.join(named(specimen, worst)[:5])}.",
+            [_evidence("share of wrong pairs", a, b, share, WRONG, items=named(specimen, worst), low=low, high=high)],
+            "look at the suspects (the evidence names them), and at what put the two columns together: a join by row "
+            "order, a sort of one side, files that are missing",
+        )
+
+
+def _evidence(name: str, a: str, b: str, value: float, threshold: float, **more: Any) -> dict[str, Any]:
+    return {"diagnostic": name, "modalities": [a, b], "value": float(value), "threshold": threshold} | more
+
+
+@set_rule(
+    "swapped_sides",
+    FAULT,
+    explains=(
+        "wrong_pairs",
+        "shifted_pairs",
+        "no_pairing_signal",
+        "hubs",
+        "gap",
+        "shuffled_nearby",
+        "moved_rows",
+        "two_encoders",
+    ),
+    fault=Fault(
+        "{:.0%} of items with their modalities swapped, a gap of 0.8",
+        lambda es, share: planted.swapped(planted.apart(es, 0.8), share),
+        (0.02, 0.1, 0.5),
+    ),
+)
+def swapped_sides(specimen: Specimen) -> Iterable[Said]:
+    """Some items have each modality's vector in the other's place. The differences of pairs lie along the gap; quiet
+    unless they fall into two sides along their main axis with nothing between."""
+    for a, b in pairs(specimen):
+        items = specimen.items(a, b)
+        x = specimen.unit(a, items) - specimen.unit(b, items)
+        axis = torch.linalg.eigh(x.T @ x).eigenvectors[:, -1]
+        t = x @ axis
+        few = t * torch.sign(t.median()) < 0
+        length = t.abs()
+        if float(length.mean()) < SIDES * float(length.std()) or int(few.sum()) < max(3, 0.005 * len(t)):
+            continue
+        if float(length[few].mean()) < 0.7 * float(length[~few].mean()):  # stragglers, and no second side
+            continue
+        share = float(few.double().mean())
+        wrong = items[few] if share <= 0.5 else items[~few]
+        yield (
+            f"{len(wrong):,} of {len(items):,} items have {a} and {b} in each other's place: along the gap their "
+            f"vectors lie on the other side. It hides a gap of {float(length.mean()):.2f}. First: "
+            f"{', '.join(named(specimen, wrong)[:5])}.",
+            [_evidence("share of swapped items", a, b, len(wrong) / len(items), 0.005, items=named(specimen, wrong))],
+            "swap the two vectors of these items back; look for a collate function or a join that depends on the order",
+        )
+
+
+@set_rule(
+    "two_encoders",
+    FAULT,
+    explains=("wrong_pairs", "hubs", "no_pairing_signal", "shifted_pairs"),
+    fault=Fault(
+        "{:.0%} of rows from another encoder",
+        lambda es, share: planted.from_another_encoder(es, es.modalities[1], share),
+        (0.3, 0.5, 0.7),
+    ),
+)
+def two_encoders(specimen: Specimen) -> Iterable[Said]:
+    """The pairs that look wrong are right in another space: a rotation fitted on one half of them finds the matches of
+    the other half. Quiet unless it does so far beyond chance."""
+    for a, b in pairs(specimen):
+        p, items = percentiles(specimen, a, b), specimen.items(a, b)
+        low = (p < 2 * LOW).nonzero()[:, 0]
+        if strangers(specimen, a, b) is None and not (len(low) > 0.35 * len(p)):
+            continue
+        half = torch.from_numpy(specimen.es.halves)[items[low]]
+        ranks: list[Tensor] = []
+        for f in (0, 1):
+            taught, judged = low[half == f], low[half != f]
+            if min(len(taught), len(judged)) < 16:
+                break
+            x, y = specimen.unit(a, items[taught]), specimen.unit(b, items[taught])
+            x, y = x - x.mean(0), y - y.mean(0)
+            u, _, v = torch.linalg.svd(y.T @ x, full_matrices=False)
+            key, query = specimen.unit(b, items[judged]) @ u @ v, specimen.unit(a, items[judged])
+            s = (query - query.mean(0)) @ (key - key.mean(0)).T
+            ranks.append((s > s.diagonal()[:, None]).double().mean(1))
+        if len(ranks) < 2:
+            continue
+        rank = torch.cat(ranks)
+        better = int((rank < 0.25).sum())  # a quarter of strangers
+        if bdtrc(better - 1, len(rank), 0.25) > LUCK or better < 0.5 * len(rank):
+            continue
+        share = min(len(low) / len(p) / (2 * LOW), 1.0)
+        yield (
+            f"{a} and {b} hold vectors of two encoders, or of two versions of one: about {share:.0%} of the pairs do "
+            "not match as they are, and match once their rows are rotated, all by the same rotation.",
+            [
+                _evidence(
+                    "pairs that match after a rotation",
+                    a,
+                    b,
+                    better / len(rank),
+                    0.5,
+                    items=named(specimen, items[low]),
+                )
+            ],
+            "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",
+        )
+
+
+@set_rule(
+    "copied_modality",
+    WARNING,
+    explains=("duplicates",),
+    fault=Fault(
+        "{:.0%} of rows are those of the other modality",
+        lambda es, share: planted.copied(es, es.modalities[0], es.modalities[1], share),
+        (0.1, 0.5, 1.0),
+    ),
+)
+def copied_modality(specimen: Specimen) -> Iterable[Said]:
+    """Vectors of two modalities that are the same vector: no two encoders agree to the last digit. Quiet below 5 % of
+    the items, and where a modality has collapsed."""
+    for a, b in pairs(specimen):
+        items = specimen.items(a, b)
+        own = specimen.cosines(a, b).diagonal()
+        same = own >= COPIED
+        others = float(specimen.cosines(a, b).mean())
+        if float(same.double().mean()) < COPIES or others > 0.99:
+            continue
+        yield (
+            f"{int(same.sum()):,} of {len(items):,} items have one and the same vector as {a} and as {b}: one of "
+            "the two is a copy, and whatever is found there is found by that.",
+            [
+                _evidence(
+                    "share of equal vectors",
+                    a,
+                    b,
+                    float(same.double().mean()),
+                    0.02,
+                    items=named(specimen, items[same]),
+                )
+            ],
+            "look for a cache, a default or a column that was read twice",
+        )

@@ -1,0 +1,232 @@
+"""Rules over the vectors of a modality: rogue, dead and few dimensions, coarse values, lengths, one fallback vector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.specimen import Specimen
+from workbench.report.finding import FAULT, WARNING
+from workbench.sets import planted
+
+LEAST_ROWS = 40
+LEAST_WIDTH = 8
+CONE = 0.6  # mean cosine above which the cone is narrow …
+ROGUE = 0.5  # … and the share of it that three coordinates may hold
+DEAD = 0.25  # share of coordinates that never vary
+FLAT = 1e-10  # of the variance of a coordinate, against the mean one: it does not vary
+THIN = 0.25  # share of the dimensions that hold all variance but a millionth
+FEWEST = 5  # fewer are a collapse of rank, which has a rule of its own
+ONE_WAY = 0.6  # share of the variance along one direction
+LEVELS = 9  # values a coordinate: hardly more than three bits
+LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ninetieth percentile are six-fold apart
+FALLBACK = 0.01  # share of rows that are one and the same vector
+TOLD = 20
+
+
+def modalities(specimen: Specimen) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """The modalities with enough rows to judge, the items that have them, and the first raw row of each, float64."""
+    for m in specimen.es.modalities:
+        items = specimen.items(m)
+        if len(items) >= LEAST_ROWS and specimen.es.layout.widths[m] >= LEAST_WIDTH:
+            at = torch.searchsorted(specimen.es.item_of_row(m), items)
+            yield m, items, specimen.es[m][at].double()
+
+
+def _evidence(name: str, m: str, value: float, threshold: float, **more: Any) -> list[dict[str, Any]]:
+    return [{"diagnostic": name, "modalities": [m], "value": float(value), "threshold": threshold} | more]
+
+
+@set_rule(
+    "rogue_dimensions",
+    WARNING,
+    explains=("collapse", "hubs", "one_direction"),
+    fault=Fault("one coordinate moved by {} lengths", planted.with_rogue, (1.5, 3.0, 6.0)),
+)
+def rogue_dimensions(specimen: Specimen) -> Iterable[Said]:
+    """One to three coordinates carry the mean cosine (Timkey & van Schijndel 2021). Quiet where the cone is wide."""
+    for m, items, _ in modalities(specimen):
+        squares = specimen.unit(m, items).mean(0).square()
+        total = float(squares.sum())
+        top = squares.sort(descending=True)
+        share = float(top.values[:3].sum()) / max(total, 1e-300)
+        if total < CONE or share < ROGUE:
+            continue
+        count = int((top.values[:3] > 0.1 * total).sum())
+        names = ", ".join(str(int(i)) for i in top.indices[:count])
+        yield (
+            f"Of the {m} coordinates {'one' if count == 1 else count} ({names}) carr{'ies' if count == 1 else 'y'} "
+            f"{float(top.values[:count].sum()) / total:.0%} of the mean cosine of {total:.2f}: all vectors point along "
+            "it, and what tells items apart is a small rest.",
+            _evidence("share of the mean cosine", m, share, ROGUE, coordinates=top.indices[:count].tolist()),
+            "centre the modality, or standardise its coordinates, before cosines are taken (intervene centre)",
+        )
+
+
+@set_rule(
+    "dead_dimensions",
+    WARNING,
+    fault=Fault(
+        "the last {:.0%} of coordinates zero", lambda es, s: planted.cut_off(es, es.modalities[1], s), (0.3, 0.5, 0.7)
+    ),
+)
+def dead_dimensions(specimen: Specimen) -> Iterable[Said]:
+    """Coordinates that never vary. Quiet below a quarter of them."""
+    for m, _, x in modalities(specimen):
+        variance = x.var(0)
+        dead = variance <= FLAT * variance.mean()
+        share = float(dead.double().mean())
+        if share < DEAD or float(variance.mean()) == 0:
+            continue
+        at = dead.nonzero()[:, 0]
+        where = "the last ones" if int(at[0]) == len(dead) - len(at) else f"from number {int(at[0])} on"
+        yield (
+            f"{len(at)} of {len(dead)} coordinates of {m} never vary ({where}): the vectors are cut off, padded, or a "
+            "part of the encoder is dead.",
+            _evidence("share of dead coordinates", m, share, DEAD),
+            "look for a buffer that is too wide, a truncated write, or units that never fire",
+        )
+
+
+@set_rule(
+    "few_directions",
+    WARNING,
+    fault=Fault("{} directions left", lambda es, k: planted.flattened(es, es.modalities[0], k), (7, 6, 5)),
+)
+def few_directions(specimen: Specimen) -> Iterable[Said]:
+    """All variance but a millionth lies in a quarter of the dimensions at most. Quiet where rows are too few to fill
+    them, and for coordinates that are dead, which have a rule of their own."""
+    for m, _, x in modalities(specimen):
+        variance = x.var(0)
+        x = x[:, variance > FLAT * variance.mean()]
+        if x.shape[1] < LEAST_WIDTH or len(x) < 2 * x.shape[1]:
+            continue
+        eigen = torch.linalg.eigvalsh(torch.cov(x.T)).flip(0).clamp_min(0)
+        left = 1 - eigen.cumsum(0) / eigen.sum()
+        count = int((left > 1e-6).sum()) + 1
+        if not FEWEST <= count <= THIN * x.shape[1]:
+            continue
+        yield (
+            f"The {m} vectors lie in {count} of {x.shape[1]} directions, to a millionth of their variance: a layer "
+            "upstream is that narrow, or has collapsed.",
+            _evidence("directions", m, count, THIN * x.shape[1]),
+            "look for a bottleneck, a low-rank adapter, or a reduction that was written back at full width",
+        )
+
+
+@set_rule(
+    "one_direction",
+    WARNING,
+    fault=Fault(
+        "{} times the variance along one direction",
+        lambda es, s: planted.stretched(es, es.modalities[0], s),
+        (2.0, 4.0, 10.0),
+    ),
+)
+def one_direction(specimen: Specimen) -> Iterable[Said]:
+    """One direction holds most of a modality's variance. Quiet below 60 %, and where two clusters make it."""
+    for m, _, x in modalities(specimen):
+        x = x - x.mean(0)
+        eigen, axes = torch.linalg.eigh(x.T @ x)
+        share = float(eigen[-1] / eigen.clamp_min(0).sum().clamp_min(1e-300))
+        t = x @ axes[:, -1]
+        # two clusters: the kurtosis of a coordinate falls towards 1, that of a normal one is 3
+        kurtosis = float(t.pow(4).mean() / t.square().mean().square().clamp_min(1e-300))
+        if share < ONE_WAY or kurtosis < 1.4:
+            continue
+        yield (
+            f"{share:.0%} of the variance of {m} lies along one direction: items differ in one number, and cosines "
+            "rank by it.",
+            _evidence("share of variance", m, share, ONE_WAY),
+            "see what it follows (length, brightness, source: colour the map by it), and take it out or whiten "
+            "(intervene remove_components)",
+        )
+
+
+@set_rule(
+    "coarse_values",
+    WARNING,
+    fault=Fault("{} values a coordinate", lambda es, k: planted.quantised(es, es.modalities[0], k), (8, 7, 3)),
+)
+def coarse_values(specimen: Specimen) -> Iterable[Said]:
+    """Coordinates that take nine values or fewer, as stored, or over each row once its length is taken off. Quiet
+    for few rows, for dead coordinates, and for counts of few things."""
+    for m, _, x in modalities(specimen):
+        live = x[:, x.var(0) > 0]
+        if live.shape[1] < LEAST_WIDTH:
+            continue
+        some = live[:400, :400]
+        down = [len(np.unique(c)) for c in some.T.numpy()]
+        across = [len(np.unique(np.round(r / np.abs(r).max(), 9))) for r in some.numpy()]
+        levels = int(min(np.median(down), np.median(across)))
+        if levels > min(LEVELS, some.shape[1] / 2, len(some) / 2):
+            continue
+        yield (
+            f"The {m} coordinates take {levels} values each: they were quantised or rounded, and cosines tie where "
+            "they should rank.",
+            _evidence("values a coordinate", m, levels, LEVELS),
+            "keep the vectors in float16 or int8 at least; packed bits are read with --bits",
+        )
+
+
+@set_rule(
+    "spread_lengths",
+    WARNING,
+    fault=Fault(
+        "lengths spread by e^{}",
+        lambda es, s: planted.of_many_lengths(es, es.modalities[0], s),
+        (0.8, 1.2, 2.0),
+    ),
+)
+def spread_lengths(specimen: Specimen) -> Iterable[Said]:
+    """Lengths that differ six-fold and more. Quiet below that; a cosine does not see them, a dot product does."""
+    for m, _, x in modalities(specimen):
+        length = x.norm(dim=1)
+        deviation = float(length.log().std())
+        if deviation < LENGTHS:
+            continue
+        low, high = length.quantile(torch.tensor([0.1, 0.9], dtype=torch.float64)).tolist()
+        yield (
+            f"The {m} vectors differ in length {high / low:,.0f}-fold (from {low:.2g} to {high:.2g}, a tenth lies "
+            "beyond either): everything here goes by cosine, an index that goes by dot product would rank otherwise.",
+            _evidence("deviation of log length", m, deviation, LENGTHS),
+            "divide rows by their length before they are indexed, or look for what sets it (tokens, brightness, an "
+            "encoder without its last norm)",
+        )
+
+
+@set_rule(
+    "fallback_vector",
+    FAULT,
+    explains=("duplicates", "two_encoders", "wrong_pairs"),
+    fault=Fault(
+        "one vector for {:.0%} of rows",
+        lambda es, share: planted.fallen_back(es, es.modalities[1], share),
+        (0.02, 0.04, 0.2),
+    ),
+)
+def fallback_vector(specimen: Specimen) -> Iterable[Said]:
+    """One vector stands for many items of different families. Quiet where many vectors are shared, as prompts of
+    classes are: those are duplicates; and below 1 % of the items, or four."""
+    for m, items, x in modalities(specimen):
+        rounded = torch.nn.functional.normalize(x, dim=1).mul(1e5).round().to(torch.int32).numpy()
+        _, group, count = np.unique(rounded, axis=0, return_inverse=True, return_counts=True)
+        group = group.reshape(-1)
+        largest = int(count.argmax())
+        mine = torch.from_numpy(np.flatnonzero(group == largest))
+        families = len(torch.unique(specimen.family[items[mine]]))
+        others = int(count[(count > 1)].sum() - count[largest])
+        if families < max(4, FALLBACK * len(items)) or others > 0.25 * len(items) or families > 0.9 * len(items):
+            continue
+        ids = [str(i) for i in specimen.es.items["id"].iloc[items[mine][:TOLD].numpy()]]
+        yield (
+            f"{len(mine):,} of {len(items):,} items have one and the same {m} vector: what is given where an encoder "
+            f"fails, or an empty input. First: {', '.join(ids[:5])}.",
+            _evidence("share of one vector", m, len(mine) / len(items), FALLBACK, items=ids),
+            "embed these items again, or leave them out; an empty text and a blank picture give such vectors too",
+        )
