@@ -16,6 +16,7 @@ from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.arrays import npy
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
+from workbench.sets.formats.delimited import bare
 from workbench.sets.formats.folders import of_splits
 from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
@@ -116,18 +117,6 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     return found
 
 
-def _bare(path: Path) -> bool:
-    """Whether a .tsv file is of numbers alone, as TensorBoard's projector has them."""
-    if path.suffix.lower() != ".tsv":
-        return False
-    with path.open("rb") as f:
-        cells = f.readline(1 << 20).split(b"\t")
-    try:
-        return len(cells) > 1 and bool([float(c) for c in cells])
-    except ValueError:
-        return False
-
-
 def _has_id(found: Arrays | Table) -> bool:
     if isinstance(found, Table):
         return "id" in found.schema.names
@@ -152,7 +141,7 @@ def _apart(paths: Sequence[Path], how: Reader) -> bool:
 
 
 def _kind(path: Path) -> str:
-    if path.suffix.lower() in COLUMNS and path.is_file() and "vectors" not in path.name and not _bare(path):
+    if path.suffix.lower() in COLUMNS and path.is_file() and not bare(path):
         return TEXT_TABLE
     return kind_of(path)
 
@@ -162,6 +151,7 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
     if isinstance(found, Table):
         seen = tidy(found, alone=False)
         if not seen.vectors:
+            said.extend(found.said)
             return Part(path.name, {}, to_frame(stacked(list(seen.table.batches()))))
         names = list(found.schema.names)
         es = of_table(found, Reading(), alone=False)

@@ -94,7 +94,7 @@ def together(path: Path, arrays: Mapping[str, Any], tables: Mapping[str, Any]) -
             tables = {(f"table {b}" if b == name else b): g for b, g in tables.items()}
     said = shards.matched(path, {**arrays, **tables})
     found = {name: {n: array_of(f) for n, f in group.items()} for name, group in arrays.items()}
-    frames = {name: {n: frame_of(f) for n, f in group.items()} for name, group in tables.items()}
+    frames = {name: {n: frame_of(f, said) for n, f in group.items()} for name, group in tables.items()}
     numbered = {b: {n: len(x) for n, x in g.items()} for b, g in {**found, **frames}.items() if -1 not in g}
     shards.agreeing(path, numbered)
     parts = [Part(name, {name: _one(list(g.values()), path, name)}) for name, g in found.items()]
@@ -116,12 +116,12 @@ def _one(blocks: Sequence[np.ndarray], path: Path, name: str) -> np.ndarray:
     return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
-def frame_of(file: Path) -> pd.DataFrame:
-    """A table of columns, Parquet or text."""
+def frame_of(file: Path, said: list[str] | None = None) -> pd.DataFrame:
+    """A table of columns, Parquet or text; `said` gets what was assumed."""
     import pyarrow.parquet as pq
 
     if file.suffix.lower() in TEXT:
-        return settled(read_columns(file))
+        return settled(read_columns(file, said))
     try:
         found = pq.ParquetFile(file).read()
         once(found.schema.names, file)

@@ -31,7 +31,9 @@ def told(path: Path) -> Reader | None:
 
 def named(path: Path) -> Reader | None:
     """The format that the name of a file means it to be."""
-    return None if path.is_dir() else next((r for r in READERS.values() if path.suffix.lower() in r.suffixes), None)
+    if path.is_dir():
+        return None
+    return next((r for r in READERS.values() if path.suffix.lower() in r.suffixes and r.fits(path)), None)
 
 
 def kind_of(path: Path) -> str:

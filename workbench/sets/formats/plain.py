@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,6 +15,7 @@ import pandas as pd
 
 from workbench.errors import InputError, first_line, listed
 from workbench.sets.columns import as_json, as_text
+from workbench.sets.formats import by_id, delimited
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.shards import splits
 from workbench.sets.formats.source import Table, once
@@ -94,8 +96,7 @@ def gathered(rows: Iterable[Mapping[str, Any]]) -> dict[str, list[Any]]:
     return {name: c + [None] * (count - len(c)) for name, c in columns.items()}
 
 
-def _records(file: Path) -> dict[str, list[Any]]:
-    text = file.read_text(encoding="utf-8-sig")
+def _records(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
     if file.suffix.lower() != ".json":
         rows = []
         for k, line in enumerate(text.split("\n")):
@@ -109,13 +110,20 @@ def _records(file: Path) -> dict[str, list[Any]]:
     if isinstance(found, list) and all(isinstance(r, dict) for r in found):
         return gathered(found)
     if isinstance(found, dict) and found and all(isinstance(v, list) for v in found.values()):
+        if by_id.vectors(found):
+            said.append(f"{len(found):,} names with a vector each: the names are the ids")
+            return {"id": list(found), "vectors": list(found.values())}
         counts = {str(k): len(v) for k, v in found.items()}
         if len(set(counts.values())) > 1:
             raise ValueError(f"columns of several lengths: {', '.join(f'{k} {n}' for k, n in counts.items())}")
         return {str(k): v for k, v in found.items()}
     if isinstance(found, dict) and found and all(isinstance(v, dict) for v in found.values()):
-        keys = list(dict.fromkeys(k for v in found.values() for k in v))  # as pandas writes it: column → row → value
-        return {str(c): [v.get(k) for k in keys] for c, v in found.items()}
+        keys = list(dict.fromkeys(k for v in found.values() for k in v))
+        if by_id.records(found):
+            said.append(f"{len(found):,} names with a record each: the names are the ids")
+            ids = {} if "id" in keys else {"id": list(found)}
+            return ids | {str(k): [v.get(k) for v in found.values()] for k in keys}
+        return {str(c): [v.get(k) for k in keys] for c, v in found.items()}  # as pandas writes it: column → row → value
     raise ValueError("needs a list of {name: value}, or {name: list}")
 
 
@@ -126,34 +134,37 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def _separated(file: Path) -> dict[str, list[Any]]:
-    mark = "\t" if file.suffix.lower() == ".tsv" else ","
-    with file.open(encoding="utf-8-sig", newline="") as f:
-        names = next(csv.reader(f, delimiter=mark), [])
+def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
+    mark = delimited.mark(text, "\t" if file.suffix.lower() == ".tsv" else ",")
+    if mark != {".csv": ",", ".tsv": "\t"}.get(file.suffix.lower()):
+        said.append(f"{file.name} is read with {delimited.MARKS[mark]} between its columns")
+    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
     once([n for n in names if n], file)
     if not names:
         raise ValueError("no header line")
     blank = len(names) > 1  # in a table of one column an empty line is an empty cell
     how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""], "skip_blank_lines": blank}
-    frame = pd.read_csv(file, sep=mark, encoding="utf-8-sig", **how)
+    frame = pd.read_csv(io.StringIO(text, newline=""), sep=mark, **how)
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"its lines have more cells than the {len(names)} names of its first line")
-    return {str(c): [None if v != v else v for v in frame[c].tolist()] for c in frame}
+    columns: dict[str, list[Any]] = {str(c): [None if v != v else v for v in frame[c].tolist()] for c in frame}
+    return columns if mark == "," else delimited.decimal_points(columns, file.name, said)
 
 
-def cells(file: Path) -> dict[str, list[Any]]:
-    """The columns of a .csv, .tsv, .json or .jsonl file; an empty cell is None."""
+def cells(file: Path, said: list[str]) -> dict[str, list[Any]]:
+    """The columns of a .csv, .tsv, .json or .jsonl file, an empty cell None; `said` gets what was assumed."""
     try:
-        return _records(file) if "json" in file.suffix.lower() else _separated(file)
+        text = delimited.text_of(file, said)
+        return _records(text, file, said) if "json" in file.suffix.lower() else _separated(text, file, said)
     except InputError:
         raise
     except (ValueError, OSError, csv.Error, RecursionError, pd.errors.ParserError) as e:
         raise InputError(f"{file}: not readable as a table ({first_line(e)})") from None
 
 
-def read_columns(file: Path) -> pd.DataFrame:
-    """A .csv, .tsv, .json or .jsonl file as columns of the items, lists as they are."""
-    found = cells(file)
+def read_columns(file: Path, said: list[str] | None = None) -> pd.DataFrame:
+    """A .csv, .tsv, .json or .jsonl file as columns of the items, lists as they are; `said` gets what was assumed."""
+    found = cells(file, [] if said is None else said)
     made: dict[str, Any] = {}
     for name, values in found.items():
         nested = any(isinstance(v, list | dict) for v in values)
@@ -169,22 +180,26 @@ TEXT_TABLE = "text table"
 @reader(
     TEXT_TABLE,
     "CSV, TSV, JSON and JSON lines with a column of vectors",
-    suffixes=(".csv", ".json", ".jsonl", ".ndjson"),
+    suffixes=TEXT,
+    fits=lambda path: path.suffix.lower() != ".tsv" or not delimited.bare(path),
 )
 def text_table(file: Path) -> Table:
     """A table of text; vectors may be lists, or text such as `[0.1, 0.2]`."""
-    return table_of(cells(file), str(file))
+    said: list[str] = []
+    table = table_of(cells(file, said), str(file))
+    table.said += said
+    return table
 
 
 def text_tables(files: Sequence[Path]) -> Table | None:
     """Tables of text that have the same columns, one after the other; None where they have not."""
-    every = [cells(f) for f in files]
+    said: list[str] = []
+    every = [cells(f, said) for f in files]
     if any(set(c) != set(every[0]) for c in every):
         return None
     counts = [len(next(iter(c.values()), [])) for c in every]
     columns = {name: [v for c in every for v in c[name]] for name in every[0]}
     names = splits([f.stem for f in files])
-    said = []
     if names is not None and "split" not in columns:
         columns["split"] = [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
         said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")

@@ -18,9 +18,10 @@ class Reader:
     """How a format is told and read.
 
     `magic`: the first bytes of a file, or a function of these and the path; `suffixes`: names that say what a damaged
-    file was meant to be. `folder`: a function of the names in a folder and its path, or the suffix of the files in it;
-    `rank`: of several formats that would read a folder the lowest does. `parts`: each file of such a folder may be a
-    set of its own. `several` reads files of one schema as one table. `extra`: the extra of this package that it needs.
+    file was meant to be, where it also `fits`, as two formats may share a suffix. `folder`: a function of the names in
+    a folder and its path, or the suffix of the files in it; `rank`: of several formats that would read a folder the
+    lowest does. `parts`: each file of such a folder may be a set of its own. `several` reads files of one schema as one
+    table. `extra`: the extra of this package that it needs.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Reader:
     read: Callable[[Path], Arrays | Table]
     magic: bytes | tuple[bytes, ...] | Callable[[bytes, Path], bool] = ()
     suffixes: tuple[str, ...] = ()
+    fits: Callable[[Path], bool] = lambda path: True
     folder: str | Callable[[set[str], Path], bool] = ""
     rank: int = 0
     parts: bool = False
