@@ -9,6 +9,7 @@ import pytest
 
 from workbench.errors import InputError
 from workbench.sets.formats import kind_of, load, load_aloud
+from workbench.sets.formats.bring_in import load_together
 from workbench.sets.formats.plain import cells
 
 N, D = 12, 6
@@ -109,3 +110,27 @@ def test_a_json_file_of_id_to_vector(tmp_path, ids):
     es = load(tmp_path / "v.json")
     assert es.items["id"].tolist() == ids
     assert np.array_equal(es[es.modalities[0]].numpy(), X)
+
+
+# -- several files of the same items -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("end", ["json", "csv"])
+def test_two_files_of_a_vector_by_id_are_two_modalities_of_the_same_items_in_any_order(tmp_path, end):
+    for name, x, order in (("pics", X, range(N)), ("words", Y, reversed(range(N)))):
+        vectors = {IDS[i]: x[i].tolist() for i in order}
+        lines = ["id,embedding", *(f'{k},"{v}"' for k, v in vectors.items())]
+        (tmp_path / f"{name}.{end}").write_text(json.dumps(vectors) if end == "json" else "\n".join(lines) + "\n")
+    es, said = load_together([tmp_path / f"pics.{end}", tmp_path / f"words.{end}"])
+    assert es.items["id"].tolist() == IDS
+    assert np.allclose(es["pics"].numpy(), X)
+    assert np.allclose(es["words"].numpy(), Y)
+    assert f"words.{end} is joined to pics.{end} by id" in said
+
+
+def test_two_files_of_other_ids_are_more_items(tmp_path):
+    for name, x, ids in (("one", X, IDS), ("two", Y, [f"m{i}" for i in range(N)])):
+        (tmp_path / f"{name}.json").write_text(json.dumps({k: v.tolist() for k, v in zip(ids, x, strict=True)}))
+    es, _ = load_together([tmp_path / "one.json", tmp_path / "two.json"])
+    assert len(es) == 2 * N
+    assert len(es.modalities) == 1
