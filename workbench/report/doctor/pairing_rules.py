@@ -31,6 +31,7 @@ STRANGERS = 200_000  # pairs of different families, enough to tell a hundredth o
 TOLD = 20  # ids that a finding names
 SIDES = 3.0  # mean over deviation of the lengths along the axis of the differences: two sides, and nothing between
 COPIED = 1 - 1e-6  # cosine
+SOME_RIGHT = 0.15  # share of pairs above the 99th percentile, a hundredth by chance
 COPIES = 0.05  # share of the items
 
 
@@ -169,11 +170,12 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
 )
 def two_encoders(specimen: Specimen) -> Iterable[Said]:
     """The pairs that look wrong are right in another space: a rotation fitted on one half of them finds the matches of
-    the other half. Quiet unless it does so far beyond chance."""
+    the other half. Quiet unless it does so far beyond chance, and where no pair is right as it is: such a pair of
+    modalities was never brought together."""
     for a, b in pairs(specimen):
         p, items = percentiles(specimen, a, b), specimen.items(a, b)
         low = (p < 2 * LOW).nonzero()[:, 0]
-        if strangers(specimen, a, b) is None and not (len(low) > 0.35 * len(p)):
+        if strangers(specimen, a, b) is None and float((p > 0.99).double().mean()) < SOME_RIGHT:
             continue
         half = torch.from_numpy(specimen.es.halves)[items[low]]
         ranks: list[Tensor] = []
