@@ -51,6 +51,11 @@ class Ordered:
         )
         return ((x - x.mean(0)) * (y - z)).sum(1).numpy()
 
+    def usual(self, rows: np.ndarray, matches: np.ndarray) -> float:
+        """How many rows prefer one of these matches by lot: more than half, where own pairs point away."""
+        dealt = np.random.default_rng(0).permutation(matches)
+        return min(max(float((self.prefers(rows, dealt) > 0).mean()) + 0.05, 0.5), 0.99)
+
     def known(self, items: np.ndarray) -> np.ndarray:
         """Which of these places hold items that have both."""
         at = np.searchsorted(self.row, items).clip(0, len(self.row) - 1)
@@ -113,9 +118,15 @@ def moved_rows(specimen: Specimen) -> Iterable[Said]:
             rather = o.prefers(rows, rows + step) > 0
             start, stop, won = _stretch(rather)
             n, span = len(rows), stop - start
-            luck = n**2 * float(bdtrc(won - 1, span, 0.5))
+            usual = o.usual(rows, rows + step)
+            luck = n**2 * float(bdtrc(won - 1, span, usual))
             rest = np.r_[rather[:start], rather[stop:]]
-            if luck > LUCK or won < RATHER * span or not STRETCH * n <= span <= 0.95 * n or rest.mean() > 0.5:
+            if (
+                luck > LUCK
+                or won < (RATHER - 0.5 + usual) * span
+                or not STRETCH * n <= span <= 0.95 * n
+                or rest.mean() > 0.5
+            ):
                 continue
             first, last = int(rows[start]), int(rows[stop - 1])
             yield (
@@ -149,7 +160,10 @@ def reversed_rows(specimen: Specimen) -> Iterable[Said]:
             rather = o.prefers(rows, centre - rows) > 0
             start, stop, won = _stretch(rather)
             n, span = len(rows), stop - start
-            if n**2 * float(bdtrc(won - 1, span, 0.5)) > LUCK or won < RATHER * span or span < 0.1 * len(o.row):
+            usual = o.usual(rows, centre - rows)
+            if n**2 * float(bdtrc(won - 1, span, usual)) > LUCK or span < 0.1 * len(o.row):
+                continue
+            if won < (RATHER - 0.5 + usual) * span:
                 continue
             yield (
                 f"{o.b} runs in reverse order against {o.a} from row {rows[start]:,} to {rows[stop - 1]:,}: {won:,} of "
