@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +37,6 @@ class Cell:
     captions: int = 1
     missing: float = 0.0
     cone: float = 0.5
-    only: tuple[str, ...] | None = None
     third: bool = True
 
     def draw(self, seed: int) -> wb.EmbeddingSet:
@@ -104,14 +102,15 @@ def measured() -> dict[str, dict[str, list[int]]]:
     return json.loads(OUT.read_text()) if OUT.exists() else {}
 
 
-def table(known: dict[str, dict[str, list[int]]]) -> Iterator[str]:
-    """A line a diagnostic, a column a cell: the share outside, in hundredths."""
-    names = [n for n in diagnostics() if any(n in c for c in known.values())]
-    for name in names:
+def table() -> str:
+    """What has been measured, a line a diagnostic, a column a cell: the shares below and above, in hundredths."""
+    known = measured()
+    lines = [f"| diagnostic | {' | '.join(known)} |", "|---" * (1 + len(known)) + "|"]
+    for name in (n for n in diagnostics() if any(n in c for c in known.values())):
         shares = [c.get(name) for c in known.values()]
-        yield f"{name:<30}" + " ".join(
-            f"{100 * s[1] / s[0]:4.0f}/{100 * s[2] / s[0]:<4.0f}" if s else "    –    " for s in shares
-        )
+        cells = [f"{100 * s[1] / s[0]:.0f} + {100 * s[2] / s[0]:.0f}" if s else "–" for s in shares]
+        lines.append(f"| `{name}` | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def main(draws: int = 200, large: int = 20) -> None:
@@ -120,7 +119,7 @@ def main(draws: int = 200, large: int = 20) -> None:
         if cell.name not in known:
             known[cell.name] = outside(cell, range(large if cell is LARGE else draws))
             write_text(OUT, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
-    print("\n".join(table(known)))
+    print(table())
 
 
 if __name__ == "__main__":

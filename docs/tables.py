@@ -10,10 +10,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.nulls import measured as held
+from benchmarks import nulls
 from tests.house import table
 from workbench.cli.catalog import CATALOGS, markdown
-from workbench.diagnostics.registry import diagnostics
 from workbench.sets.formats.write import write
 from workbench.sets.planted import planted, shuffled
 
@@ -79,18 +78,6 @@ def output() -> str:
     return "\n".join(["```", "$ workbench diagnose pairs.parquet", *shown, "```"])
 
 
-def nulls() -> str:
-    """A line a diagnostic, a column a kind of set: the shares of values below and above the null, in hundredths."""
-    known = held()
-    names = [n for n in diagnostics() if any(n in c for c in known.values())]
-    lines = [f"| diagnostic | {' | '.join(known)} |", "|---" * (1 + len(known)) + "|"]
-    for name in names:
-        cells = [f"{100 * c[name][1] / c[name][0]:.0f} + {100 * c[name][2] / c[name][0]:.0f}" if name in c else "–"
-                 for c in known.values()]  # fmt: skip
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
 def main() -> None:
     for what in CATALOGS:
         page = page_of(what)
@@ -98,7 +85,7 @@ def main() -> None:
     house = ROOT / "docs" / "house.md"
     house.write_text(filled("arrows", filled("tree", house.read_text(), tree()), table()))
     page = ROOT / "docs" / "nulls.md"
-    page.write_text(filled("nulls", page.read_text(), nulls()))
+    page.write_text(filled("nulls", page.read_text(), nulls.table()))
     readme = ROOT / "README.md"
     readme.write_text(filled("output", readme.read_text(), output()))
 

@@ -63,6 +63,10 @@ class Context:
         has = [np.unique(self.owner[m].numpy()) for m in modalities]
         return reduce(partial(np.intersect1d, assume_unique=True), has)
 
+    def families(self, items: np.ndarray) -> np.ndarray:
+        """The family of each of these items."""
+        return self.family[torch.from_numpy(items)].numpy()
+
     def label(self, by: str) -> Tensor | None:
         """The class of each item in a labelling, (N,), or nothing."""
         return self.scan.view.labels.get(by)

@@ -97,7 +97,7 @@ def overlaps(first_rows: Callable[[State], State], overlap: Callable[[Tensor, Te
         there = [np.isin(np.arange(len(items)), a) for a in asked]
         if there[0].sum() < 3:
             return NAN_BAND
-        family = context.family[torch.from_numpy(items)].numpy()
+        family = context.families(items)
         out, seen = [], 0
         for to in trades(family, DRAWS):
             back = np.argsort(to)

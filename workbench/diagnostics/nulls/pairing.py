@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, around, normal, pair_moments
-from workbench.diagnostics.nulls.trade import some_families, trades
+from workbench.diagnostics.nulls.trade import Drawn, trades
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import leading_share, segment_sum, triangle_area, volume
@@ -48,27 +48,19 @@ def _traded_cosine(context: Context, joint: State, scope: Scope) -> Band:
 
 
 def _trade_cosines(context: Context, joint: State, scope: Scope) -> Band:
-    mine, family, share = _some(context, scope, TRADED_ITEMS)
-    sums, count = [], []
+    drawn = Drawn.of(context, scope, TRADED_ITEMS)
+    n, sums, count = len(drawn.item), [], []
     for m in scope:
-        at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
-        place = torch.searchsorted(mine, context.owner[m][at])
-        sums.append(segment_sum(context.es.unit(m, at), place, len(mine)))
-        count.append(torch.bincount(place, minlength=len(mine)).double())
+        x, place = drawn.rows(m)
+        sums.append(segment_sum(x, place, n))
+        count.append(torch.bincount(place, minlength=n).double())
     dots, pairs = (sums[0] @ sums[1].T).numpy(), torch.outer(*count).numpy()
-    row = np.arange(len(mine))
-    out = np.array([dots[row, to].sum() / pairs[row, to].sum() for to in trades(family, TRADES)])
+    row = np.arange(n)
+    out = np.array([dots[row, to].sum() / pairs[row, to].sum() for to in trades(drawn.family, TRADES)])
     d = len(joint["mean"]) // 2
     whole = float(dots.sum() / pairs.sum())
-    return around(whole if share == 1 else float(joint["mean"][:d] @ joint["mean"][d:]), out, share)
-
-
-def _some(context: Context, scope: Scope, most: int) -> tuple[Tensor, np.ndarray, float]:
-    """Items, of whole families, that have all modalities, their families, and the share of all such items they are."""
-    items = context.shared(*scope)
-    family = context.family[torch.from_numpy(items)].numpy()
-    some = some_families(family, most)
-    return torch.from_numpy(items[some]), family[some], len(some) / len(items)
+    centre = whole if drawn.share == 1 else float(joint["mean"][:d] @ joint["mean"][d:])
+    return around(centre, out, drawn.share)
 
 
 def shuffled_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -104,22 +96,22 @@ def shuffled_tuples(context: Context, scope: Scope, measure: Callable[[Tensor], 
 
 def _traded_deviation(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> float:
     """How the mean of a measure of tuples scatters where the families of each modality but the first trade places."""
-    mine, family, share = _some(context, scope, MEASURED_ITEMS)
+    drawn = Drawn.of(context, scope, MEASURED_ITEMS)
     first, count, rows = [], [], []
     for m in scope:
-        at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
-        count.append(torch.bincount(torch.searchsorted(mine, context.owner[m][at]), minlength=len(mine)))
+        x, place = drawn.rows(m)
+        count.append(torch.bincount(place, minlength=len(drawn.item)))
         first.append(count[-1].cumsum(0) - count[-1])
-        rows.append(context.es.unit(m, at))
+        rows.append(x)
     most = torch.stack(count).amax(0)
-    item = torch.arange(len(mine)).repeat_interleave(most)
+    item = torch.arange(len(drawn.item)).repeat_interleave(most)
     slot = torch.arange(len(item)) - (most.cumsum(0) - most)[item]
-    lots, out = trades(family, MEASURED * (len(scope) - 1)), []
+    lots, out = trades(drawn.family, MEASURED * (len(scope) - 1)), []
     for _ in range(MEASURED):
         places = [item] + [torch.from_numpy(next(lots))[item] for _ in scope[1:]]
-        x = [r[f[p] + slot % c[p]] for r, f, c, p in zip(rows, first, count, places, strict=True)]
-        out.append(float(measure(torch.stack(x, 1)).mean()))
-    return float(np.std(out, ddof=1)) * math.sqrt(share)
+        tuples = [r[f[p] + slot % c[p]] for r, f, c, p in zip(rows, first, count, places, strict=True)]
+        out.append(float(measure(torch.stack(tuples, 1)).mean()))
+    return float(np.std(out, ddof=1)) * math.sqrt(drawn.share)
 
 
 DISTANCE = Null("pairing shuffle", shuffled_distance, pair_moments)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
+from workbench.diagnostics.nulls.bands import Band, around, binomial, percentiles
 from workbench.diagnostics.nulls.trade import some_families, trades
 from workbench.diagnostics.registry import NAN_BAND
 from workbench.diagnostics.scope import Scope
@@ -52,7 +52,7 @@ def _rearrange(context: Context, a: str, b: str) -> Rearranged | None:
     es, items = context.es, context.shared(a, b)
     if len(items) < 4:
         return None
-    family = context.family[torch.from_numpy(items)].numpy()
+    family = context.families(items)
     rows = context.rows[a] / max(len(np.unique(context.owner[a])), 1)
     most = max(SCORES // context.rows[b], LEAST_QUERIES) / rows
     some = some_families(family, max(int(most), 2))
@@ -79,8 +79,11 @@ def _rearrange(context: Context, a: str, b: str) -> Rearranged | None:
     return Rearranged(before, gain, won, place, len(some) == len(items))
 
 
-def band(measure: Callable[[Rearranged], Tensor]) -> Callable[[Context, Scope, int], Band]:
-    """The band of a mean over queries: of all of them as it is drawn, of more than were looked at by its deviation."""
+Law = Callable[[np.ndarray, int, int], Band]  # of drawn means, of how many queries, and how many there are in all
+
+
+def _of_means(measure: Callable[[Rearranged], Tensor], law: Law) -> Callable[[Context, Scope, int], Band]:
+    """The band of a mean over queries: of all of them as it is drawn, of more than were looked at by this law."""
 
     def made(context: Context, scope: Scope, queries: int) -> Band:
         found = rearranged(context, scope[0], scope[-1])
@@ -88,30 +91,25 @@ def band(measure: Callable[[Rearranged], Tensor]) -> Callable[[Context, Scope, i
             return NAN_BAND
         each = found.draws(measure(found).double())
         means = each.mean(1).numpy()
-        if found.whole:
-            return percentiles(means)
-        centre, deviation = float(means.mean()), float(means.std(ddof=1))
-        return normal(centre, deviation * (each.shape[1] / queries) ** 0.5)
+        return percentiles(means) if found.whole else law(means, each.shape[1], queries)
 
     return made
+
+
+def band(measure: Callable[[Rearranged], Tensor]) -> Callable[[Context, Scope, int], Band]:
+    """The band of a mean over queries, of many by its deviation."""
+    return _of_means(measure, lambda means, drawn, queries: around(float(means.mean()), means, drawn / queries))
 
 
 def share(measure: Callable[[Rearranged], Tensor]) -> Callable[[Context, Scope, int], Band]:
     """The band of a share of queries: with fewer queries, by as much as those of a family hit and miss together."""
 
-    def made(context: Context, scope: Scope, queries: int) -> Band:
-        found = rearranged(context, scope[0], scope[-1])
-        if found is None or not queries:
-            return NAN_BAND
-        each = found.draws(measure(found).double())
-        means = each.mean(1).numpy()
-        if found.whole:
-            return percentiles(means)
+    def law(means: np.ndarray, drawn: int, queries: int) -> Band:
         p = float(means.mean())
-        alike = float(means.var(ddof=1)) * each.shape[1] / max(p * (1 - p), 1e-300)
+        alike = float(means.var(ddof=1)) * drawn / max(p * (1 - p), 1e-300)
         return binomial(max(int(queries / max(alike, 1.0)), 1), p)
 
-    return made
+    return _of_means(measure, law)
 
 
 def middle(context: Context, scope: Scope, queries: int) -> Band:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles, spread
-from workbench.diagnostics.nulls.trade import effective, some_families
+from workbench.diagnostics.nulls.trade import Drawn, effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import segment_sum
@@ -125,22 +125,15 @@ def swapped_cosine(context: Context, states: Sequence[State], scope: Scope) -> B
 
 def swapped_mmd(context: Context, states: Sequence[State], scope: Scope, *, t: float) -> Band:
     """Swaps of some hundred items; the law's scale goes as 1/n. The kernel is centred, which moves no difference."""
-    es, items = context.es, context.shared(*scope)
-    if len(items) < 4:
+    drawn = Drawn.of(context, scope, ITEMS)
+    if len(drawn.item) < 4:
         return NAN_BAND
-    family = context.family[torch.from_numpy(items)].numpy()
-    some = some_families(family, ITEMS)
-    mine = torch.from_numpy(items[some])
-    rows, owner = [], []
-    for name in scope:
-        at = torch.isin(context.owner[name], mine).nonzero()[:, 0]
-        rows.append(es.unit(name, at))
-        owner.append(torch.searchsorted(mine, context.owner[name][at]))
+    rows, owner = zip(*(drawn.rows(m) for m in scope), strict=True)
     x = torch.cat(rows)
     k = (2 * t * (x @ x.T - 1)).exp()
     k = k - k.mean(0) - k.mean(1)[:, None] + k.mean()
     n = [len(r) for r in rows]
-    code = torch.from_numpy(np.unique(family[some], return_inverse=True)[1])
+    code = torch.from_numpy(np.unique(drawn.family, return_inverse=True)[1])
     # what each item's rows weigh in the difference of the means: +1/n of one modality, −1/n of the other
     weight = torch.cat([torch.full((n[0],), 1.0 / n[0]), torch.full((n[1],), -1.0 / n[1])]).double()
     k = k * weight[:, None] * weight[None]
@@ -151,8 +144,9 @@ def swapped_mmd(context: Context, states: Sequence[State], scope: Scope, *, t: f
     f = segment_sum(segment_sum(k, of, families).T, of, families)
     s = torch.from_numpy(np.random.default_rng(0).choice([-1.0, 1.0], (DRAWS, families)))
     # of sampled queries against all keys the sum has as many terms as it has pairs
-    asked = [SAMPLE_ROWS if context.scan.sampled(Kernel(m, m, t)) else len(items) for m in scope]
-    return percentiles(((s @ f) * s).sum(1).numpy() * len(some) / math.sqrt(min(asked) * len(items)))
+    items = len(context.shared(*scope))
+    asked = [SAMPLE_ROWS if context.scan.sampled(Kernel(m, m, t)) else items for m in scope]
+    return percentiles(((s @ f) * s).sum(1).numpy() * len(drawn.item) / math.sqrt(min(asked) * items))
 
 
 def coin(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -168,18 +162,14 @@ def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null
     """
 
     def band(context: Context, states: Sequence[State], scope: Scope) -> Band:
-        d, items = len(states[0]["mean"]), context.shared(*scope)
-        if min(float(s["n"]) for s in states) < rows_per_dimension * d or len(items) < 4:
+        d = len(states[0]["mean"])
+        if min(float(s["n"]) for s in states) < rows_per_dimension * d:
             return NAN_BAND
-        family = context.family[torch.from_numpy(items)].numpy()
-        some = some_families(family, max(rows_per_dimension * d, CLOUD))
-        mine = torch.from_numpy(items[some])
-        code = torch.from_numpy(np.unique(family[some], return_inverse=True)[1])
-        rows, of = [], []
-        for m in scope:
-            at = torch.isin(context.owner[m], mine).nonzero()[:, 0]
-            rows.append(context.es.unit(m, at))
-            of.append(code[torch.searchsorted(mine, context.owner[m][at])])
+        drawn = Drawn.of(context, scope, max(rows_per_dimension * d, CLOUD))
+        if len(drawn.item) < 4:
+            return NAN_BAND
+        code = torch.from_numpy(np.unique(drawn.family, return_inverse=True)[1])
+        rows, of = zip(*((x, code[place]) for x, place in map(drawn.rows, scope)), strict=True)
         draw, out = np.random.default_rng(0), []
         for _ in range(CLOUDS):
             stays = torch.from_numpy(draw.random(int(code.max()) + 1) < 0.5)
@@ -188,7 +178,7 @@ def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null
                 continue
             out.append(float(distance(*(y for x in clouds for y in (x.mean(0), torch.cov(x.T, correction=0))))))
         found = spread(np.array(out))
-        return tuple(x * len(some) / len(items) for x in found)  # type: ignore[return-value]
+        return tuple(x * drawn.share for x in found)  # type: ignore[return-value]
 
     return Null("modality swap", band, _own_moments)
 

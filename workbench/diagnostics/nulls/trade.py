@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.diagnostics.context import Context
 
 ENOUGH = 8  # families of exactly one size, that they trade among themselves; else with those of about that size
 
@@ -36,7 +41,7 @@ def some_families(family: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     """Positions, ascending, of the items of whole families, drawn by lot, at most `most` of them where that can be.
 
     >>> some_families(np.array([0, 0, 1, 1, 2, 2]), 4).tolist()
-    [2, 3, 4, 5]
+    [0, 1, 4, 5]
     """
     if len(family) <= most:
         return np.arange(len(family))
@@ -44,6 +49,33 @@ def some_families(family: np.ndarray, most: int, seed: int = 0) -> np.ndarray:
     order = np.random.default_rng(seed).permutation(len(size))
     kept = order[: max(int((size[order].cumsum() <= most).sum()), 2)]
     return np.flatnonzero(np.isin(code, kept))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Items that have all of some modalities, of whole families drawn by lot.
+
+    `item` (k,) ascending, their `family` (k,), and the `share` of all such items that they are.
+    """
+
+    context: Context
+    item: Tensor
+    family: np.ndarray
+    share: float
+
+    @classmethod
+    def of(cls, context: Context, scope: tuple[str, ...], most: int) -> Drawn:
+        """At most so many of the items that have these modalities, where families allow it."""
+        items = context.shared(*scope)
+        family = context.families(items)
+        some = some_families(family, most)
+        return cls(context, torch.from_numpy(items[some]), family[some], len(some) / max(len(items), 1))
+
+    def rows(self, m: str) -> tuple[Tensor, Tensor]:
+        """The unit rows of these items in a modality, (n, d), and the place of each row's item among them, (n,)."""
+        owner = self.context.owner[m]
+        at = torch.isin(owner, self.item).nonzero()[:, 0]
+        return self.context.es.unit(m, at), torch.searchsorted(self.item, owner[at])
 
 
 def effective(family: np.ndarray) -> float:

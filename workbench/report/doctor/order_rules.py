@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import bdtrc
 
 from workbench.report.doctor.pairing_rules import LEAST_ITEMS, LUCK, pairs
-from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT
 from workbench.sets import planted
@@ -24,6 +23,8 @@ from workbench.sets.embeddings import EmbeddingSet
 CANDIDATES = 4  # distances that are looked at, those that most rows agree on
 RATHER = 0.65  # of the rows of a stretch, that must prefer the suspected match to their own
 STRETCH = 0.03  # of the rows
+REVERSED = 0.1  # of the rows
+LOST = 0.2  # share of the rows that do not find their own
 NEARBY = 16  # rows
 SYMPTOMS = ("wrong_pairs", "shifted_pairs", "no_pairing_signal", "hubs", "two_encoders")
 
@@ -83,17 +84,34 @@ def _agreed(values: np.ndarray) -> list[tuple[int, int]]:
     return [(int(found[i]), int(counts[i])) for i in best]
 
 
-def _stretch(rather: np.ndarray) -> tuple[int, int, int]:
-    """The stretch of rows in which most prefer the suspected match, and how many do: the largest sum of +1 and −1."""
+@dataclass(frozen=True)
+class Stretch:
+    """The rows `start` … `stop`, of which `won` prefer a suspected match, and the share of the `others` that do."""
+
+    start: int
+    stop: int
+    won: int
+    others: float
+
+    @property
+    def span(self) -> int:
+        """How many rows it has."""
+        return self.stop - self.start
+
+
+def _stretch(o: Ordered, rows: np.ndarray, matches: np.ndarray) -> Stretch | None:
+    """The stretch in which most rows prefer the suspected match to their own, by the largest sum of +1 and −1; nothing
+    unless far more do than luck gives any stretch, and than prefer one of these matches by lot."""
+    rather = o.prefers(rows, matches) > 0
     total = np.r_[0, np.cumsum(np.where(rather, 1, -1))]
     least = np.minimum.accumulate(total)
     stop = int((total - least).argmax())
     start = int(np.flatnonzero(total[: stop + 1] == least[stop])[0])
-    return start, stop, int(rather[start:stop].sum())
-
-
-def _evidence(name: str, o: Ordered, value: float, threshold: float, **more: Any) -> list[dict[str, Any]]:
-    return [{"diagnostic": name, "modalities": [o.a, o.b], "value": float(value), "threshold": threshold} | more]
+    won, span, usual = int(rather[start:stop].sum()), stop - start, o.usual(rows, matches)
+    if len(rows) ** 2 * float(bdtrc(won - 1, span, usual)) > LUCK or won < (RATHER - 0.5 + usual) * span:
+        return None
+    rest = np.r_[rather[:start], rather[stop:]]
+    return Stretch(start, stop, won, float(rest.mean()) if len(rest) else 0.0)
 
 
 @set_rule(
@@ -115,24 +133,15 @@ def moved_rows(specimen: Specimen) -> Iterable[Said]:
             rows = o.row[there]
             if count < 4 or not len(rows):
                 continue
-            rather = o.prefers(rows, rows + step) > 0
-            start, stop, won = _stretch(rather)
-            n, span = len(rows), stop - start
-            usual = o.usual(rows, rows + step)
-            luck = n**2 * float(bdtrc(won - 1, span, usual))
-            rest = np.r_[rather[:start], rather[stop:]]
-            if (
-                luck > LUCK
-                or won < (RATHER - 0.5 + usual) * span
-                or not STRETCH * n <= span <= 0.95 * n
-                or rest.mean() > 0.5
-            ):
+            found, n = _stretch(o, rows, rows + step), len(rows)
+            if found is None or not STRETCH * n <= found.span <= 0.95 * n or found.others > 0.5:
                 continue
-            first, last = int(rows[start]), int(rows[stop - 1])
+            first, last = int(rows[found.start]), int(rows[found.stop - 1])
             yield (
-                f"Rows {first:,} to {last:,} of {o.a} and {o.b} are paired with an offset: {won:,} of {span:,} rows "
-                f"are nearer to the row {step:+d} away than to their own; of the other rows {rest.mean():.0%} are.",
-                _evidence("rows moved", o, span / n, STRETCH, first=first, last=last, offset=step),
+                f"Rows {first:,} to {last:,} of {o.a} and {o.b} are paired with an offset: {found.won:,} of "
+                f"{found.span:,} rows are nearer to the row {step:+d} away than to their own; of the other rows "
+                f"{found.others:.0%} are.",
+                [evidence("rows moved", (o.a, o.b), found.span / n, STRETCH, first=first, last=last, offset=step)],
                 f"look at row {first:,}, where a row of one of the two was dropped or doubled, and move {o.b} by "
                 f"{-step:+d} from there to row {last:,}",
             )
@@ -157,18 +166,14 @@ def reversed_rows(specimen: Specimen) -> Iterable[Said]:
             rows = o.row[o.known(centre - o.row) & (2 * o.row != centre)]
             if count < 4 or not len(rows):
                 continue
-            rather = o.prefers(rows, centre - rows) > 0
-            start, stop, won = _stretch(rather)
-            n, span = len(rows), stop - start
-            usual = o.usual(rows, centre - rows)
-            if n**2 * float(bdtrc(won - 1, span, usual)) > LUCK or span < 0.1 * len(o.row):
-                continue
-            if won < (RATHER - 0.5 + usual) * span:
+            found = _stretch(o, rows, centre - rows)
+            if found is None or found.span < REVERSED * len(o.row):
                 continue
             yield (
-                f"{o.b} runs in reverse order against {o.a} from row {rows[start]:,} to {rows[stop - 1]:,}: {won:,} of "
-                f"{span:,} rows i are nearer to row {centre:,} − i than to their own.",
-                _evidence("rows reversed", o, span / len(o.row), 0.1, centre=centre),
+                f"{o.b} runs in reverse order against {o.a} from row {rows[found.start]:,} to "
+                f"{rows[found.stop - 1]:,}: {found.won:,} of {found.span:,} rows i are nearer to row "
+                f"{centre:,} − i than to their own.",
+                [evidence("rows reversed", (o.a, o.b), found.span / len(o.row), REVERSED, centre=centre)],
                 f"reverse these rows of {o.b}; look for a sort with the largest first",
             )
             break
@@ -192,7 +197,7 @@ def shuffled_nearby(specimen: Specimen) -> Iterable[Said]:
         n, off, family = len(o.row), o.to - o.row, o.es.families
         apart = family[o.to] != family[o.row]
         near = o.lost & apart & (np.abs(off) <= NEARBY)
-        if n < 8 * NEARBY or o.lost.sum() < 0.2 * n or near.sum() < 0.4 * o.lost.sum():
+        if n < 8 * NEARBY or o.lost.sum() < LOST * n or near.sum() < 0.4 * o.lost.sum():
             continue
         chance = float(bdtrc(int(near.sum()) - 1, int(o.lost.sum()), 2 * NEARBY / n))
         fixed = np.unique(off[near], return_counts=True)[1].max() / near.sum()
@@ -201,7 +206,7 @@ def shuffled_nearby(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"{o.a} and {o.b} are shuffled among near rows: {int(near.sum()):,} of {int(o.lost.sum()):,} rows that do "
             f"not find their own find one at most {NEARBY} rows away.",
-            _evidence("matches nearby", o, near.mean(), 0.2),
+            [evidence("matches nearby", (o.a, o.b), near.mean(), LOST)],
             "look for what returns rows of a batch in another order (workers, a sort by length) and keep the index "
             "with the row",
         )

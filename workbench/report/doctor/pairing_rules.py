@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import combinations
-from typing import Any
 
 import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor
 
-from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import planted
@@ -25,14 +24,15 @@ LOW = 0.25  # of the percentiles: a match hardly ever lies there
 WRONG = 0.08  # share of strangers among the pairs, by the lower end of its interval
 EVEN = 0.45  # of the second quarter's count, that the first must have: strangers fill both alike, weak matches do not
 SURE = 1e-3  # one-sided, of the interval of that share
-CLEAR = 0.9  # percentile of the middle pair: below, the space tells too little of any pair
+CLEAR = 0.9  # percentile of the best quarter of pairs: below, the space tells too little of any pair
 LUCK = 1e-8  # that as many rows stand so by chance
 STRANGERS = 200_000  # pairs of different families, enough to tell a hundredth of their percentiles
-TOLD = 20  # ids that a finding names
+SWAPPED = 0.005  # share of the items, three of them at least
 SIDES = 3.0  # mean over deviation of the lengths along the axis of the differences: two sides, and nothing between
 COPIED = 1 - 1e-6  # cosine
+MATCHED = 0.5  # share of the wrong pairs whose match a rotation brings into the nearest quarter
 SOME_RIGHT = 0.15  # share of pairs above the 99th percentile, a hundredth by chance
-COPIES = 0.05  # share of the items
+COPIES = 0.05  # share of the items that have one vector in both modalities
 
 
 def pairs(specimen: Specimen) -> Iterator[tuple[str, str]]:
@@ -56,11 +56,6 @@ def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:
         return torch.searchsorted(others, r.diagonal().contiguous()).double() / max(len(others), 1)
 
     return specimen.known(("percentiles", a, b), made)
-
-
-def named(specimen: Specimen, items: Tensor) -> list[str]:
-    """The ids of items, no more than a finding can hold."""
-    return [str(x) for x in specimen.es.items["id"].iloc[items[:TOLD].numpy()]]
 
 
 def share_of_strangers(p: Tensor) -> tuple[float, float, float]:
@@ -103,15 +98,11 @@ def wrong_pairs(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"About {min(share, 1):.0%} of the {a}-{b} pairs are wrong ({low:.0%} to {high:.0%}): their vectors know "
             f"no more of each other than those of strangers, while the other pairs agree. First suspects: "
-            f"{', '.join(named(specimen, worst)[:5])}.",
-            [_evidence("share of wrong pairs", a, b, share, WRONG, items=named(specimen, worst), low=low, high=high)],
+            f"{', '.join(specimen.named(worst)[:5])}.",
+            [evidence("share of wrong pairs", (a, b), share, WRONG, items=specimen.named(worst), low=low, high=high)],
             "look at the suspects (the evidence names them), and at what put the two columns together: a join by row "
             "order, a sort of one side, files that are missing",
         )
-
-
-def _evidence(name: str, a: str, b: str, value: float, threshold: float, **more: Any) -> dict[str, Any]:
-    return {"diagnostic": name, "modalities": [a, b], "value": float(value), "threshold": threshold} | more
 
 
 @set_rule(
@@ -143,7 +134,7 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
         t = x @ axis
         few = t * torch.sign(t.median()) < 0
         length = t.abs()
-        if float(length.mean()) < SIDES * float(length.std()) or int(few.sum()) < max(3, 0.005 * len(t)):
+        if float(length.mean()) < SIDES * float(length.std()) or int(few.sum()) < max(3, SWAPPED * len(t)):
             continue
         if float(length[few].mean()) < 0.7 * float(length[~few].mean()):  # stragglers, and no second side
             continue
@@ -152,8 +143,8 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"{len(wrong):,} of {len(items):,} items have {a} and {b} in each other's place: along the gap their "
             f"vectors lie on the other side. It hides a gap of {float(length.mean()):.2f}. First: "
-            f"{', '.join(named(specimen, wrong)[:5])}.",
-            [_evidence("share of swapped items", a, b, len(wrong) / len(items), 0.005, items=named(specimen, wrong))],
+            f"{', '.join(specimen.named(wrong)[:5])}.",
+            [evidence("share of swapped items", (a, b), len(wrong) / len(items), SWAPPED, items=specimen.named(wrong))],
             "swap the two vectors of these items back; look for a collate function or a join that depends on the order",
         )
 
@@ -193,22 +184,14 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
             continue
         rank = torch.cat(ranks)
         better = int((rank < 0.25).sum())  # a quarter of strangers
-        if bdtrc(better - 1, len(rank), 0.25) > LUCK or better < 0.5 * len(rank):
+        found = better / len(rank)
+        if bdtrc(better - 1, len(rank), 0.25) > LUCK or found < MATCHED:
             continue
         share = min(len(low) / len(p) / (2 * LOW), 1.0)
         yield (
             f"{a} and {b} hold vectors of two encoders, or of two versions of one: about {share:.0%} of the pairs do "
             "not match as they are, and match once their rows are rotated, all by the same rotation.",
-            [
-                _evidence(
-                    "pairs that match after a rotation",
-                    a,
-                    b,
-                    better / len(rank),
-                    0.5,
-                    items=named(specimen, items[low]),
-                )
-            ],
+            [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[low]))],
             "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",
         )
 
@@ -230,21 +213,12 @@ def copied_modality(specimen: Specimen) -> Iterable[Said]:
         items = specimen.items(a, b)
         own = specimen.cosines(a, b).diagonal()
         same = own >= COPIED
-        others = float(specimen.cosines(a, b).mean())
-        if float(same.double().mean()) < COPIES or others > 0.99:
+        share = float(same.double().mean())
+        if share < COPIES or float(specimen.cosines(a, b).mean()) > 0.99:
             continue
         yield (
             f"{int(same.sum()):,} of {len(items):,} items have one and the same vector as {a} and as {b}: one of "
             "the two is a copy, and whatever is found there is found by that.",
-            [
-                _evidence(
-                    "share of equal vectors",
-                    a,
-                    b,
-                    float(same.double().mean()),
-                    0.02,
-                    items=named(specimen, items[same]),
-                )
-            ],
+            [evidence("share of equal vectors", (a, b), share, COPIES, items=specimen.named(items[same]))],
             "look for a cache, a default or a column that was read twice",
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,12 @@ from typing import Any
 from workbench.report.finding import Finding, Severity
 
 Said = tuple[str, list[dict[str, Any]], str]  # a sentence, the numbers it stands on, and what to try next
+
+
+def evidence(name: str, modalities: Sequence[str], value: float, threshold: float, **more: Any) -> dict[str, Any]:
+    """A number that a sentence stands on, and what it was held against."""
+    held = {"diagnostic": name, "modalities": list(modalities), "value": float(value), "threshold": float(threshold)}
+    return held | more
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
 
+TOLD = 20  # ids that a finding names
 MOST_ITEMS = 2_000  # all cosines of one pair of modalities are 32 MB
 
 
@@ -50,6 +51,10 @@ class Specimen:
     def items(self, *modalities: str) -> Tensor:
         """The items that have all of these modalities, ascending."""
         return torch.stack([self.es.layout.has[m] for m in modalities]).all(0).nonzero()[:, 0]
+
+    def named(self, items: Tensor) -> list[str]:
+        """The ids of items, no more than a finding can hold."""
+        return [str(x) for x in self.es.items["id"].iloc[items[:TOLD].numpy()]]
 
     def unit(self, m: str, items: Tensor) -> Tensor:
         """The first row of each of these items, unit length, float64: (n, d)."""

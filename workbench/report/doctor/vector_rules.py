@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.report.doctor.rules import Fault, Said, set_rule
+from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import planted
@@ -26,7 +25,6 @@ ONE_WAY = 0.6  # share of the variance along one direction
 LEVELS = 9  # values a coordinate: hardly more than three bits
 LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ninetieth percentile are six-fold apart
 FALLBACK = 0.01  # share of rows that are one and the same vector
-TOLD = 20
 
 
 def modalities(specimen: Specimen) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -36,10 +34,6 @@ def modalities(specimen: Specimen) -> Iterator[tuple[str, Tensor, Tensor]]:
         if len(items) >= LEAST_ROWS and specimen.es.layout.widths[m] >= LEAST_WIDTH:
             at = torch.searchsorted(specimen.es.item_of_row(m), items)
             yield m, items, specimen.es[m][at].double()
-
-
-def _evidence(name: str, m: str, value: float, threshold: float, **more: Any) -> list[dict[str, Any]]:
-    return [{"diagnostic": name, "modalities": [m], "value": float(value), "threshold": threshold} | more]
 
 
 @set_rule(
@@ -63,7 +57,7 @@ def rogue_dimensions(specimen: Specimen) -> Iterable[Said]:
             f"Of the {m} coordinates {'one' if count == 1 else count} ({names}) carr{'ies' if count == 1 else 'y'} "
             f"{float(top.values[:count].sum()) / total:.0%} of the mean cosine of {total:.2f}: all vectors point along "
             "it, and what tells items apart is a small rest.",
-            _evidence("share of the mean cosine", m, share, ROGUE, coordinates=top.indices[:count].tolist()),
+            [evidence("share of the mean cosine", (m,), share, ROGUE, coordinates=top.indices[:count].tolist())],
             "centre the modality, or standardise its coordinates, before cosines are taken (intervene centre)",
         )
 
@@ -88,7 +82,7 @@ def dead_dimensions(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"{len(at)} of {len(dead)} coordinates of {m} never vary ({where}): the vectors are cut off, padded, or a "
             "part of the encoder is dead.",
-            _evidence("share of dead coordinates", m, share, DEAD),
+            [evidence("share of dead coordinates", (m,), share, DEAD)],
             "look for a buffer that is too wide, a truncated write, or units that never fire",
         )
 
@@ -114,7 +108,7 @@ def few_directions(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"The {m} vectors lie in {count} of {x.shape[1]} directions, to a millionth of their variance: a layer "
             "upstream is that narrow, or has collapsed.",
-            _evidence("directions", m, count, THIN * x.shape[1]),
+            [evidence("directions", (m,), count, THIN * x.shape[1])],
             "look for a bottleneck, a low-rank adapter, or a reduction that was written back at full width",
         )
 
@@ -142,7 +136,7 @@ def one_direction(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"{share:.0%} of the variance of {m} lies along one direction: items differ in one number, and cosines "
             "rank by it.",
-            _evidence("share of variance", m, share, ONE_WAY),
+            [evidence("share of variance", (m,), share, ONE_WAY)],
             "see what it follows (length, brightness, source: colour the map by it), and take it out or whiten "
             "(intervene remove_components)",
         )
@@ -169,7 +163,7 @@ def coarse_values(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"The {m} coordinates take {levels} values each: they were quantised or rounded, and cosines tie where "
             "they should rank.",
-            _evidence("values a coordinate", m, levels, LEVELS),
+            [evidence("values a coordinate", (m,), levels, LEVELS)],
             "keep the vectors in float16 or int8 at least; packed bits are read with --bits",
         )
 
@@ -194,7 +188,7 @@ def spread_lengths(specimen: Specimen) -> Iterable[Said]:
         yield (
             f"The {m} vectors differ in length {high / low:,.0f}-fold (from {low:.2g} to {high:.2g}, a tenth lies "
             "beyond either): everything here goes by cosine, an index that goes by dot product would rank otherwise.",
-            _evidence("deviation of log length", m, deviation, LENGTHS),
+            [evidence("deviation of log length", (m,), deviation, LENGTHS)],
             "divide rows by their length before they are indexed, or look for what sets it (tokens, brightness, an "
             "encoder without its last norm)",
         )
@@ -223,10 +217,10 @@ def fallback_vector(specimen: Specimen) -> Iterable[Said]:
         others = int(count[(count > 1)].sum() - count[largest])
         if families < max(4, FALLBACK * len(items)) or others > 0.25 * len(items) or families > 0.9 * len(items):
             continue
-        ids = [str(i) for i in specimen.es.items["id"].iloc[items[mine][:TOLD].numpy()]]
+        ids = specimen.named(items[mine])
         yield (
             f"{len(mine):,} of {len(items):,} items have one and the same {m} vector: what is given where an encoder "
             f"fails, or an empty input. First: {', '.join(ids[:5])}.",
-            _evidence("share of one vector", m, len(mine) / len(items), FALLBACK, items=ids),
+            [evidence("share of one vector", (m,), len(mine) / len(items), FALLBACK, items=ids)],
             "embed these items again, or leave them out; an empty text and a blank picture give such vectors too",
         )

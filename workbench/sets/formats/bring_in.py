@@ -94,8 +94,7 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
             rows_of = together(paths, name)
             rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
             return rows_of
-    more = every == {TEXT_TABLE} and len(paths) > 1 and not _of_equal_ids([opened(p) for p in paths])
-    if more and (whole := text_tables(paths)) is not None:
+    if every == {TEXT_TABLE} and len(paths) > 1 and (whole := text_tables(paths, _of_equal_ids)) is not None:
         return whole
     if len(paths) == 1:
         return opened(paths[0])
@@ -141,11 +140,11 @@ def _apart(paths: Sequence[Path], how: Reader) -> bool:
     return len(set(names)) > 1 or (all(kinds) and len(set(kinds)) == len(paths))
 
 
-def _of_equal_ids(tables: Sequence[Arrays | Table]) -> bool:
+def _of_equal_ids(tables: Sequence[Table]) -> bool:
     """Whether tables with a vector each have most of their ids in common: parts of the same items, not more of them."""
     ids = []
     for t in tables:
-        if not isinstance(t, Table) or "id" not in t.schema.names or len(tidy(t, alone=False).vectors) != 1:
+        if len(tidy(t, alone=False).vectors) != 1:
             return False
         ids.append({str(x) for batch in t.batches() for x in batch.column("id").to_pylist()})
     return bool(ids[0]) and all(2 * len(ids[0] & x) > max(len(ids[0]), len(x)) for x in ids[1:])

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,8 +135,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
-    mark = delimited.mark(text, "\t" if file.suffix.lower() == ".tsv" else ",")
-    if mark != {".csv": ",", ".tsv": "\t"}.get(file.suffix.lower()):
+    usual = "\t" if file.suffix.lower() == ".tsv" else ","
+    mark = delimited.mark(text, usual)
+    if mark != usual:
         said.append(f"{file.name} is read with {delimited.MARKS[mark]} between its columns")
     names = next(csv.reader(io.StringIO(text, newline=""), delimiter=mark), [])
     once([n for n in names if n], file)
@@ -191,11 +192,14 @@ def text_table(file: Path) -> Table:
     return table
 
 
-def text_tables(files: Sequence[Path]) -> Table | None:
-    """Tables of text that have the same columns, one after the other; None where they have not."""
+def text_tables(files: Sequence[Path], of_equal_items: Callable[[Sequence[Table]], bool]) -> Table | None:
+    """Tables of text that have the same columns, one after the other; None where they have not, or are not more items
+    but parts of the same."""
     said: list[str] = []
     every = [cells(f, said) for f in files]
     if any(set(c) != set(every[0]) for c in every):
+        return None
+    if "id" in every[0] and of_equal_items([table_of(c, str(f)) for c, f in zip(every, files, strict=True)]):
         return None
     counts = [len(next(iter(c.values()), [])) for c in every]
     columns = {name: [v for c in every for v in c[name]] for name in every[0]}
