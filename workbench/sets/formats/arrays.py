@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from workbench.disk import read_safetensors
 from workbench.errors import InputError, first_line
+from workbench.sets.formats.keys import plainly
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.source import Arrays
 
@@ -198,16 +199,23 @@ def _column(values: Sequence[Any]) -> np.ndarray:
     return held
 
 
+def _plainly(key: Any) -> str:
+    return plainly(str(key))
+
+
 def _by_modality(found: Mapping[Any, Mapping[Any, Any]], file: Path) -> Arrays:
     """{image: {path: x}, text: {path: y}}: the items are the paths, whatever their order in each."""
     import torch
 
-    ids = list(dict.fromkeys(str(i) for part in found.values() for i in part))
+    spelt: Callable[[Any], str] = str
+    if all(len({plainly(str(i)) for i in part}) == len(part) for part in found.values()):
+        spelt = _plainly  # é in one part, and in the other as an e and an accent
+    ids = list(dict.fromkeys(spelt(i) for part in found.values() for i in part))
     place = {i: k for k, i in enumerate(ids)}
     arrays: dict[str, Any] = {"id": np.asarray(ids)}
     rows = {}
     for name, part in found.items():
-        at = np.array([place[str(i)] for i in part])
+        at = np.array([place[spelt(i)] for i in part])
         order = np.argsort(at)
         arrays[str(name)] = _stacked(list(part.values()), name, file)[torch.from_numpy(order)]
         if len(at) < len(ids):

@@ -13,6 +13,7 @@ import pandas as pd
 from workbench.errors import InputError
 from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats import wide
 from workbench.sets.formats.arrays import npy
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
@@ -20,7 +21,8 @@ from workbench.sets.formats.delimited import bare
 from workbench.sets.formats.folders import of_splits
 from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
-from workbench.sets.formats.joins import KEYS, Part, joined
+from workbench.sets.formats.joins import Part, joined
+from workbench.sets.formats.keys import KEYS
 from workbench.sets.formats.kinds import kind_of
 from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, text_tables, to_frame
 from workbench.sets.formats.registry import READERS, Reader
@@ -173,6 +175,10 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
         kept = columns if len(columns.columns) else None
         return Part(path.name, arrays, kept, {own[m]: r for m, r in rows.items()}, len(es))
     said.extend(found.said)
+    by_id, keys = wide.by_key(found.arrays)
+    if keys and found.columns is None:
+        said.append(f"{path.name}: {len(keys):,} names with a vector each: the names are the ids")
+        return Part(path.name, {path.stem: next(iter(by_id.values()))}, pd.DataFrame({"id": keys}))
     flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
     columns = None if found.columns is None else settled(found.columns)
     if flat and len({len(x) for x in flat.values()}) == 1:

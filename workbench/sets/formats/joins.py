@@ -1,21 +1,21 @@
-"""Arrays and tables side by side: by the id where both have one, else by row order, and never without a check."""
+"""Arrays and tables side by side: by a key that both have, else by row order, and never without a check."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError
+from workbench.sets import columns
+from workbench.sets.formats.guess import words
+from workbench.sets.formats.keys import Key, Names, called_key, keys, names_in
 from workbench.sets.formats.source import Arrays
-
-KEYS = (
-    *("id", "ids", "uid", "key", "keys", "_id", "item_id", "image_path", "path", "paths", "file_name", "filename"),
-    *("filenames", "file", "url", "index", "image_id", "sample_id"),
-)  # columns that name every item, likeliest first
 
 
 @dataclass
@@ -35,95 +35,158 @@ class Part:
             return len(self.columns)
         return self.items if self.items is not None else next((len(x) for x in self.arrays.values()), None)
 
+    @cached_property
+    def names(self) -> list[Names]:
+        """The columns that may say which item a row is."""
+        return [] if self.columns is None else list(names_in(self.columns))
+
+    @property
+    def words(self) -> set[str]:
+        """What its names say it is: image, of img_emb.npy and of images.parquet."""
+        said = {w for name in (self.name.rpartition(".")[0], *self.arrays) for w in words(name)}
+        said |= {w.removesuffix("s") for w in said}
+        return said | ({"image"} if said & {"img", "picture", "photo"} else set())
+
 
 def joined(parts: Sequence[Part], source: str) -> Arrays:
     """One source of several parts; raises `InputError` where their rows cannot be the same items."""
     said: list[str] = []
-    parts = [p for p in parts if p.count is not None]
-    arrays: dict[str, Any] = {}
-    rows: dict[str, Any] = {}
-    frame: pd.DataFrame | None = None
-    owner, first = "", parts[0]
-    for part in sorted(parts, key=lambda p: p.columns is None):  # columns first: they may hold the key
-        key = None if frame is None or part.columns is None else _key(frame, part.columns)
-        if key is not None:
-            assert frame is not None
-            place = _places(frame[key], part.columns[key], key, owner, part.name, said)  # type: ignore[index]
-            frame = _with(frame, part.columns.iloc[place].reset_index(drop=True), owner, part.name)  # type: ignore
-            said.append(f"{part.name} is joined to {owner} by {key}")
-            taken = {k: _moved(x, part.rows.get(k), place) for k, x in part.arrays.items()}
-        else:
-            if part.columns is not None:
-                alone = frame is None and not any(p.arrays and p.columns is None for p in parts)
-                frame = part.columns.reset_index(drop=True) if frame is None else _even(frame, part, owner)
-                if not alone:
-                    said.append(f"{part.name} is joined by row order")
-            taken = {k: (x, part.rows.get(k)) for k, x in part.arrays.items()}
-            _agree(first if not owner else Part(owner, {}, frame), part)
-        if part.columns is not None:
-            owner = owner or part.name
-        for name, (x, at) in taken.items():
-            if name in arrays:
-                raise InputError(f"{part.name}: a second array named {name!r}; rename one of the files")
-            arrays[name] = x
-            rows |= {} if at is None else {name: at}
-    order = [k for p in parts for k in p.arrays]
-    return Arrays({k: arrays[k] for k in order}, source, frame, rows, said)
+    there = [p for p in parts if p.count is not None]
+    wholes = _in_rows(there, said)
+    while (found := _likeliest(wholes)) is not None:
+        a, b, key = found
+        both = _by_key(a, b, key, said)
+        wholes = [both if p is a else p for p in wholes if p is not b]
+    whole = wholes[0]
+    for part in wholes[1:]:
+        whole = _by_order(whole, part)
+        said.append(f"{part.name} is joined by row order")
+    order = [k for p in there for k in p.arrays]
+    return Arrays({k: whole.arrays[k] for k in order}, source, whole.columns, whole.rows, said)
 
 
-def _key(a: pd.DataFrame, b: pd.DataFrame) -> str | None:
-    both = [str(c) for c in a.columns if c in b.columns and str(c).lower() in KEYS]
-    return min(both, key=lambda c: KEYS.index(c.lower()), default=None)
+def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
+    """Arrays without columns go with the first table of as many rows, one without vectors if there is one."""
+    homes = [p for p in parts if p.columns is not None] or [parts[0]]
+    out = {id(h): h for h in homes}
+    for k, part in enumerate(parts):
+        if part.columns is not None or part is homes[0]:
+            continue
+        home = min((h for h in homes if h.count == part.count), key=lambda h: bool(h.arrays), default=None)
+        if home is None:
+            before = any(p is homes[0] for p in parts[:k])
+            raise _uneven(*((homes[0], part) if before else (part, homes[0])))
+        out[id(home)] = _both(out[id(home)], part)
+        if home.columns is not None and (line := f"{home.name} is joined by row order") not in said:
+            said.append(line)
+    return list(out.values())
 
 
-def _places(a: pd.Series, b: pd.Series, key: str, first: str, second: str, said: list[str]) -> np.ndarray:
-    """Where each key of `a` stands in `b`."""
-    mine, other = _names(a), _names(b)
-    for column, name in ((a, first), (b, second)):
-        if column.isna().any():
-            raise InputError(f"{name}: column {key!r}, which joins it, is empty at row {int(column.isna().argmax())}")
-    for column, name in ((mine, first), (other, second)):
-        if column.duplicated().any():
-            odd = column[column.duplicated()].iloc[0]
-            raise InputError(f"{name}: column {key!r} has {odd!r} twice, so that it joins no table; ids must be unique")
-    place = pd.Series(np.arange(len(other)), index=other).reindex(mine)
-    if place.isna().any():
-        gone = mine[place.isna().to_numpy()]
+def _likeliest(parts: Sequence[Part]) -> tuple[Part, Part, Key] | None:
+    """The two tables to join next, and by which key: those whose rows go one to one before those where they do not.
+
+    Raises `InputError` where two keys of two tables are as likely and pair other rows.
+    """
+    found = []
+    for one, two in combinations(parts, 2):
+        ways = []
+        for a, b in ((one, two), (two, one)):
+            for k in keys(a.names, b.names, a.words):
+                if k.once or b.arrays or (called_key(k.first) and called_key(k.second)):
+                    ways.append((a, b, k))
+        ways.sort(key=lambda w: w[2].rank)
+        for a, b, k in ways[1:]:
+            if k.rank[:2] == ways[0][2].rank[:2] and a is ways[0][0] and not k.agrees(ways[0][2]):
+                raise InputError(
+                    f"{a.name} and {b.name} could be joined by {ways[0][2]} or by {k}, which pair other rows; take "
+                    "the column away, or rename it, that is no key"
+                )
+        found += ways[:1]
+    return min(found, key=lambda w: (not w[2].once, w[2].rank), default=None)
+
+
+def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
+    """Two tables as one whose items are those of the first; raises `InputError` for what has no place."""
+    assert a.columns is not None
+    assert b.columns is not None
+    for part, column, name in ((a, a.columns, key.first), (b, b.columns, key.second)):
+        gone = columns.missing(column[name])
+        if gone.any():
+            raise InputError(f"{part.name}: column {name!r}, which joins it, is empty at row {int(gone.argmax())}")
+    if not key.once and not b.arrays:
+        ids = columns.text(b.columns[key.second])
+        odd = ids[pd.Series(ids).duplicated().to_numpy()][0]
+        raise InputError(f"{b.name}: column {key.second!r} has {odd!r} twice, so that it joins no table; ids must be "
+                         "unique")  # fmt: skip
+    named, first = np.unique(key.owner[key.owner >= 0], return_index=True)
+    if len(named) < len(a.columns):
+        gone = ~np.isin(np.arange(len(a.columns)), named)
+        odd = columns.text(a.columns[key.first])[gone][0]
+        known = "" if key.first == key.second else f", where it is {key.second}"
         raise InputError(
-            f"{second} lacks {key} {gone.iloc[0]!r} of {first} ({len(gone):,} of {len(mine):,} are missing); "
-            "give it those rows, or take the rows away"
+            f"{b.name} lacks {key.first} {odd!r} of {a.name}{known} ({int(gone.sum()):,} of {len(gone):,} are "
+            "missing); give it those rows, or take the rows away"
         )
-    if len(other) > len(mine):
-        said.append(f"{second} has {len(other) - len(mine):,} rows more, which {first} does not name: left out")
-    return place.to_numpy().astype(np.int64)
+    count = len(key.owner)
+    again = "" if key.once else f": {(key.owner >= 0).sum() / len(named):.3g} rows an item, of which the other columns "
+    again += "" if key.once else "are those of the first"
+    said.append(f"{b.name} is joined to {a.name} by {key}{again}")
+    if (more := int((key.owner < 0).sum())) > 0:
+        said.append(f"{b.name} has {more:,} rows more, which {a.name} does not name: left out")
+    arrays, rows = {}, {}
+    for k, x in b.arrays.items():
+        to = key.owner[np.asarray(b.rows.get(k, np.arange(count)))]
+        kept = np.flatnonzero(to >= 0)
+        kept = kept[np.argsort(to[kept], kind="stable")]
+        arrays[k] = x if np.array_equal(kept, np.arange(len(to))) else _rows(x, kept)
+        if not np.array_equal(to[kept], np.arange(len(a.columns))):
+            rows[k] = to[kept]
+    there = np.flatnonzero(key.owner >= 0)[first]
+    frame = b.columns.iloc[there].reset_index(drop=True)
+    own = [c for c in frame if c in a.columns and c != key.second and _of_its_own(a, b, str(c), key)]
+    if own:
+        said.append(f"{', '.join(map(str, own))} of {b.name} is left out: {a.name} has its own")
+        frame = frame.drop(columns=own)
+    if key.first == key.second:
+        frame = frame.drop(columns=key.second)
+    return _both(a, replace(b, arrays=arrays, rows=rows, columns=frame))
 
 
-def _names(ids: pd.Series) -> pd.Series:
-    """Ids as text; 1.0 is 1, as whole numbers that once had a gap are written."""
-    if ids.dtype.kind == "f" and bool((ids.dropna() % 1 == 0).all()):
-        return ids.astype("Int64").astype(str)
-    return ids.astype(str)
+def _of_its_own(a: Part, b: Part, column: str, key: Key) -> bool:
+    """Whether a column that both have names the rows of each: of captions and of pictures, or of either file."""
+    if not called_key(column):
+        return False
+    counted = all(n.counted for p in (a, b) for n in p.names if n.column == column)
+    return counted or key.first != key.second or not key.once
 
 
-def _moved(x: Any, at: Any, place: np.ndarray) -> tuple[Any, Any]:
-    """Rows of an array in the order of the items that they join."""
-    if at is None:
-        x = np.asarray(x) if not hasattr(x, "detach") else x
-        return x[place], None
-    new = pd.Series(np.arange(len(place)), index=place)
-    to = new.reindex(np.asarray(at)).to_numpy()
-    keep = np.flatnonzero(~np.isnan(to.astype(float)))
-    return np.asarray(x)[keep], to[keep].astype(np.int64)
+def _rows(x: Any, at: np.ndarray) -> Any:
+    return x[at] if hasattr(x, "detach") else np.asarray(x)[at]
 
 
-def _even(frame: pd.DataFrame, part: Part, owner: str) -> pd.DataFrame:
-    assert part.columns is not None
-    if len(frame) != len(part.columns):
-        raise InputError(
-            f"{part.name} has {len(part.columns):,} rows but {owner} has {len(frame):,}; files side by side need one "
-            "row an item, or a column id in both"
-        )
-    return _with(frame, part.columns.reset_index(drop=True), owner, part.name)
+def _by_order(whole: Part, part: Part) -> Part:
+    if whole.count != part.count:
+        raise _uneven(whole, part)
+    return _both(whole, part)
+
+
+def _uneven(first: Part, part: Part) -> InputError:
+    both = "" if first.columns is None or part.columns is None else " and no column of one names the rows of the other"
+    return InputError(
+        f"{part.name} has {part.count:,} rows but {first.name} has {first.count:,}{both}; files side by side need one "
+        "row an item, in the same order, or a column id in both"
+    )
+
+
+def _both(whole: Part, part: Part) -> Part:
+    """Arrays and columns of both, whose items are the same in the same order."""
+    for name in part.arrays:
+        if name in whole.arrays:
+            raise InputError(f"{part.name}: a second array named {name!r}; rename one of the files")
+    frame = whole.columns if part.columns is None else part.columns.reset_index(drop=True)
+    if whole.columns is not None and part.columns is not None:
+        frame = _with(whole.columns, part.columns.reset_index(drop=True), whole.name, part.name)
+    return replace(whole, arrays={**whole.arrays, **part.arrays}, columns=frame, rows={**whole.rows, **part.rows})
 
 
 def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -131,18 +194,11 @@ def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> p
     for name in more.columns:
         if name not in frame:
             continue
-        a, b = (_names(c).where(c.notna(), "") for c in (frame[name], more[name]))
-        odd = (a.to_numpy() != b.to_numpy()).nonzero()[0]
+        odd = (columns.text(frame[name]) != columns.text(more[name])).nonzero()[0]
         if len(odd):
+            mend = "rename the one that is of something else, or give both a column that names each row once"
             raise InputError(
-                f"column {name!r} is in {first} and in {second}, with other values at row {int(odd[0])}; rename one"
+                f"column {name!r} is in {first} and in {second}, with other values at row {int(odd[0])}; "
+                f"{mend if called_key(str(name)) else 'rename one'}"
             )
     return pd.concat([frame, more[[c for c in more if c not in frame]]], axis=1)
-
-
-def _agree(first: Part, part: Part) -> None:
-    if first.count != part.count and first is not part:
-        raise InputError(
-            f"{part.name} has {part.count:,} rows but {first.name} has {first.count:,}; files side by side need one "
-            "row an item, in the same order"
-        )

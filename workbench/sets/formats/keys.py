@@ -1,0 +1,166 @@
+"""The key that two tables share: told by what their columns hold, and among several by how they are called."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from workbench.sets import columns
+from workbench.sets.formats.guess import words
+
+KEYS = (
+    *("id", "ids", "uid", "key", "keys", "_id", "item_id", "image_path", "path", "paths", "file_name", "filename"),
+    *("filenames", "file", "url", "index", "image_id", "sample_id"),
+)  # columns that name every item, likeliest first
+MOST = 0.5  # of the values of the smaller side: as many are no accident
+SOME = 0.05  # … and of two columns that are called keys as few as these say that they name the same things
+SMALL = 100  # times the rows: smaller whole numbers are counts, classes and places unless their column is called a key
+
+
+def plainly(value: str) -> str:
+    """One spelling of what can be written in several: é as one letter, or as an e and an accent."""
+    return value if value.isascii() else unicodedata.normalize("NFC", value)
+
+
+def stem(value: str) -> str:
+    """The name of a file without its folders and its ending, a number without the zeros before it.
+
+    >>> stem("val/000139.jpg"), stem("139"), stem("a.b")
+    ('139', '139', 'a.b')
+    """
+    name = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", re.split(r"[\\/]", value)[-1])
+    return (name.lstrip("0") or "0") if name.isdecimal() else name
+
+
+@dataclass(frozen=True)
+class Names:
+    """A column that may say which item a row is: its values in words, empty where it says nothing."""
+
+    column: str
+    values: pd.Index
+    called: bool  # a key, by its name
+
+    @cached_property
+    def there(self) -> pd.Index:
+        """Those that say something."""
+        return self.values[self.values != ""]
+
+    @cached_property
+    def distinct(self) -> pd.Index:
+        """Each of them once."""
+        return self.there.unique()
+
+    @property
+    def once(self) -> bool:
+        """Whether no two rows have the same."""
+        return len(self.distinct) == len(self.there)
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether all are whole numbers."""
+        return all(v.removeprefix("-").isdecimal() for v in self.distinct)
+
+    @cached_property
+    def counted(self) -> bool:
+        """Whether they are the numbers of the rows, in order."""
+        first = self.values[0]
+        return first in ("0", "1") and self.values.tolist() == [str(int(first) + k) for k in range(len(self.values))]
+
+    @property
+    def small(self) -> bool:
+        """Whether they are whole numbers that a count, a class or a place could be."""
+        return self.whole and not self.called and max(abs(int(v)) for v in self.distinct) < SMALL * len(self.values)
+
+    def common(self, other: Names) -> int:
+        """How many of them the other has too."""
+        return len(self.distinct.intersection(other.distinct))
+
+    def of_files(self) -> Names | None:
+        """The same as names of files without folder and ending, where that keeps them apart."""
+        short = Names(self.column, pd.Index([v and stem(v) for v in self.values], dtype=object), self.called)
+        return short if len(short.distinct) == len(self.distinct) else None
+
+
+@dataclass(frozen=True)
+class Key:
+    """Two columns that name the same items: for each row of the second table its row in the first, or -1.
+
+    `once`: no two rows of the second are of one item; `rank`: the likeliest has the lowest.
+    """
+
+    first: str
+    second: str
+    owner: np.ndarray
+    once: bool
+    rank: tuple[float, int, int]
+    how: str = ""
+
+    def __str__(self) -> str:
+        return (self.first if self.first == self.second else f"{self.first} = {self.second}") + self.how
+
+    def agrees(self, other: Key) -> bool:
+        """Whether both pair the same rows, as far as both pair them."""
+        both = (self.owner >= 0) & (other.owner >= 0)
+        return bool((self.owner[both] == other.owner[both]).all())
+
+
+def called_key(name: str) -> bool:
+    """Whether a column is called as one that names items."""
+    return name.lower() in KEYS or (words(name)[-1:] or [""])[0] in ("id", "ids", "uid", "uuid", "key")
+
+
+def names_in(frame: pd.DataFrame) -> Iterator[Names]:
+    """The columns that may say which item a row is; a.jpg#0, a.jpg#1 also without what tells captions of one item."""
+    for c in frame:
+        column, called = frame[c], called_key(str(c))
+        gone = columns.missing(column)
+        if gone.all() or (gone.any() and not called) or not _of_names(column[~gone], called):
+            continue
+        found = [plainly(v) for v in columns.text(column)]
+        yield Names(str(c), pd.Index(found, dtype=object), called)
+        if all(re.search(r".#\d+$", v) for v in found):
+            yield Names(str(c), pd.Index([v[: v.rindex("#")] for v in found], dtype=object), called)
+
+
+def _of_names(column: pd.Series, called: bool) -> bool:
+    """Whether values are words or whole numbers; decimal ones only where they once had a gap."""
+    kind = column.dtype.kind
+    if pd.api.types.is_bool_dtype(column.dtype) or kind == "f":
+        return kind == "f" and called and bool((column % 1 == 0).all())
+    return kind in "iu" or pd.api.types.is_string_dtype(column.dtype) or {*map(type, column)} <= {str, int}
+
+
+def keys(a: Sequence[Names], b: Sequence[Names], named: Collection[str]) -> list[Key]:
+    """Every key of two tables whose first says each item once; `named`: what the first one holds, in words."""
+    pairs = ((x, y) for x in a if x.once for y in b)
+    return [key for x, y in pairs if (key := _key(x, y, named)) is not None]
+
+
+def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
+    same = x.column == y.column
+    claimed = x.called and (same or y.called)
+    if not claimed and (x.small or y.small):
+        return None
+    how, common = "", x.common(y)
+    if common < MOST * min(len(x.distinct), len(y.distinct)):
+        one, two = x.of_files(), y.of_files()
+        if one is not None and two is not None and one.common(two) > common:
+            x, y, common, how = one, two, one.common(two), " (without folders and endings)"
+    least = min(len(x.distinct), len(y.distinct))
+    partly = claimed and common >= SOME * least and not (x.whole and (x.counted or y.counted))
+    usual = same and x.column.lower() in KEYS
+    if not (usual or partly or (common >= MOST * least and common > 1) or common == least):
+        return None
+    owner = pd.Series(np.arange(len(x.there)), index=x.there).reindex(y.values).fillna(-1).to_numpy().astype(np.int64)
+    owner = np.where(owner >= 0, np.flatnonzero(x.values != "")[owner], -1)
+    points = y.called and not same and bool(set(words(y.column)[:-1]) & set(named))
+    level = 9 if x.counted and y.counted else [points, same and x.called, claimed, same, True].index(True)
+    order = KEYS.index(x.column.lower()) if x.column.lower() in KEYS else len(KEYS)
+    alike = common / (len(x.distinct) + len(y.distinct) - common)
+    return Key(x.column, y.column, owner, y.once, (-round(alike, 1), level, order), how)
