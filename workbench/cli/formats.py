@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import DROP, ITEM, LABEL, SETTING
+from workbench.cli.sets import BITS, CAPTIONS, DROP, ITEM, LABEL, MODALITY, SETTING
 from workbench.errors import InputError
 
 
@@ -19,15 +19,13 @@ def import_(
     image: Annotated[str, typer.Option(help="column or array of the image vectors")] = "",
     text: Annotated[str, typer.Option(help="… of the text vectors")] = "",
     audio: Annotated[str, typer.Option(help="… of the audio vectors")] = "",
-    modality: Annotated[list[str] | None, typer.Option(help="any other as name=column; repeat, in order")] = None,
+    modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     label: Annotated[str, typer.Option(help=LABEL)] = "",
     id_: Annotated[str, typer.Option("--id", help="column that names every item once")] = "",
     item: Annotated[str, typer.Option(help=ITEM)] = "",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
-    captions: Annotated[
-        list[str] | None, typer.Option(help="modality with several vectors a row that are captions, not layers; repeat")
-    ] = None,
-    bits: Annotated[list[str] | None, typer.Option(help="column of bytes with eight dimensions each; repeat")] = None,
+    captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
+    bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
     split_map: Annotated[list[str] | None, typer.Option(help="what a split is: restval=train; repeat")] = None,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
@@ -44,8 +42,8 @@ def import_(
             raise InputError(f"--modality {name}: given twice")
         named[name] = column
     splits = dict(pair(s, "--split-map") for s in split_map or [])
-    reading = Reading(named, id_, label, drop_missing, tuple(captions or ()), tuple(bits or ()), splits)
-    es, said = import_set(sources, out, reading, item=item)
+    reading = Reading(named, id_, label, drop_missing, tuple(captions or ()), tuple(bits or ()), splits, item)
+    es, said = import_set(sources, out, reading)
     for line in said:
         say(f"guessed  {line}")
     shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)

@@ -228,7 +228,9 @@ def about(
     facts: dict[str, Any] = {n: found(n) for n in names}
     facts |= {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}"}
     if data:
-        facts |= read_set(data)[0].describe()
+        from workbench.sets.formats import Reading
+
+        facts |= read_set(data, Reading())[0].describe()
     for name, value in facts.items():
         say(f"{name:<14} {value}")
 

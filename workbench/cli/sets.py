@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.base import command, pair, say
 from workbench.errors import InputError
 
+if TYPE_CHECKING:
+    from workbench.sets.embeddings import EmbeddingSet
+    from workbench.sets.formats import Reading
+
 # said alike in every command
 SPLIT = "only the items of this split: train, validation or test"
 LABEL = "column of the items with their classes, for the questions about them"
 ITEM = "column that says which item a row belongs to: several captions, crops or templates of one"
 DROP = "leave out rows that are NaN, infinite or zero; their modality is then missing for that item"
+MODALITY = "a modality as name=column, whatever it looks like; repeat, in order"
+CAPTIONS = "modality with several vectors a row that are captions, not layers; repeat"
+BITS = "column of bytes with eight dimensions each; repeat"
 SETTING = "a setting of what is made, as name=value; repeat"
 
 
@@ -41,6 +48,9 @@ def diagnose(
     by: Annotated[str, typer.Option(help="a table of slices: the diagnostics within each value of this column")] = "",
     item: Annotated[str, typer.Option(help=ITEM)] = "",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
+    captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
+    bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
     executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
     scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",
@@ -59,8 +69,11 @@ def diagnose(
     """
     from workbench.report import slices as tables
     from workbench.report.diagnose import diagnose as run_diagnose
+    from workbench.sets.formats import Reading
 
-    es, said = read_set(data, item=item, drop_missing=drop_missing)
+    asked = dict(pair(m, "--modality") for m in modality or [])
+    reading = Reading(asked, "", "", drop_missing, tuple(captions or ()), tuple(bits or ()), item=item)
+    es, said = read_set(data, reading)
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
@@ -84,6 +97,9 @@ def diagnose(
     words = [*map(str, data), *(f"{k} {v}" for k, v in kept.items() if v), *(f"--role {x}" for x in role or [])]
     words += [*(f"--only {x}" for x in only or []), *(f"-p {x}" for x in parameter or [])]
     words += ["--drop-missing"] if drop_missing else []
+    words += [
+        f"--{k} {x}" for k, xs in (("modality", modality), ("captions", captions), ("bits", bits)) for x in xs or []
+    ]
     if every or only:
         lines = [show.read(report), *(f"  {s}" for s in said), "", verdict(report.findings), *show.findings(report)]
         lines += show.everything(report)
@@ -102,16 +118,14 @@ def diagnose(
         say(f"  wrote {html}")
 
 
-def read_set(paths: list[Path], *, item: str = "", drop_missing: bool = False) -> tuple[Any, list[str]]:
+def read_set(paths: list[Path], reading: Reading) -> tuple[EmbeddingSet, list[str]]:
     """One set of the paths that a person gave, and what was assumed on the way, in plain words."""
-    from workbench.sets.formats import Reading, load_aloud, load_together
-    from workbench.sets.grouping import by_item
+    from workbench.sets.formats import load_aloud, load_together
 
-    reading = Reading(drop_missing=drop_missing)
     es, said = load_together(paths, reading) if len(paths) > 1 else load_aloud(paths[0], reading)
-    if item:
-        before, es = len(es), by_item(es, item)
-        said.append(f"{before:,} rows of {len(es):,} items, by column {item}")
+    if reading.item:
+        rows = max(len(es.item_of_row(m)) for m in es.modalities)
+        said.append(f"{rows:,} rows of {len(es):,} items, by column {reading.item}")
     lost = {m: int((~has).sum()) for m, has in es.layout.has.items() if not bool(has.all())}
     said += [f"{m} is missing for {n:,} of {len(es):,} items" for m, n in lost.items()]
     return es, said

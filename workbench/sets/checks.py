@@ -101,7 +101,8 @@ def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFram
     if items["id"].duplicated().any():
         row = int(np.flatnonzero(items["id"].duplicated())[0])
         raise InputError(
-            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique"
+            f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique, or "
+            "rows of one item: --item id"
         )
     if "split" in items:
         odd = ~items["split"].isin(SPLITS) & items["split"].notna()

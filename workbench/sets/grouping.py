@@ -17,8 +17,6 @@ from workbench.errors import InputError
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 
-KEY = "item a row belongs to"  # a column that nobody else has
-
 
 def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     """Rows that share a value of a column are rows of one item; a row that stands there again is kept once.
@@ -31,10 +29,14 @@ def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     >>> by_item(es, "picture").describe()["modalities"]["text"]["rows"], len(by_item(es, "picture")["image"])
     (3, 2)
     """
-    values = es.column(column)
+    return grouped(es, es.column(column), column)
+
+
+def grouped(es: EmbeddingSet, values: pd.Series, name: str) -> EmbeddingSet:
+    """The same by values that stand beside the items; `name` is what they are called."""
     if (gone := columns.missing(values)).any():
         row = int(np.flatnonzero(gone)[0])
-        raise InputError(f"{es.source}: column {column!r} is empty at row {row}, so its item is not known")
+        raise InputError(f"{es.source}: column {name!r} is empty at row {row}, so its item is not known")
     codes, names = pd.factorize(values)
     first = pd.Series(codes).drop_duplicates().index
     items = es.items.iloc[first].reset_index(drop=True).assign(id=columns.text(pd.Series(names)))
@@ -56,10 +58,7 @@ def of_rows(
     (2, 2, 3)
     """
     frame = pd.DataFrame(index=range(len(ids))) if items is None else items.drop(columns="id", errors="ignore")
-    es = EmbeddingSet(modalities, frame.assign(**{KEY: [*ids]}), source=source)
-    grouped = by_item(es, KEY)
-    grouped.items = grouped.items.drop(columns=KEY)
-    return grouped
+    return grouped(EmbeddingSet(modalities, frame, source=source), pd.Series([*ids]), "ids")
 
 
 def plain_ids(ids: Any) -> list[Any]:

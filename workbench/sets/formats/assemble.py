@@ -19,6 +19,7 @@ from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
 from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
+from workbench.sets.formats.ids import of_items, told_apart
 from workbench.sets.formats.plain import table_of, to_frame
 from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
@@ -32,7 +33,8 @@ class Reading:
     """What in a source is what: modality → column, the columns of ids and labels. Empty: as found, or guessed.
 
     `captions`: modalities whose lists of vectors are several captions an item, not layers; `bits`: columns of bytes
-    that hold eight dimensions each; `split_map`: a name of a split → train, validation or test.
+    that hold eight dimensions each; `split_map`: a name of a split → train, validation or test; `item`: the column that
+    says which item a row belongs to, where several do.
     """
 
     modalities: Mapping[str, str] = field(default_factory=dict)
@@ -42,6 +44,7 @@ class Reading:
     captions: tuple[str, ...] = ()
     bits: tuple[str, ...] = ()
     split_map: Mapping[str, str] = field(default_factory=dict)
+    item: str = ""
 
 
 def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> EmbeddingSet:
@@ -93,7 +96,7 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
     frame = labelled(None if frame is None else settled(frame), reading, found.source)
-    return EmbeddingSet(vectors, frame, rows=rows, source=found.source)
+    return of_items(vectors, frame, rows, reading.item, found.source)
 
 
 def _in_text(frame: Any, columns: Mapping[str, Any], found: Arrays) -> Table | None:
@@ -286,7 +289,10 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
         raise InputError(f"{table.source}: {listed(seen.vectors)} hold no vector at all")
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
-    return EmbeddingSet(vectors, labelled(items, reading, table.source), rows=rows, source=table.source)
+    frame = labelled(items, reading, table.source)
+    if frame is not None and not reading.item:
+        frame = told_apart(frame, table.files, table.said)
+    return of_items(vectors, frame, rows, reading.item, table.source)
 
 
 def stacked(batches: list[Any]) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -24,16 +24,17 @@ from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import Part, joined
 from workbench.sets.formats.keys import KEYS
 from workbench.sets.formats.kinds import kind_of
+from workbench.sets.formats.linked import tables_in
 from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, text_tables, to_frame
-from workbench.sets.formats.registry import READERS, Reader
+from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
-from workbench.sets.grouping import by_item
 from workbench.sets.manifest import check_place
 
 __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
 
+FEW = 6  # tables that may each hold a modality of the same items
 COLUMNS = TEXT  # columns of the items beside arrays
 
 
@@ -41,15 +42,12 @@ def import_set(
     sources: Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     reading: Reading | None = None,
-    *,
-    item: str = "",
 ) -> tuple[EmbeddingSet, list[str]]:
     """Bring files of any format into a saved set at `out`; returns it, and what was guessed in plain words.
 
     Several tables of one schema follow each other; several arrays are the modalities of the same items; a table
     without vectors (or .csv, .tsv, .json, .jsonl) beside them holds the columns. Tables are read in batches: vectors
-    go through a file beside `out`, so that memory does not grow with them. `item` names the column that says which item
-    a row belongs to.
+    go through a file beside `out`, so that memory does not grow with them.
     """
     paths = [Path(s) for s in sources]
     if not paths:
@@ -66,9 +64,7 @@ def import_set(
         else:
             es = of_arrays(found, reading, short=True)
         said += found.said
-        if item:
-            es = by_item(es, item)
-        elif not reading.id and not _has_id(found):
+        if not reading.item and not reading.id and not _has_id(found):
             es = _with_id(es, said)
         es.save(out)
     return EmbeddingSet.load(out), said
@@ -88,31 +84,39 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     """One source of several paths."""
     kinds = {p: _kind(p) for p in paths}
     opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
+    linked = {p: tables for p in paths if (tables := tables_in(p))}
     every = set(kinds.values())
     if len(every) == 1 and len(paths) > 1:
         name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
         together = READERS[kinds[paths[0]]].several
-        if together is not None and not _apart(paths, READERS[kinds[paths[0]]]):
+        if together is not None and not _apart(paths, opened):
             rows_of = together(paths, name)
             rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
             return rows_of
-    if every == {TEXT_TABLE} and len(paths) > 1 and (whole := text_tables(paths, _of_equal_ids)) is not None:
-        return whole
-    if len(paths) == 1:
+    if every == {TEXT_TABLE} and len(paths) > 1 and not linked:
+        whole = text_tables(paths, _of_equal_ids)
+        if whole is not None:
+            return whole
+    if len(paths) == 1 and not linked:
         return opened(paths[0])
     if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
         return of_names
     arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
-    tables = _numbered([p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and _plain(opened(p))])
-    shards = {f for g in [*arrays.values(), *tables.values()] for f in g.values()}
+    plain = [p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and p not in linked]
+    lists_of = _numbered([p for p in plain if _plain(opened(p))])
+    shards = {f for g in [*arrays.values(), *lists_of.values()] for f in g.values()}
     parts, said = [], []
     if shards:
-        some = shard_folder(paths[0].parent, arrays, tables)
+        some = shard_folder(paths[0].parent, arrays, lists_of)
         said += some.said
         parts += [Part(f"shards of {b}", {b: x}) for b, x in some.arrays.items()]
-        parts += [] if some.columns is None else [Part(f"shards of {next(iter(tables))}", {}, some.columns)]
+        parts += [] if some.columns is None else [Part(f"shards of {next(iter(lists_of))}", {}, some.columns)]
     for path in paths:
-        if path not in shards:
+        if path in shards:
+            continue
+        if path in linked:
+            parts += [_part(Path(f"{name} of {path.name}"), table, said) for name, table in linked[path].items()]
+        else:
             parts.append(_part(path, opened(path), said))
     found = joined(parts, " + ".join(p.name for p in paths))
     found.said[:0] = said
@@ -135,11 +139,17 @@ def _plain(found: Arrays | Table) -> bool:
     return isinstance(found, Table) and not tidy(found, alone=False).vectors
 
 
-def _apart(paths: Sequence[Path], how: Reader) -> bool:
-    """Whether tables are parts of the same items: of other columns, or called image and text."""
-    names = [frozenset(t.schema.names) for t in map(how.read, paths) if isinstance(t, Table)]
+def _apart(paths: Sequence[Path], opened: Callable[[Path], Arrays | Table]) -> bool:
+    """Whether files are parts of the same items: called image and text, or tables of other columns."""
     kinds = [frozenset(words(p.stem)) & KINDS for p in paths]
-    return len(set(names)) > 1 or (all(kinds) and len(set(kinds)) == len(paths))
+    if all(kinds) and len(set(kinds)) == len(paths):
+        return True
+    if not isinstance(opened(paths[0]), Table):
+        return False
+    tables = [t for t in map(opened, paths) if isinstance(t, Table)]
+    if len({frozenset(t.schema.names) for t in tables}) > 1:
+        return True
+    return len(tables) <= FEW and "id" in tables[0].schema.names and _of_equal_ids(tables)
 
 
 def _of_equal_ids(tables: Sequence[Table]) -> bool:
@@ -161,30 +171,38 @@ def _kind(path: Path) -> str:
 def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
     """What one of several files brings: arrays, columns, or a table that has vectors beside its columns."""
     if isinstance(found, Table):
-        seen = tidy(found, alone=False)
-        if not seen.vectors:
-            said.extend(found.said)
-            return Part(path.name, {}, to_frame(stacked(list(seen.table.batches()))))
-        names = list(found.schema.names)
-        es = of_table(found, Reading(), alone=False)
-        said.extend(f"{path.name}: {line}" for line in found.said)
-        columns = es.items if "id" in names else es.items.drop(columns="id")
-        rows = {m: es.item_of_row(m).numpy() for m in es.modalities if not es.aligned(m)}
-        own = {m: path.stem if means_only_vector(m) and len(es.modalities) == 1 else m for m in es.modalities}
-        arrays = {own[m]: es[m] for m in es.modalities}
-        kept = columns if len(columns.columns) else None
-        return Part(path.name, arrays, kept, {own[m]: r for m, r in rows.items()}, len(es))
+        return _of_table(path, found, said)
     said.extend(found.said)
     by_id, keys = wide.by_key(found.arrays)
     if keys and found.columns is None:
         said.append(f"{path.name}: {len(keys):,} names with a vector each: the names are the ids")
         return Part(path.name, {path.stem: next(iter(by_id.values()))}, pd.DataFrame({"id": keys}))
-    flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
     columns = None if found.columns is None else settled(found.columns)
+    flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
     if flat and len({len(x) for x in flat.values()}) == 1:
         columns = pd.DataFrame(flat) if columns is None else columns.assign(**flat)
-        return Part(path.name, {k: x for k, x in found.arrays.items() if k not in flat}, columns, found.rows)
-    return Part(path.name, found.arrays, columns, found.rows)
+    arrays = {k: x for k, x in found.arrays.items() if columns is None or k not in flat}
+    own = _called(path, list(arrays))
+    rows = {own[k]: r for k, r in found.rows.items() if k in own}
+    return Part(path.name, {own[k]: x for k, x in arrays.items()}, columns, rows)
+
+
+def _of_table(path: Path, found: Table, said: list[str]) -> Part:
+    seen = tidy(found, alone=False)
+    if not seen.vectors:
+        said.extend(found.said)
+        return Part(path.name, {}, to_frame(stacked(list(seen.table.batches()))))
+    es = of_table(found, Reading(), alone=False)
+    said.extend(f"{path.name}: {line}" for line in found.said)
+    columns = es.items if "id" in found.schema.names else es.items.drop(columns="id")
+    own = _called(path, es.modalities)
+    rows = {own[m]: es.item_of_row(m).numpy() for m in es.modalities if not es.aligned(m)}
+    return Part(path.name, {own[m]: es[m] for m in own}, columns if len(columns.columns) else None, rows, len(es))
+
+
+def _called(path: Path, names: Sequence[str]) -> dict[str, str]:
+    """What vectors are called: as their file, where they are alone and only say that they are vectors."""
+    return {n: path.stem if len(names) == 1 and means_only_vector(n) else n for n in names}
 
 
 def _with_id(es: EmbeddingSet, said: list[str]) -> EmbeddingSet:

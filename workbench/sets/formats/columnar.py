@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError, first_line, listed
+from workbench.errors import InputError, first_line
+from workbench.sets.formats.follow import following
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.shards import SPLIT_NAMES, grouped, in_order, lacking, splits
+from workbench.sets.formats.shards import SPLIT_NAMES, in_order
 from workbench.sets.formats.source import Table, needed
 
 BATCH = 8_192  # rows at once
@@ -36,30 +36,7 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
                 raise InputError(f"{file}: truncated or damaged Parquet ({first_line(e)})") from None
 
     counts = [f.metadata.num_rows for f in opened]
-    return _parted(Table(_one(files, [f.schema_arrow for f in opened]), batches, sum(counts), source), files, counts)
-
-
-def _parted(table: Table, files: Sequence[Path], counts: Sequence[int]) -> Table:
-    """A table of several files with a column `split`, where their names say which they are: train, val, test."""
-    import pyarrow as pa
-
-    stems = [f.stem for f in files]
-    table.said += lacking(grouped(files)) if len(files) > 1 else []
-    names = splits(stems)
-    if names is None or "split" in table.schema.names:
-        return table
-    ends = np.cumsum(counts)
-    inner = table.batches
-
-    def batches() -> Iterator[Any]:
-        start = 0
-        for batch in inner():
-            at = np.searchsorted(ends, np.arange(start, start + batch.num_rows), side="right")
-            yield batch.append_column("split", pa.array([names[k] for k in at], pa.string()))
-            start += batch.num_rows
-
-    table.said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")
-    return replace(table, schema=table.schema.append(pa.field("split", pa.string())), batches=batches)
+    return following(Table(_one(files, [f.schema_arrow for f in opened]), batches, sum(counts), source), files, counts)
 
 
 @reader("parquet", "Parquet", magic=b"PAR1", suffixes=(".parquet",), several=parquet_files)
@@ -109,7 +86,7 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
                 for start in range(0, batch.num_rows, BATCH):
                     yield batch.slice(start, BATCH)
 
-    return _parted(Table(_one(files, schemas), batches, sum(counts), source), files, counts)
+    return following(Table(_one(files, schemas), batches, sum(counts), source), files, counts)
 
 
 @reader(

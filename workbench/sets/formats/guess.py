@@ -149,17 +149,40 @@ def _plain(name: str) -> str:
 
 def numbered(names: Mapping[str, bool]) -> dict[str, list[str]]:
     """Columns that are one vector, a number each: dim_0 … dim_511. Names → whether they hold floating numbers."""
+    found = {base: parts for base, parts in _series(names).items() if not _gap(parts)}
+    out = {_plain(base) if base else "vectors": [name for _, name in parts] for base, parts in found.items()}
+    return {name: parts for name, parts in out.items() if name not in names}
+
+
+def broken(names: Mapping[str, bool], groups: Mapping[str, object]) -> list[str]:
+    """Lines about columns that would be one vector if none of them was missing."""
+    return [
+        f"{parts[0][1]} … {parts[-1][1]} are {len(parts)} columns and no vector: number {gap} is not there"
+        for base, parts in _series(names).items()
+        if (gap := _gap(parts)) and (_plain(base) if base else "vectors") not in groups
+    ]
+
+
+def _series(names: Mapping[str, bool]) -> dict[str, list[tuple[int, str]]]:
+    """Columns of floating numbers that are called alike but for a number, as many as a vector has, by their base."""
     found: dict[str, list[tuple[int, str]]] = {}
     for name, floating in names.items():
         m = re.fullmatch(r"(.*?)[_.\- ]?(\d+)", name)
         if m and floating:
             found.setdefault(m[1], []).append((int(m[2]), name))
-    out = {}
-    for base, parts in found.items():
-        parts.sort()
-        numbers = [k for k, _ in parts]
-        whole = numbers[0] in (0, 1) and numbers == list(range(numbers[0], numbers[0] + len(numbers)))
-        least = SHORT if says_vector(base) or set(words(base)) & AXES else 4 * SHORT
-        if whole and len(parts) >= least and not set(words(base)) & PAYLOAD:
-            out[_plain(base) if base else "vectors"] = [name for _, name in parts]
-    return {name: parts for name, parts in out.items() if name not in names}
+    for base in list(found):
+        found[base].sort()
+        known = set(words(base))
+        likely = 1 if says_vector(base) or known & AXES else 2 if known & KINDS or not base else 4
+        if len(found[base]) < likely * SHORT or known & PAYLOAD:
+            del found[base]
+    return found
+
+
+def _gap(parts: Sequence[tuple[int, str]]) -> str:
+    """The first number that is missing, or twice; nothing where they count from nought or one."""
+    first = parts[0][0]
+    for k, (number, _) in enumerate(parts):
+        if number != first + k:
+            return str(first + k)
+    return "" if first in (0, 1) else "0"

@@ -101,7 +101,8 @@ def _likeliest(parts: Sequence[Part]) -> tuple[Part, Part, Key] | None:
                     f"{a.name} and {b.name} could be joined by {ways[0][2]} or by {k}, which pair other rows; take "
                     "the column away, or rename it, that is no key"
                 )
-        found += ways[:1]
+        first = [w for w in ways if w[0] is one and (w[2].first, w[2].second) == (ways[0][2].second, ways[0][2].first)]
+        found += first[:1] if first and ways[0][2].once else ways[:1]  # the items are those of the one that came first
     return min(found, key=lambda w: (not w[2].once, w[2].rank), default=None)
 
 

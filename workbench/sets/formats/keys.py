@@ -24,8 +24,8 @@ SMALL = 100  # times the rows: smaller whole numbers are counts, classes and pla
 
 
 def plainly(value: str) -> str:
-    """One spelling of what can be written in several: é as one letter, or as an e and an accent."""
-    return value if value.isascii() else unicodedata.normalize("NFC", value)
+    """One spelling of what can be written in several: é as one letter or as an e and an accent, blanks around."""
+    return (value if value.isascii() else unicodedata.normalize("NFC", value)).strip()
 
 
 def stem(value: str) -> str:

@@ -13,6 +13,7 @@ from workbench.sets.formats.columnar import BATCH
 from workbench.sets.formats.kinds import kind_of, named, told
 from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.source import Table
+from workbench.sets.grouping import by_item
 from workbench.sets.run_folder import RunFolder
 
 PANDAS_INDEX = "__index_level_0__"  # what a frame calls the rows that are left of it
@@ -36,12 +37,11 @@ def load(path: str | os.PathLike[str]) -> EmbeddingSet:
 
 def load_aloud(path: str | os.PathLike[str], reading: Reading | None = None) -> tuple[EmbeddingSet, list[str]]:
     """The same, with what was assumed while it was read, in plain words; `reading` is for what is no set yet."""
-    path = Path(path)
-    if is_saved(path):
-        return EmbeddingSet.load(path), []
-    if (path / "snapshots").is_dir():
-        return RunFolder(path).snapshot(), []
-    return _read(path, reading or Reading())
+    path, reading = Path(path), reading or Reading()
+    if not is_saved(path) and not (path / "snapshots").is_dir():
+        return _read(path, reading)
+    es = EmbeddingSet.load(path) if is_saved(path) else RunFolder(path).snapshot()
+    return by_item(es, reading.item) if reading.item else es, []
 
 
 def is_saved(path: Path) -> bool:

@@ -16,8 +16,8 @@ import pandas as pd
 from workbench.errors import InputError, first_line, listed
 from workbench.sets.columns import as_json, as_text
 from workbench.sets.formats import by_id, delimited
+from workbench.sets.formats.follow import following
 from workbench.sets.formats.registry import reader
-from workbench.sets.formats.shards import splits
 from workbench.sets.formats.source import Table, once
 
 TEXT = (".csv", ".tsv", ".json", ".jsonl", ".ndjson")
@@ -124,6 +124,9 @@ def _records(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
             ids = {} if "id" in keys else {"id": list(found)}
             return ids | {str(k): [v.get(k) for v in found.values()] for k in keys}
         return {str(c): [v.get(k) for k in keys] for c, v in found.items()}  # as pandas writes it: column → row → value
+    inner = [k for k, v in found.items() if isinstance(v, list) and v] if isinstance(found, dict) else []
+    if len(inner) > 1:
+        raise ValueError(f"several tables, {listed(inner)}, in one file; name the files of their vectors beside it")
     raise ValueError("needs a list of {name: value}, or {name: list}")
 
 
@@ -203,10 +206,6 @@ def text_tables(files: Sequence[Path], of_equal_items: Callable[[Sequence[Table]
         return None
     counts = [len(next(iter(c.values()), [])) for c in every]
     columns = {name: [v for c in every for v in c[name]] for name in every[0]}
-    names = splits([f.stem for f in files])
-    if names is not None and "split" not in columns:
-        columns["split"] = [name for name, n in zip(names, counts, strict=True) for _ in range(n)]
-        said.append(f"split is the name of the file: {listed(dict.fromkeys(names))}")
     table = table_of(columns, files[0].parent.name or str(files[0]))
     table.said += said
-    return table
+    return following(table, files, counts)

@@ -20,8 +20,8 @@ class Reader:
     `magic`: the first bytes of a file, or a function of these and the path; `suffixes`: names that say what a damaged
     file was meant to be, where it also `fits`, as two formats may share a suffix. `folder`: a function of the names in
     a folder and its path, or the suffix of the files in it; `rank`: of several formats that would read a folder the
-    lowest does. `parts`: each file of such a folder may be a set of its own. `several` reads files of one schema as one
-    table. `extra`: the extra of this package that it needs.
+    lowest does. `parts`: each file of such a folder may be a set of its own. `several` reads files of one schema as
+    one. `extra`: the extra of this package that it needs.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Reader:
     folder: str | Callable[[set[str], Path], bool] = ""
     rank: int = 0
     parts: bool = False
-    several: Callable[[Sequence[Path], str], Table] | None = None
+    several: Callable[[Sequence[Path], str], Arrays | Table] | None = None
     extra: str = ""
 
     @property

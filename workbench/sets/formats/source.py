@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,13 +24,17 @@ class Arrays:
 
 @dataclass
 class Table:
-    """Record batches of one schema; columns of lists of numbers are vectors."""
+    """Record batches of one schema; columns of lists of numbers are vectors.
+
+    `files`: the name and the count of rows of each, where several follow each other.
+    """
 
     schema: Any
     batches: Callable[[], Iterator[Any]]
     count: int | None
     source: str
     said: list[str] = field(default_factory=list)
+    files: Sequence[tuple[str, int]] = ()
 
     def __post_init__(self) -> None:
         once(self.schema.names, self.source)

@@ -50,9 +50,8 @@ def shards(path: Path) -> list[Path]:
     return sorted(path.glob("*.tar")) if path.is_dir() else [path]
 
 
-def index(path: Path) -> Index:
+def index(files: list[Path]) -> Index:
     """Every item of some shards: files belong to one item by their folder and name, wherever they lie."""
-    files = shards(path)
     found: list[tuple[PurePosixPath, Member]] = []
     for k, file in enumerate(files):
         try:
@@ -136,7 +135,7 @@ def _tails(names: Sequence[str]) -> dict[str, str]:
 
 def tar_rows(path: Path, found: Index | None = None) -> Iterator[dict[str, Any]]:
     """An item a row: `id`, what its .json and .cls hold, `image` and `audio` as bytes, `text`, and arrays by name."""
-    found = found or index(path)
+    found = found or index(shards(path))
     opened: tarfile.TarFile | None = None
     current = -1
     try:
@@ -201,25 +200,18 @@ def _put(row: dict[str, Any], kind: str, raw: bytes, where: str) -> None:
         raise InputError(f"{where} is damaged or holds what is never unpickled ({first_line(e)})") from None
 
 
-@reader(
-    "webdataset",
-    "WebDataset, img2dataset: .tar shards with .npy in them",
-    suffixes=(".tar",),
-    folder=".tar",
-    rank=1,
-)
-def webdataset(path: Path) -> Arrays:
-    """The arrays of the shards as modalities: `key.image.npy` is image; pictures without vectors are for `embed`."""
+def tar_files(files: Sequence[Path], source: str) -> Arrays:
+    """Shards in the order given, the files of an item wherever they lie."""
     vectors: dict[str, list[np.ndarray]] = {}
     rows: dict[str, list[int]] = {}
     plain = []
-    found = index(path)
-    for i, row in enumerate(tar_rows(path, found)):
+    found = index([*files])
+    for i, row in enumerate(tar_rows(files[0], found)):
         for name, x in row.items():
             if isinstance(x, np.ndarray):
                 x = x[0] if x.ndim == 2 and len(x) == 1 else x  # a batch of one, as encoders leave it
                 if vectors.get(name) and vectors[name][0].shape != x.shape:
-                    raise InputError(f"{path}: item {row['id']!r} has {name} of shape {x.shape}, unlike those before")
+                    raise InputError(f"{source}: item {row['id']!r} has {name} of shape {x.shape}, unlike those before")
                 vectors.setdefault(name, []).append(x)
                 rows.setdefault(name, []).append(i)
         plain.append({k: v for k, v in row.items() if not isinstance(v, np.ndarray)})
@@ -229,10 +221,23 @@ def webdataset(path: Path) -> Arrays:
     if not vectors and any(
         isinstance(v, list) and v and isinstance(v[0], float) for row in plain for v in row.values()
     ):
-        return Arrays({}, str(path), frame, said=found.said)
+        return Arrays({}, source, frame, said=found.said)
     if not vectors:
         raise InputError(
-            f"{path}: no vectors (.npy) in these shards; 'workbench embed' makes them of pictures and texts"
+            f"{source}: no vectors (.npy) in these shards; 'workbench embed' makes them of pictures and texts"
         )
     missing = {name: np.asarray(r) for name, r in rows.items() if len(r) != len(plain)}
-    return Arrays({n: np.stack(x) for n, x in vectors.items()}, str(path), frame, missing, found.said)
+    return Arrays({n: np.stack(x) for n, x in vectors.items()}, source, frame, missing, found.said)
+
+
+@reader(
+    "webdataset",
+    "WebDataset, img2dataset: .tar shards with .npy in them",
+    suffixes=(".tar",),
+    folder=".tar",
+    rank=1,
+    several=tar_files,
+)
+def webdataset(path: Path) -> Arrays:
+    """The arrays of the shards as modalities: `key.image.npy` is image; pictures without vectors are for `embed`."""
+    return tar_files(shards(path), str(path))

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InputError, listed
-from workbench.sets.formats import textual
+from workbench.sets.formats import stored, textual
 from workbench.sets.formats.columnar import is_list, list_column, vectors
-from workbench.sets.formats.guess import Column, numbered, says_bits, says_vector, told, verdicts
+from workbench.sets.formats.guess import Column, broken, numbered, says_bits, says_vector, told, verdicts
 from workbench.sets.formats.plain import plain
 from workbench.sets.formats.source import Table
 
@@ -39,7 +39,13 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
         elif column is not None and _is_text(f.type) and (cells := textual.looks(f.name, _sample(column))) is not None:
             found[f.name] = Column(f.name, "int64" if cells[1] else "float64", cells[0])
             text.add(f.name)
-    groups = {} if not head else numbered({f.name: _number(f, head) for f in table.schema if f.name not in found})
+    kept: dict[str, str] = {}
+    for f in table.schema:
+        if head and _is_bytes(f.type) and (held := stored.looks(_sample(head[f.name]))) is not None:
+            kept[f.name] = held[0]
+            found[f.name] = Column(f.name, *held)
+    numbers = {f.name: _number(f, head) for f in table.schema if f.name not in found} if head else {}
+    groups = numbered(numbers)
     found |= {name: Column(name, "float32", len(parts)) for name, parts in groups.items()}
     for name in asked:
         field = table.schema.field(name) if name in table.schema.names else None
@@ -55,7 +61,9 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
     chosen = list(asked) or [n for n, v in judged.items() if v.take]
     if not chosen and how.get("alone", True):
         raise InputError(_none(table, found))
-    said = [told(n, v) for n, v in judged.items() if not v.take and n not in chosen]
+    said = [told(n, v) for n, v in judged.items() if not v.take and n not in chosen] + broken(numbers, groups)
+    said += [f"{f.name} is a column: bytes of which it is not known what numbers they are" for f in table.schema
+             if _is_bytes(f.type) and says_vector(f.name) and f.name not in found]  # fmt: skip
     gone = {n for n, v in judged.items() if not v.keep and n not in chosen}
     gone |= {part for name in chosen for part in groups.get(name, ())}
     converts: dict[str, Convert] = {}
@@ -65,6 +73,9 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
         packed = name in bits or (says_bits(name) and c.kind in ("uint8", "int8"))
         if packed and c.kind not in ("uint8", "int8"):
             raise InputError(f"{table.source}: column {name!r} holds {c.kind}; packed bits are bytes (uint8)")
+        if name in kept:
+            converts[name], was[name] = _of_bytes(table, c), f"bytes of {c.kind}, {c.width} numbers a row"
+            continue
         converts[name] = _converter(table, c, name in text, groups.get(name), packed)
         was[name] = _was(c, name in text, name in groups, packed)
     return Tidy(_made(table, converts, gone), was, said)
@@ -122,6 +133,22 @@ def _is_text(kind: Any) -> bool:
     import pyarrow as pa
 
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or str(kind) == "string_view")
+
+
+def _is_bytes(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind))
+
+
+def _of_bytes(table: Table, c: Column) -> Convert:
+    def of_bytes(batch: Any, start: int) -> Any:
+        cells = batch.column(c.name).to_pylist()
+        x = stored.vectors(cells, c.kind, c.width, (c.name, table.source, start))
+        there = np.array([v is not None for v in cells], dtype=bool)
+        return list_column(x.ravel(), np.where(there, c.width, 0), there)
+
+    return of_bytes
 
 
 def _sample(column: Any) -> list[Any]:

@@ -1,0 +1,268 @@
+"""Files side by side: which rows belong together is told by what their columns hold, or refused."""
+
+import json
+import tarfile
+import unicodedata
+from io import BytesIO
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from tests.commands import run
+from workbench.errors import InputError
+from workbench.sets.formats import Reading, load
+from workbench.sets.formats.bring_in import load_together
+from workbench.sets.formats.keys import stem
+
+N, D = 24, 16
+draw = np.random.default_rng(0)
+X = draw.standard_normal((N, D)).astype("f4")
+Y = (X + 0.1 * draw.standard_normal((N, D))).astype("f4")
+ORDER = draw.permutation(N)
+IDS = [f"p{k:03d}" for k in range(N)]
+OWN = np.repeat(np.arange(N), 5)[draw.permutation(5 * N)]  # the picture of each of five captions
+TEXTS = (X[OWN] + 0.1 * draw.standard_normal((5 * N, D))).astype("f4")
+PATHS = [f"{i}.jpg" for i in IDS]
+
+
+def shuffled(values):
+    return [values[k] for k in ORDER]
+
+
+def recall(es):
+    """Share of texts whose picture is the nearest, from loops over the rows."""
+    item = es.item_of_row("image").tolist()
+    hits = 0
+    for y, i in zip(es["text"].numpy(), es.item_of_row("text").tolist(), strict=True):
+        cosines = [float(x @ y) / float(np.linalg.norm(x)) for x in es["image"].numpy()]
+        hits += item[int(np.argmax(cosines))] == i
+    return hits / len(es["text"])
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A function that writes tables as Parquet: name → columns; gives the paths."""
+    monkeypatch.chdir(tmp_path)
+
+    def write(**tables):
+        for name, columns in tables.items():
+            held = {k: v.tolist() if hasattr(v, "tolist") else v for k, v in columns.items()}
+            pq.write_table(pa.table(held), f"{name}.parquet")
+        return [tmp_path / f"{name}.parquet" for name in tables]
+
+    return write
+
+
+RIGHT = {
+    "an id and an image_id": ({"id": IDS}, {"image_id": shuffled(IDS)}, "by id = image_id"),
+    "paths under any name": ({"img_path": PATHS}, {"img_path": shuffled(PATHS)}, "by img_path"),
+    "paths under two names": ({"a": PATHS}, {"b": shuffled(PATHS)}, "by a = b"),
+    "stems": ({"path": [f"a/{p}" for p in PATHS]}, {"file": shuffled(IDS)}, "without folders and endings"),
+    "zeros before": ({"filename": [f"{k:06d}.jpg" for k in range(N)]}, {"image_id": ORDER}, "filename = image_id"),
+    "numbers": ({"id": np.arange(N)}, {"image_id": ORDER}, "by id = image_id"),
+    "numbers of the rows": (
+        {"id": np.arange(N), "path": PATHS},
+        {"id": np.arange(N), "path": shuffled(PATHS)},
+        "joined to image.parquet by path",
+    ),
+    "accents": (
+        {"id": [unicodedata.normalize("NFC", f"é{i}") for i in IDS]},
+        {"id": [unicodedata.normalize("NFD", f"é{i}") for i in shuffled(IDS)]},
+        "by id",
+    ),
+    "blanks around": ({"id": [f" {i}" for i in IDS]}, {"id": [f"{i} " for i in shuffled(IDS)]}, "by id"),
+    "decimal ids": ({"id": np.arange(N) * 1.0}, {"uid": ORDER}, "by id = uid"),
+}
+
+
+@pytest.mark.parametrize("case", RIGHT)
+def test_rows_in_another_order_are_joined_by_what_columns_hold(files, case):
+    first, second, says = RIGHT[case]
+    paths = files(image={**first, "embedding": X}, text={**second, "embedding": Y[ORDER]})
+    for given in (paths, paths[::-1]):
+        es, said = load_together(given)
+        assert recall(es) == 1
+        assert len(es) == N
+    assert any(says in line for line in load_together(paths)[1]), said
+
+
+ROWS = {
+    "counts": ({"n_words": ORDER}, {"count": draw.permutation(N)}),
+    "other names": ({"title": IDS}, {"author": [f"q{k}" for k in range(N)]}),
+    "nothing": ({}, {}),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+def test_columns_that_name_nothing_in_common_leave_rows_in_their_order(files, case):
+    first, second = ROWS[case]
+    es, _ = load_together(files(image={**first, "embedding": X}, text={**second, "embedding": Y}))
+    assert recall(es) == 1
+
+
+REFUSED = {
+    "equal in part": (
+        {"id": IDS},
+        {"image_id": [f"q{i}" if i < "p006" else i for i in shuffled(IDS)]},
+        r"text\.parquet lacks id 'p000' of image\.parquet, where it is image_id \(6 of 24",
+    ),
+    "two keys": (
+        {"id": ORDER, "path": IDS},
+        {"id": np.arange(N), "path": shuffled(IDS)},
+        "could be joined by .* or by",
+    ),
+    "twice in both": (
+        {"image_id": np.repeat(np.arange(N // 2), 2)},
+        {"image_id": np.repeat(np.arange(N // 2), 2)[ORDER]},
+        "give both a column that names each row once",
+    ),
+    "one name, other labels": ({"label": ORDER}, {"label": ORDER[::-1]}, "column 'label' is in image.parquet"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_could_be_joined_in_two_ways_or_in_part_is_refused(files, case):
+    first, second, says = REFUSED[case]
+    with pytest.raises(InputError, match=says):
+        load_together(files(image={**first, "embedding": X}, text={**second, "embedding": Y[ORDER]}))
+
+
+def test_captions_are_rows_of_the_pictures_they_name_whatever_their_own_ids(files):
+    pictures = {"id": np.arange(N), "file_name": [f"{k:012d}.jpg" for k in range(N)], "image": X}
+    captions = {"id": np.arange(5 * N), "image_id": OWN, "caption": [f"c{k}" for k in range(5 * N)], "text": TEXTS}
+    paths = files(images=pictures, captions=captions)
+    for given in (paths, paths[::-1]):
+        es, said = load_together(given)
+        assert (len(es), len(es["text"]), recall(es)) == (N, 5 * N, 1)
+        assert es.items["id"].tolist() == [str(k) for k in range(N)]
+        assert any("captions.parquet is joined to images.parquet by id = image_id: 5 rows an item" in s for s in said)
+    numbered = {"caption_id": [f"{PATHS[o]}#{k}" for k, o in enumerate(OWN)], "text": TEXTS}
+    es, _ = load_together(files(images={"image": PATHS, "image_emb": X}, captions=numbered))
+    assert (len(es), recall(es)) == (N, 1)
+
+
+def test_a_file_of_pictures_and_captions_joins_the_arrays_of_both(files, tmp_path):
+    np.save("image.npy", X)
+    np.save("text.npy", TEXTS)
+    images = [{"id": 7 * k + 3, "file_name": p} for k, p in enumerate(PATHS)]
+    captions = [{"id": k, "image_id": 7 * int(o) + 3, "caption": f"c{k}"} for k, o in enumerate(OWN)]
+    whole = {"info": {"year": 2017}, "licenses": [{"id": 1}], "images": images, "annotations": captions}
+    (tmp_path / "captions.json").write_text(json.dumps(whole))
+    es, _ = load_together([tmp_path / n for n in ("image.npy", "text.npy", "captions.json")])
+    assert (len(es), len(es["text"]), recall(es)) == (N, 5 * N, 1)
+    assert es.items["file_name"].tolist() == PATHS
+    with pytest.raises(InputError, match="several tables, .*images.* name the files of their vectors"):
+        load(tmp_path / "captions.json")
+
+
+def test_three_tables_are_joined_through_the_one_that_names_both(files):
+    pictures, sounds = {"image_id": IDS, "image": X}, {"text_id": [f"t{k}" for k in range(N)], "audio": Y}
+    texts = {"text_id": [f"t{k}" for k in ORDER], "image_id": shuffled(IDS), "text": Y[ORDER]}
+    es, _ = load_together(files(a=pictures, b=texts, c=sounds))
+    assert recall(es) == 1
+    assert torch.equal(es["audio"], es["text"])
+
+
+def test_arrays_go_with_the_table_that_has_no_vectors_of_its_own(files, tmp_path):
+    np.save("image.npy", X)
+    pd.DataFrame({"path": PATHS, "n": range(N)}).to_csv("meta.csv", index=False)
+    (texts,) = files(text={"path": shuffled(PATHS), "embedding": Y[ORDER]})
+    es, _ = load_together([tmp_path / "image.npy", texts, tmp_path / "meta.csv"])
+    assert recall(es) == 1
+
+
+def two_torch(folder):
+    torch.save({f"img/{i}.jpg": torch.from_numpy(x) for i, x in zip(IDS, X, strict=True)}, folder / "image.pt")
+    torch.save({f"cap/{IDS[k]}.txt": torch.from_numpy(Y[k]) for k in ORDER}, folder / "text.pt")
+    return [folder / "image.pt", folder / "text.pt"]
+
+
+def two_npz(folder):
+    np.savez(folder / "image.npz", **dict(zip(IDS, X, strict=True)))
+    np.savez(folder / "text.npz", embeddings=Y[ORDER], ids=np.array(shuffled(IDS)))
+    return [folder / "image.npz", folder / "text.npz"]
+
+
+def two_accents(folder):
+    spelt = {how: [unicodedata.normalize(how, f"é{k}") for k in range(N)] for how in ("NFC", "NFD")}
+    pairs = {"image": zip(spelt["NFC"], torch.from_numpy(X), strict=True),
+             "text": zip(spelt["NFD"], torch.from_numpy(Y), strict=True)}  # fmt: skip
+    torch.save({m: dict(p) for m, p in pairs.items()}, folder / "both.pt")
+    return [folder / "both.pt"]
+
+
+def two_tars(folder):
+    made = []
+    for k, part in enumerate((range(10), range(10, N))):
+        made.append(folder / f"part-{k:03d}.tar")
+        with tarfile.open(made[-1], "w") as t:
+            for i in part:
+                for m, A in (("image", X), ("text", Y)):
+                    raw = BytesIO()
+                    np.save(raw, A[i])
+                    info = tarfile.TarInfo(f"{IDS[i]}.{m}.npy")
+                    info.size = raw.tell()
+                    t.addfile(info, BytesIO(raw.getvalue()))
+    return made
+
+
+@pytest.mark.parametrize("make", [two_torch, two_npz, two_accents, two_tars])
+def test_files_of_a_vector_by_name_are_joined_by_the_names(tmp_path, make):
+    es, _ = load_together(make(tmp_path))
+    assert (len(es), es.modalities, recall(es)) == (N, ("image", "text"), 1)
+
+
+def test_ids_that_count_the_rows_of_each_file_are_told_apart_and_others_refused(files):
+    half = [{"id": np.arange(12), "image": X[s], "text": Y[s]} for s in (slice(0, 12), slice(12, N))]
+    es, said = load_together(files(train=half[0], val=half[1]))
+    assert es.items["id"].tolist()[:2] == ["train/0", "train/1"]
+    assert es.items["id"].tolist()[-1] == "val/11"
+    assert "ids are the numbers of the rows in each file: the first is called train/0" in said
+    half[0]["id"], half[1]["id"] = IDS[:12], IDS[11:23]
+    paths = files(train=half[0], val=half[1])
+    with pytest.raises(InputError, match=r"id 'p011' is in train\.parquet and in val\.parquet \(1 such\)"):
+        load_together(paths)
+    es, _ = load_together(paths, Reading(item="id"))
+    assert (len(es), len(es["image"])) == (23, N)
+
+
+def test_rows_that_share_an_id_are_an_item_where_that_is_said(files):
+    (path,) = files(pairs={"id": np.repeat(IDS, 2), "image": np.repeat(X, 2, 0), "text": np.repeat(Y, 2, axis=0) + 1})
+    done = run("diagnose", str(path), "--only", "recall_at_1")
+    assert done.returncode == 2
+    assert "--item id" in done.stderr
+    es, _ = load_together([path], Reading(item="id"))
+    assert (len(es), es.items["id"].tolist()) == (N, IDS)
+    assert run("diagnose", str(path), "--item", "id", "--only", "recall_at_1").returncode == 0
+
+
+def test_bytes_are_the_numbers_that_they_hold_in_memory(files):
+    for kind in ("f2", "f4", "f8"):
+        raw = [x.astype(kind).tobytes() for x in X]
+        raw[3] = None
+        es, said = load_together(files(pairs={"id": IDS, "image": raw, "text": Y}))
+        assert torch.allclose(es["image"].double(), torch.from_numpy(np.delete(X.astype(kind), 3, 0)).double())
+        assert any(f"image: bytes of float{8 * int(kind[1])}, 16 numbers a row" in s for s in said)
+    halves = (X.view(np.uint32) & 0xFFFF0000).view(np.float32)  # what bfloat16 leaves
+    es, said = load_together(files(pairs={"image": [x.tobytes() for x in halves], "text": Y}))
+    assert any("bytes of float32" in s for s in said)
+    noise = [draw.bytes(64) for _ in range(N)]
+    _, said = load_together(files(pairs={"image_embedding": noise, "text": Y}))
+    assert any("image_embedding is a column: bytes" in s for s in said)
+
+
+def test_columns_of_a_number_each_are_vectors_of_eight_and_say_which_is_missing(tmp_path):
+    wide = {f"{m}_{k}": A[:, k] for m, A in (("image", X), ("text", Y)) for k in range(9)}
+    pd.DataFrame(wide).to_csv(tmp_path / "wide.csv", index=False)
+    assert load(tmp_path / "wide.csv")["text"].shape == (N, 9)
+    pd.DataFrame(wide).drop(columns="image_5").to_csv(tmp_path / "wide.csv", index=False)
+    _, said = load_together([tmp_path / "wide.csv"])
+    assert "image_0 … image_8 are 8 columns and no vector: number 5 is not there" in said
+
+
+def test_the_name_of_a_file_is_told_from_its_folders_and_its_ending():
+    assert [stem(v) for v in ("a\\b/000.jpg", "v1.2", "x.tar", "0", "")] == ["0", "v1.2", "x", "0", ""]
