@@ -158,7 +158,7 @@ def lance(path: Path) -> Table:
     library = needed("lance", "lance", "a Lance dataset")
     try:
         found = library.dataset(str(path))
-        count = found.count_rows()
+        count, schema = found.count_rows(), found.schema
     except BaseException as e:  # where its library panics, that is no Exception
         raise _refused(e, f"{path}: not a readable Lance dataset") from None
 
@@ -168,7 +168,7 @@ def lance(path: Path) -> Table:
         except BaseException as e:
             raise _refused(e, f"{path}: damaged Lance dataset") from None
 
-    return Table(found.schema, batches, count, str(path))
+    return Table(schema, batches, count, str(path))
 
 
 def _refused(e: BaseException, what: str) -> BaseException:
