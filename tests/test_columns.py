@@ -211,3 +211,22 @@ def test_whole_numbers_and_short_floats_are_vectors():
     assert wb.diagnose({"a": levels, "b": Y}, only=["recall_at_1"]).frame["value"].tolist() == right
     short = torch.as_tensor(X).to(torch.float8_e4m3fn)
     assert wb.EmbeddingSet({"a": short})["a"].dtype == torch.float32
+
+
+def test_scores_by_class_are_the_means_of_its_items_and_say_who_was_not_asked(tmp_path):
+    es = wb.testing.planted(items=62)
+    kinds = ["a"] * 30 + ["b"] * 29 + ["c"] + [None] * 2
+    report = wb.diagnose(wb.EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(kind=kinds)), label="kind")
+    report.save(tmp_path / "report")
+    for r in (report, wb.Report.load(tmp_path / "report")):
+        table = r.by_class("knn_label_accuracy")
+        assert table["items"].to_dict() == {"(no class)": 2, "a": 30, "b": 29, "c": 1}
+        assert table["asked image"].to_dict() == {"(no class)": 0, "a": 30, "b": 29, "c": 0}
+        hits = r.items["knn_label_accuracy image"].tolist()
+        assert table["image"]["a"] == pytest.approx(sum(hits[:30]) / 30)
+        assert np.isnan(table["image"]["c"])
+    assert set(report.by_class("recall_at_1")) >= {"image→text", "asked text→image"}
+    with pytest.raises(wb.InputError, match="no per-item diagnostic .*modality_gap"):
+        report.by_class("modality_gap")
+    with pytest.raises(wb.InputError, match="diagnose with label="):
+        wb.diagnose(es, only=["recall_at_1"]).by_class("recall_at_1")

@@ -57,6 +57,7 @@ def diagnose(
     )
     rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler)))
     about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
-    report = Report(pd.DataFrame(rows), pd.DataFrame({"id": es.items["id"]} | columns), arrays, about)
+    known = {c: es.items[c] for c in ("id", label) if c is not None}
+    report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)
     report.findings = examine(report, Specimen.of(es, report, labels.get("label")) if only is None else None)
     return report

@@ -17,9 +17,11 @@ import numpy as np
 import pandas as pd
 import torch
 
+from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import read_safetensors, replace_folder, write_text
 from workbench.errors import InputError, unknown
 from workbench.report.finding import Finding
+from workbench.sets import columns
 from workbench.version import __version__
 
 FORMAT, VERSION = "workbench.report", 1
@@ -49,8 +51,9 @@ COLUMNS = [
 class Report:
     """What one diagnosis found.
 
-    `frame`: a row a value, with the columns of the JSON; `items`: a line an item, a column a per-item diagnostic;
-    `arrays`: curves by (name, modalities); `about`: what was run; `findings`: the doctor's sentences, worst first.
+    `frame`: a row a value, with the columns of the JSON; `items`: a line an item, a column a per-item diagnostic (and
+    the label); `arrays`: curves by (name, modalities); `about`: what was run; `findings`: the doctor's sentences, worst
+    first.
 
     >>> import workbench as wb
     >>> report = wb.diagnose(wb.testing.planted(gap=0.5), only=["modality_gap"])
@@ -102,6 +105,32 @@ class Report:
     def has(self, name: str) -> bool:
         """Whether a diagnostic was asked for, with or without a value."""
         return bool((self.frame["name"] == name).any())
+
+    def by_class(self, name: str) -> pd.DataFrame:
+        """The mean of a per-item diagnostic within each class of the label, a line a class.
+
+        `items`: how many the class has; then, for each scope, the mean over those that have a value, and in `asked …`
+        how many these are: none of a class that a single item has. Raises `InputError` without `label=`.
+
+        >>> import torch, workbench as wb
+        >>> x = torch.eye(2).repeat_interleave(20, 0)
+        >>> es = wb.EmbeddingSet({"a": x}, pd.DataFrame({"kind": ["u"] * 20 + ["v"] * 20}))
+        >>> report = wb.diagnose(es, label="kind", only=["knn_label_accuracy"])
+        >>> report.by_class("knn_label_accuracy")["a"].tolist()
+        [1.0, 1.0]
+        """
+        label = self.about.get("label")
+        if label is None or label not in self.items:
+            raise InputError("the report knows no classes; diagnose with label=")
+        scopes = {s.arrow: c for s, c in ScopedName.of(self.items, name).items()}
+        if not scopes:
+            known = {ScopedName.parse(c).name for c in self.items if ScopedName.parse(c).scope}
+            raise unknown("per-item diagnostic of this report", name, sorted(known))
+        groups = self.items.groupby(columns.text(self.items[label], "(no class)"))
+        table = pd.DataFrame({"items": groups.size()})
+        for arrow, column in scopes.items():
+            table[arrow], table[f"asked {arrow}"] = groups[column].mean(), groups[column].count()
+        return table.rename_axis(label)
 
     # -- out and in ------------------------------------------------------------------------------------------------
 
