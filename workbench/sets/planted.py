@@ -73,8 +73,9 @@ def _with(es: EmbeddingSet, changed: dict[str, Tensor], rows: dict | None = None
 
 
 def collapsed(es: EmbeddingSet, modality: str, strength: float) -> EmbeddingSet:
-    """A modality pulled towards one direction: 0 changes nothing, 1 makes all its rows one."""
+    """A modality pulled to one direction while its rows lose what they tell: 0 changes nothing, 1 makes them one."""
     x = es.unit(modality)
+    x = unit(x + 4 * strength**2 * unit(_noise(8, *x.shape), dim=1), dim=1)
     to = unit(_noise(7, 1, x.shape[1]), dim=1)
     return _with(es, {modality: unit((1 - strength) * x + strength * to, dim=1)})
 
@@ -105,6 +106,14 @@ def with_hubs(es: EmbeddingSet, modality: str, count: int, strength: float) -> E
     to = unit(es.unit(modality)[:count].sum(0), dim=0)
     others = [m for m in es.modalities if m != modality]
     return _with(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
+
+
+def one_way(es: EmbeddingSet, strength: float, share: float = 0.05) -> EmbeddingSet:
+    """Queries of the second modality drawn to the nearest of a few keys, which take the place of their own."""
+    a, b = es.modalities[:2]
+    x, y = es.unit(a), es.unit(b)
+    few = x[: max(round(share * len(x)), 2)]
+    return _with(es, {b: unit(y + strength / (1 - strength) * few[(y @ few.T).argmax(1)], dim=1)})
 
 
 def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:

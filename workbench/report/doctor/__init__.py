@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from workbench.report.doctor import order_rules, pairing_rules, report_rules, run_rules, vector_rules  # noqa: F401
+from workbench.report.doctor import (  # noqa: F401 - their rules register themselves
+    class_rules,
+    order_rules,
+    pairing_rules,
+    report_rules,
+    run_rules,
+    vector_rules,
+)
 from workbench.report.doctor.rules import RULES, RUN_RULES, SET_RULES, Fault, Rule, measured, rule, run_rule, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO, SEVERITIES, Finding

@@ -196,7 +196,8 @@ def shuffled_nearby(specimen: Specimen) -> Iterable[Said]:
     for o in ordered(specimen):
         n, off, family = len(o.row), o.to - o.row, o.es.families
         apart = family[o.to] != family[o.row]
-        near = o.lost & apart & (np.abs(off) <= NEARBY)
+        free = ~np.isin(o.to, o.row[~o.lost])  # a key that its own row finds too has been copied, and not moved
+        near = o.lost & apart & free & (np.abs(off) <= NEARBY)
         if n < 8 * NEARBY or o.lost.sum() < LOST * n or near.sum() < 0.4 * o.lost.sum():
             continue
         chance = float(bdtrc(int(near.sum()) - 1, int(o.lost.sum()), 2 * NEARBY / n))

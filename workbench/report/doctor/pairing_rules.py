@@ -32,6 +32,9 @@ SIDES = 3.0  # mean over deviation of the lengths along the axis of the differen
 COPIED = 1 - 1e-6  # cosine
 MATCHED = 0.5  # share of the wrong pairs whose match a rotation brings into the nearest quarter
 SOME_RIGHT = 0.15  # share of pairs above the 99th percentile, a hundredth by chance
+HUBS = 0.5  # share of the queries that have one key among their ten nearest
+STOLEN = 0.1  # share of the queries whose nearest key is one of these, and not their own
+GALLERY = 60  # items: in smaller ones ten are many
 COPIES = 0.05  # share of the items that have one vector in both modalities
 
 
@@ -222,3 +225,36 @@ def copied_modality(specimen: Specimen) -> Iterable[Said]:
             [evidence("share of equal vectors", (a, b), share, COPIES, items=specimen.named(items[same]))],
             "look for a cache, a default or a column that was read twice",
         )
+
+
+@set_rule(
+    "hubs",
+    WARNING,
+    fault=Fault(
+        "queries pulled to 3 keys by {}",
+        lambda es, strength: planted.with_hubs(es, es.modalities[0], 3, strength),
+        (0.3, 0.5, 0.7),
+    ),
+)
+def hubs(specimen: Specimen) -> Iterable[Said]:
+    """A key that is among the ten nearest of more than half of all queries: where nothing is wrong the busiest is so
+    for a third at most. Quiet in galleries of less than 60, and where these keys hardly take anybody's first place."""
+    for a, b in (way for pair in pairs(specimen) for way in (pair, pair[::-1])):
+        items = specimen.items(a, b)
+        if len(items) < GALLERY:
+            continue
+        top = specimen.cosines(a, b).topk(10, dim=1).indices
+        count = torch.bincount(top.flatten(), minlength=len(items))
+        share = float(count.max()) / len(items)
+        busy = (count > HUBS * len(items)).nonzero()[:, 0]
+        stolen = torch.isin(top[:, 0], busy) & (top[:, 0] != torch.arange(len(items)))
+        if share > HUBS and float(stolen.double().mean()) > STOLEN:
+            busy = count.argsort(descending=True)[:5]
+            ids = specimen.named(items[busy[count[busy] > HUBS * len(items)]])
+            yield (
+                f"A few {b} keys are near everyone: {ids[0]} is among the ten nearest of {share:.0%} of all {a} "
+                f"queries, and {float((count == 0).double().mean()):.0%} of the keys are found by none.",
+                [evidence("share of queries that find one key", (a, b), share, HUBS, items=ids)],
+                "look at these keys; centring the modality, or a softmax over both directions when ranking, takes most "
+                "hubs away",
+            )

@@ -28,3 +28,29 @@ def guessing(metrics: Sequence[dict[str, Any]], share: float) -> Metrics:
     """A run that never learnt: the loss stays within a share of a guess, recall at chance."""
     start = metrics[0]["loss"]
     return [{**m, "loss": start * (1 - share), RECALL: m.get(CHANCE, 0) / 2} for m in metrics]
+
+
+def diverged(metrics: Sequence[dict[str, Any]], factor: float) -> Metrics:
+    """A run whose loss climbs, in its last three looks, to so many times what it began with."""
+    rows = [dict(m) for m in metrics]
+    last = next(m for m in reversed(rows) if RECALL in m)
+    start = rows[0]["loss"]
+    for k in (0.4, 0.7, 1.0):
+        rows.append(
+            {**last, "step": last["step"] + int(60 * k), "loss": last["loss"] + k * (factor * start - last["loss"])}
+        )
+    return rows
+
+
+def swinging(metrics: Sequence[dict[str, Any]], share: float) -> Metrics:
+    """A run that goes on for eight looks, its loss up and down by a share of all it has fallen."""
+    last = next(m for m in reversed(metrics) if RECALL in m)
+    fall = abs(metrics[0]["loss"] - last["loss"])
+    more = [{**last, "step": last["step"] + 20 * k, "loss": last["loss"] + (k % 2) * share * fall} for k in range(1, 9)]
+    return [*metrics, *more]
+
+
+def forgotten(metrics: Sequence[dict[str, Any]], lost: float) -> Metrics:
+    """A run that went on and lost a share of its recall, while its loss stayed where it was."""
+    last = dict(next(m for m in reversed(metrics) if RECALL in m))
+    return [*metrics, {**last, "step": last["step"] + 20, RECALL: last[RECALL] * (1 - lost)}]

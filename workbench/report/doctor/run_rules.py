@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.doctor.rules import Fault, Said, run_rule
-from workbench.report.doctor.run_faults import decayed, guessing
+from workbench.report.doctor.run_faults import decayed, diverged, forgotten, guessing, swinging
 from workbench.report.finding import FAULT, INFO, WARNING
 from workbench.sets.run_folder import CHANCE, RECALL
 
+RANK_LEFT = 0.15  # share of it that is left, whatever retrieval says
+DIVERGED = 0.25  # of the loss at the start, above it
+TURNS = 0.75  # of the steps from look to look that turn back
+SWING = 0.25  # of the range of the loss, the middle one of these steps
 RANK_LOST = 0.5  # share of a modality's rank lost in training
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling
 RETRIEVAL_FELL = 0.25  # share of the best retrieval lost since, while the loss went on falling
@@ -22,6 +28,14 @@ def _fallen(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], float]:
     lost = best[RECALL] - last[RECALL]
     real = lost > RETRIEVAL_FELL * best[RECALL] and lost > last[CHANCE]
     return best, lost if real else 0.0
+
+
+def _fell(rows: Sequence[dict[str, Any]], best: dict[str, Any]) -> bool:
+    """Whether the loss went on falling since; somebody else's loop need not log one."""
+    if not all("loss" in m for m in rows):
+        return False
+    span = abs(rows[0]["loss"] - min(m["loss"] for m in rows)) or 1.0
+    return bool(best["loss"] - rows[-1]["loss"] > LOSS_FELL * span)
 
 
 @run_rule("at_chance", FAULT, fault=Fault("loss {:.1%} below a guess", guessing, (0.03, 0.01, 0.0)))
@@ -44,15 +58,65 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
     """Retrieval on the probe falls while the loss goes on falling."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    if not all("loss" in m for m in rows):  # somebody else's loop need not log one
-        return
-    span = abs(rows[0]["loss"] - min(m["loss"] for m in rows)) or 1.0
-    if lost and best["loss"] - last["loss"] > LOSS_FELL * span:
+    if lost and _fell(rows, best):
         yield (
             f"Retrieval on the probe fell from {best[RECALL]:.3f} at step {best['step']} to "
             f"{last[RECALL]:.3f} while the loss went on falling.",
             [{"metric": RECALL, "value": last[RECALL], "threshold": None}],
             f"stop near step {best['step']}, or add dropout, weight decay or data",
+        )
+
+
+@run_rule("loss_diverges", FAULT, fault=Fault("loss × {} of a guess", diverged, (1.0, 1.5, float("nan"))))
+def loss_diverges(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
+    """A loss that is no number, or ends far above the one it began with. Quiet below a quarter more."""
+    losses = [(m["step"], m["loss"]) for m in rows if "loss" in m]
+    gone = next((step for step, loss in losses if not math.isfinite(loss)), None)
+    start = max([losses[0][1], *([] if uninformed is None else [uninformed])]) if losses else math.nan
+    if gone is None and not (losses and losses[-1][1] > start + DIVERGED * abs(start)):
+        return
+    last = losses[-1][1]
+    said = f"The loss is no number any more from step {gone} on." if gone is not None else (
+        f"The loss diverges: {last:.3g} at step {losses[-1][0]}, where it began with {losses[0][1]:.3g}.")  # fmt: skip
+    yield (
+        said,
+        [{"metric": "loss", "value": last if math.isfinite(last) else None, "threshold": start}],
+        "lower the learning rate, clip gradients, or raise the lowest temperature; look for empty or constant batches",
+    )
+
+
+@run_rule("loss_oscillates", WARNING, fault=Fault("loss swings by {:.0%} of its fall", swinging, (0.1, 0.4, 1.0)))
+def loss_oscillates(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
+    """A loss that goes up and down by much of all it has ever fallen. Quiet for fewer than six looks, and where most
+    steps go the same way."""
+    losses = [m["loss"] for m in rows if math.isfinite(m.get("loss", math.nan))]
+    steps = [b - a for a, b in pairwise(losses)]
+    late = steps[len(steps) // 3 :]
+    if len(losses) < 6:
+        return
+    turns = sum(a * b < 0 for a, b in pairwise(late)) / max(len(late) - 1, 1)
+    swing = sorted(map(abs, late))[len(late) // 2] / (max(losses) - min(losses) or 1.0)
+    if turns >= TURNS and swing > SWING:
+        yield (
+            f"The loss swings: from look to look it goes up and down by {swing:.0%} of its whole range, and ends at "
+            f"{losses[-1]:.3g} where it once was {min(losses):.3g}.",
+            [{"metric": "loss", "value": swing, "threshold": SWING}],
+            "lower the learning rate or warm it up, or use larger batches",
+        )
+
+
+@run_rule("past_its_best", WARNING, fault=Fault("{:.0%} of recall lost, loss as it was", forgotten, (0.2, 0.5, 0.8)))
+def past_its_best(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
+    """The last snapshot retrieves less than an earlier one, and the loss does not say why. Quiet below a quarter, and
+    where the loss went on falling, which is overfitting."""
+    best, lost = _fallen(rows)
+    last = rows[-1]
+    if lost and not _fell(rows, best):
+        yield (
+            f"The last snapshot is not the best one: retrieval on the probe was {best[RECALL]:.3f} at step "
+            f"{best['step']} and is {last[RECALL]:.3f} now.",
+            [{"metric": RECALL, "value": last[RECALL], "threshold": best[RECALL]}],
+            f"use the snapshot of step {best['step']}; a falling learning rate keeps what was found",
         )
 
 
@@ -85,15 +149,17 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
     ),
 )
 def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
-    """A modality that loses half of the rank it had at its best, and goes on losing. Quiet while retrieval is best."""
+    """A modality that loses half of the rank it had at its best, and goes on losing. While retrieval is best it is
+    quiet, unless hardly a seventh is left."""
     best, lost = _fallen(rows)
     last = rows[-1]
-    for measure, key in ScopedName.of(last, "effective_rank").items() if lost else ():
+    for measure, key in ScopedName.of(last, "effective_rank").items():
         top = max(m[key] for m in rows if key in m)
-        if last[key] < (1 - RANK_LOST) * top:
+        if last[key] < ((1 - RANK_LOST) if lost else RANK_LEFT) * top:
+            fell = f"retrieval fell by {lost:.3f}" if lost else "what is left bears all of the retrieval"
             yield (
-                f"{' '.join(measure.scope)} varies in {last[key]:.0f} directions where it once used "
-                f"{top:.0f}, and retrieval fell by {lost:.3f}.",
+                f"{' '.join(measure.scope)} varies in {last[key]:.0f} directions where it once used {top:.0f}, and "
+                f"{fell}.",
                 [{"metric": key, "value": last[key], "threshold": (1 - RANK_LOST) * top}],
                 "lower the learning rate, or add a uniformity or variance term",
             )

@@ -1,0 +1,110 @@
+"""Faults of columns and classes, planted into something healthy: a label, a split, a family that is not as it seems."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize as unit
+
+from workbench.sets.embeddings import EmbeddingSet
+
+KIND = "kind"  # the column that says the class
+
+
+def _noise(seed: int, *shape: int) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def classed(es: EmbeddingSet, classes: int = 4, *, seed: int = 0) -> EmbeddingSet:
+    """The same set with a column of so many classes, dealt to families by lot."""
+    of_family = np.random.default_rng(seed).integers(classes, size=int(es.families.max()) + 1)
+    kinds = np.array([f"k{c}" for c in range(classes)])[of_family[es.families]]
+    return _with(es, {m: es[m] for m in es.modalities}, kinds)
+
+
+def _with(es: EmbeddingSet, vectors: dict[str, Tensor], kinds: np.ndarray) -> EmbeddingSet:
+    rows = {m: es.item_of_row(m) for m in vectors if not es.aligned(m)}
+    return EmbeddingSet(vectors, es.items.assign(**{KIND: kinds}), rows=rows, source=es.source)
+
+
+def _axes(count: int, width: int, seed: int) -> Tensor:
+    return torch.linalg.qr(_noise(seed, width, count)).Q.T
+
+
+def shaped(es: EmbeddingSet, modality: str, strength: float, classes: int = 2, *, seed: int = 0) -> EmbeddingSet:
+    """A column that moves the rows of one modality along a direction a class, by so many lengths of a row."""
+    made = classed(es, classes, seed=seed)
+    code = np.unique(made.items[KIND].to_numpy(), return_inverse=True)[1][es.item_of_row(modality).numpy()]
+    x = es.unit(modality)
+    to = _axes(classes, x.shape[1], seed + 3)[torch.from_numpy(code)]
+    return _with(es, {m: es[m] if m != modality else unit(x + strength * to, dim=1) for m in es.modalities},
+                 made.items[KIND].to_numpy())  # fmt: skip
+
+
+def absent(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality that a share of the items of one class of four lacks, and hardly any other."""
+    made = classed(es, seed=seed)
+    first = (made.items[KIND] == "k0").to_numpy()
+    gone = np.random.default_rng(seed).random(len(es)) < np.where(first, share, 0.02)
+    keep = ~gone[es.item_of_row(modality).numpy()]
+    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
+    rows[modality] = es.item_of_row(modality)[torch.from_numpy(keep)]
+    vectors = {m: es[m] if m != modality else es[m][torch.from_numpy(keep)] for m in es.modalities}
+    return EmbeddingSet(vectors, made.items, rows=rows, source=es.source)
+
+
+def one_point(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0) -> EmbeddingSet:
+    """One class of four pulled to one direction in one modality: 0 changes nothing, 1 makes its rows one."""
+    made = classed(es, seed=seed)
+    x = es.unit(modality).clone()
+    some = torch.from_numpy(np.array(made.items[KIND] == "k0"))[es.item_of_row(modality)]
+    x[some] = unit((1 - strength) * x[some] + strength * unit(x[some].mean(0), dim=0), dim=1)
+    return _with(es, {m: es[m] if m != modality else x for m in es.modalities}, made.items[KIND].to_numpy())
+
+
+def only_classes(es: EmbeddingSet, noise: float, classes: int = 4, *, seed: int = 0) -> EmbeddingSet:
+    """Pairs that know their class and nothing else: rows are a class's direction with noise of this length of their
+    own."""
+    made = classed(es, classes, seed=seed)
+    code = np.unique(made.items[KIND].to_numpy(), return_inverse=True)[1]
+    vectors = {}
+    for k, m in enumerate(es.modalities):
+        x = es.unit(m)
+        to = _axes(classes, x.shape[1], seed + 3)[torch.from_numpy(code[es.item_of_row(m).numpy()])]
+        own = unit(_noise(seed + 20 + k, *x.shape), dim=1)
+        vectors[m] = unit(to + noise * own + 0.02 * x, dim=1)
+    return _with(es, vectors, made.items[KIND].to_numpy())
+
+
+def leaked(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A third of the families is test; of its items a share stands among those of training, hardly changed."""
+    rng = np.random.default_rng(seed)
+    test = rng.permutation(int(es.families.max()) + 1)[es.families] % 3 == 0
+    held, known = np.flatnonzero(test), np.flatnonzero(~test)
+    to, of = known[: round(share * len(held))], held[: round(share * len(held))]
+    vectors = {}
+    for m in es.modalities:
+        x, first = es.unit(m).clone(), torch.searchsorted(es.item_of_row(m), torch.arange(len(es)))
+        moved = x[first[torch.from_numpy(of[: len(to)])]]
+        x[first[torch.from_numpy(to)]] = unit(moved + 0.02 * unit(_noise(seed, *moved.shape), dim=1), dim=1)
+
+        vectors[m] = x
+    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
+    items = es.items.assign(split=np.where(test, "test", "train"))
+    return EmbeddingSet(vectors, items, rows=rows, source=es.source)
+
+
+def variants(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A share of the items are variants of the item before them in every modality, and no family says so."""
+    some = np.flatnonzero(np.random.default_rng(seed).random(len(es)) < share)
+    some = some[some > 0]
+    vectors = {}
+    for m in es.modalities:
+        x, first = es.unit(m).clone(), torch.searchsorted(es.item_of_row(m), torch.arange(len(es)))
+        for i in some.tolist():
+            x[first[i]] = x[first[i - 1]] + 0.02 * unit(_noise(seed + i, x.shape[1]), dim=0)
+        vectors[m] = x
+    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
+    items = es.items.drop(columns="family", errors="ignore")
+    return EmbeddingSet(vectors, items, rows=rows, source=es.source)
