@@ -221,7 +221,7 @@ def test_ids_that_count_the_rows_of_each_file_are_told_apart_and_others_refused(
     es, said = load_together(files(train=half[0], val=half[1]))
     assert es.items["id"].tolist()[:2] == ["train/0", "train/1"]
     assert es.items["id"].tolist()[-1] == "val/11"
-    assert "ids are the numbers of the rows in each file: the first is called train/0" in said
+    assert "ids count the rows of each file: the first is called train/0" in said
     half[0]["id"], half[1]["id"] = IDS[:12], IDS[11:23]
     paths = files(train=half[0], val=half[1])
     with pytest.raises(InputError, match=r"id 'p011' is in train\.parquet and in val\.parquet \(1 such\)"):

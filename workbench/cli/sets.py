@@ -101,7 +101,8 @@ def diagnose(
         f"--{k} {x}" for k, xs in (("modality", modality), ("captions", captions), ("bits", bits)) for x in xs or []
     ]
     if every or only:
-        lines = [show.read(report), *(f"  {s}" for s in said), "", verdict(report.findings), *show.findings(report)]
+        judged = "not judged: the doctor reads all of a report, which --only cuts" if only else verdict(report.findings)
+        lines = [show.read(report, said), *(f"  {s}" for s in said), "", judged, *show.findings(report)]
         lines += show.everything(report)
     else:
         lines = show.summary(report, es.items, said, " ".join(words))
@@ -121,11 +122,14 @@ def diagnose(
 def read_set(paths: list[Path], reading: Reading) -> tuple[EmbeddingSet, list[str]]:
     """One set of the paths that a person gave, and what was assumed on the way, in plain words."""
     from workbench.sets.formats import load_aloud, load_together
+    from workbench.sets.formats.ids import repeated
 
     es, said = load_together(paths, reading) if len(paths) > 1 else load_aloud(paths[0], reading)
     if reading.item:
         rows = max(len(es.item_of_row(m)) for m in es.modalities)
         said.append(f"{rows:,} rows of {len(es):,} items, by column {reading.item}")
+    else:
+        said += repeated(es)
     lost = {m: int((~has).sum()) for m, has in es.layout.has.items() if not bool(has.all())}
     said += [f"{m} is missing for {n:,} of {len(es):,} items" for m, n in lost.items()]
     return es, said

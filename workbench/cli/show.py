@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ import pandas as pd
 
 from workbench.diagnostics.registry import diagnostics, headlines, questions
 from workbench.diagnostics.scope import class_columns
+from workbench.errors import listed
 from workbench.report.finding import MARKS, verdict
 from workbench.report.report import Report
 from workbench.views.document import in_words
@@ -24,7 +26,7 @@ def summary(report: Report, items: pd.DataFrame, said: Sequence[str] = (), words
 
     `said`: what was assumed while reading; `words`: the command's arguments and options, to be kept in what is next.
     """
-    out = [read(report), *(f"  {line}" for line in said), ""]
+    out = [read(report, said), *(f"  {line}" for line in said), ""]
     out.append(verdict(report.findings) if paired(report) else "nothing is paired, so no pair can be judged")
     out += [*findings(report), *unpaired(report)]
     rows = [r for n in headlines() for r in known(report) if r["name"] == n]
@@ -37,12 +39,14 @@ def summary(report: Report, items: pd.DataFrame, said: Sequence[str] = (), words
     return [*out, "", *following(report, items, words)]
 
 
-def read(report: Report) -> str:
-    """One line of what was diagnosed."""
+def read(report: Report, said: Sequence[str] = ()) -> str:
+    """One line of what was diagnosed; `said`: what was assumed while it was read, such as how tables were joined."""
     a = report.about
+    keys = [re.sub(r": [\d.]+ rows an item.*", "", s.rpartition(" by ")[2]) for s in said if " is joined to " in s]
+    by = listed(dict.fromkeys(keys)) or a["pairing"]
     shape = ", ".join(f"{m} {v['rows']:,}×{v['dimensions']}" for m, v in a["modalities"].items())
     layer = "" if a.get("layer") is None else f" · layer {a['layer']}"
-    return f"{a['source']}   {a['items']:,} items · {shape} · paired by {a['pairing']}{layer}"
+    return f"{a['source']}   {a['items']:,} items · {shape} · paired by {by}{layer}"
 
 
 def findings(report: Report) -> list[str]:

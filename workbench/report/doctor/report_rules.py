@@ -256,7 +256,8 @@ def duplicates(report: Report) -> Iterable[Said]:
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
                 "apart, and in a batch they are false negatives.",
                 [_evidence(row, DUPLICATES)],
-                "merge these items, or give them one family and mask them as negatives",
+                "where rows repeat for each caption, --item COLUMN makes one item of them; else merge these items, or "
+                "give them one family and mask them as negatives",
             )
 
 

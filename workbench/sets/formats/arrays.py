@@ -13,6 +13,7 @@ from workbench.disk import read_safetensors
 from workbench.errors import InputError, first_line
 from workbench.sets.formats.keys import plainly
 from workbench.sets.formats.registry import reader
+from workbench.sets.formats.shards import splits
 from workbench.sets.formats.source import Arrays
 
 SWELL = 100  # times that an archive may grow when it is opened; embeddings hardly shrink
@@ -160,6 +161,10 @@ def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
 
     inner = [v for v in found.values() if isinstance(v, dict)]
     if len(inner) == len(found) > 1 and len({frozenset(map(str, v)) for v in inner}) == 1:
+        if all(isinstance(x, torch.Tensor) and x.ndim > 1 for v in inner for x in v.values()) and splits(list(found)):
+            whole = {str(n): torch.cat([v[n] for v in inner]).detach() for n in inner[0]}
+            counts = [len(next(iter(v.values()))) for v in inner]
+            return whole | {"split": np.repeat([str(k) for k in found], counts)}, str(file)
         turned: dict[str, Any] = {"id": np.asarray([str(k) for k in found])}
         for name in inner[0]:
             parts = [v[name] for v in inner]
@@ -172,6 +177,8 @@ def _held(found: Mapping[Any, Any], file: Path) -> tuple[dict[str, Any], str]:
     for k, x in found.items():
         if isinstance(x, np.ndarray):
             x = torch.from_numpy(x)
+        if isinstance(x, list | tuple) and x and all(isinstance(v, torch.Tensor) and v.ndim > 1 for v in x):
+            x = torch.cat(list(x))  # batches, as a loop collects them
         if isinstance(x, torch.Tensor):
             x = x.detach()
             arrays[str(k)] = x if x.ndim > 1 else flat(x)

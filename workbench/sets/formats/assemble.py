@@ -15,11 +15,13 @@ from workbench.errors import InputError, first_line, listed, unknown
 from workbench.progress import progress
 from workbench.sets.checks import NAME, SPLITS
 from workbench.sets.columns import as_json, settled
+from workbench.sets.columns import text as columns_text
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
 from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
 from workbench.sets.formats.ids import of_items, told_apart
+from workbench.sets.formats.keys import crossed
 from workbench.sets.formats.plain import table_of, to_frame
 from workbench.sets.formats.shards import SPLIT_NAMES
 from workbench.sets.formats.source import Arrays, Table
@@ -93,10 +95,26 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
             columns[k] = cells
     if columns:
         frame = _joined(frame, columns, found.source)
+    frame = None if frame is None else settled(frame)
+    if frame is not None and (found_apart := crossed(frame, vectors)) is not None:
+        a, first, b, second = found_apart
+        place = pd.Series(np.arange(len(frame)), index=columns_text(frame[second])).reindex(columns_text(frame[first]))
+        if place.isna().any() or b in rows:
+            raise _crossed(found.source, first, second)
+        vectors[b] = vectors[b][place.to_numpy().astype(np.int64)]
+        frame = frame.assign(**{second: frame[first]})
+        found.said.append(f"rows of {b} are put in the order of {a}, by {first} = {second}")
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
-    frame = labelled(None if frame is None else settled(frame), reading, found.source)
+    frame = labelled(frame, reading, found.source)
     return of_items(vectors, frame, rows, reading.item, found.source)
+
+
+def _crossed(source: str, first: str, second: str) -> InputError:
+    return InputError(
+        f"{source}: {first} and {second} hold the same values in another order, so that a row is no pair; give the two "
+        "as tables of their own, which are joined by them, or rename the one that is no id of these items"
+    )
 
 
 def _in_text(frame: Any, columns: Mapping[str, Any], found: Arrays) -> Table | None:
@@ -289,9 +307,11 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
         raise InputError(f"{table.source}: {listed(seen.vectors)} hold no vector at all")
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
+    if not reading.item and (apart := crossed(items, vectors)) is not None:
+        raise _crossed(table.source, apart[1], apart[3])
     frame = labelled(items, reading, table.source)
     if frame is not None and not reading.item:
-        frame = told_apart(frame, table.files, table.said)
+        frame = told_apart(frame, table)
     return of_items(vectors, frame, rows, reading.item, table.source)
 
 

@@ -22,10 +22,10 @@ from workbench.sets.formats.folders import of_splits
 from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import Part, joined
-from workbench.sets.formats.keys import KEYS
+from workbench.sets.formats.keys import COUNTED, KEYS, MOST, keys, names_in
 from workbench.sets.formats.kinds import kind_of
 from workbench.sets.formats.linked import tables_in
-from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, text_tables, to_frame
+from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, to_frame
 from workbench.sets.formats.registry import READERS
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
@@ -34,6 +34,8 @@ from workbench.sets.manifest import check_place
 
 __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
 
+ALIKE = {"images": "image", "img": "image", "imgs": "image", "picture": "image", "photo": "image", "texts": "text"}
+ALIKE |= {"txt": "text", "caption": "text", "captions": "text", "doc": "document"}
 FEW = 6  # tables that may each hold a modality of the same items
 COLUMNS = TEXT  # columns of the items beside arrays
 
@@ -86,17 +88,17 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
     opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
     linked = {p: tables for p in paths if (tables := tables_in(p))}
     every = set(kinds.values())
-    if len(every) == 1 and len(paths) > 1:
-        name = f"{paths[0].parent.name or paths[0].parent.absolute().name}"
-        together = READERS[kinds[paths[0]]].several
-        if together is not None and not _apart(paths, opened):
-            rows_of = together(paths, name)
-            rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
-            return rows_of
-    if every == {TEXT_TABLE} and len(paths) > 1 and not linked:
-        whole = text_tables(paths, _of_equal_ids)
-        if whole is not None:
-            return whole
+    several = READERS[kinds[paths[0]]].several if len(every) == 1 and not linked else None
+    if several is not None and len(paths) > 1:
+        groups = _by_modality(paths)
+        if not groups and not _apart(paths, opened):
+            return _following(paths, several)
+        if groups and any(len(g) > 1 for g in groups.values()):
+            said: list[str] = []
+            parts = [_part(Path(f"{name}.files"), _following(g, several), said) for name, g in groups.items()]
+            found = joined(parts, " + ".join(groups))
+            found.said[:0] = said
+            return found
     if len(paths) == 1 and not linked:
         return opened(paths[0])
     if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
@@ -139,27 +141,45 @@ def _plain(found: Arrays | Table) -> bool:
     return isinstance(found, Table) and not tidy(found, alone=False).vectors
 
 
+def _following(paths: Sequence[Path], several: Callable[[Sequence[Path], str], Arrays | Table]) -> Arrays | Table:
+    """Files of the same columns, one after the other."""
+    rows_of = several(paths, paths[0].parent.name or paths[0].parent.absolute().name)
+    rows_of.said.append(f"{len(paths)} files of the same columns follow each other, as more rows")
+    return rows_of
+
+
+def _by_modality(paths: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files whose names each say a modality, by that; nothing where they do not, or all say the same."""
+    groups: dict[str, list[Path]] = {}
+    for p in paths:
+        said = sorted({ALIKE.get(w, w) for w in words(p.stem)} & KINDS)
+        if len(said) != 1:
+            return {}
+        groups.setdefault(said[0], []).append(p)
+    return groups if len(groups) > 1 else {}
+
+
 def _apart(paths: Sequence[Path], opened: Callable[[Path], Arrays | Table]) -> bool:
-    """Whether files are parts of the same items: called image and text, or tables of other columns."""
-    kinds = [frozenset(words(p.stem)) & KINDS for p in paths]
-    if all(kinds) and len(set(kinds)) == len(paths):
-        return True
-    if not isinstance(opened(paths[0]), Table):
+    """Whether tables are parts of the same items: of other columns, or a vector each for the same names."""
+    tables = [t for t in map(opened, paths[:FEW]) if isinstance(t, Table)]
+    if not tables:
         return False
-    tables = [t for t in map(opened, paths) if isinstance(t, Table)]
     if len({frozenset(t.schema.names) for t in tables}) > 1:
         return True
-    return len(tables) <= FEW and "id" in tables[0].schema.names and _of_equal_ids(tables)
+    return len(paths) <= FEW and _of_equal_items(tables)
 
 
-def _of_equal_ids(tables: Sequence[Table]) -> bool:
-    """Whether tables with a vector each have most of their ids in common: parts of the same items, not more of them."""
-    ids = []
+def _of_equal_items(tables: Sequence[Table]) -> bool:
+    """Whether tables with a vector each name the same items: parts of them, and not more of them."""
+    named = []
     for t in tables:
-        if len(tidy(t, alone=False).vectors) != 1:
+        seen = tidy(t, alone=False)
+        rest = [n for n in seen.table.schema.names if n not in seen.vectors]
+        if len(seen.vectors) != 1 or not rest:
             return False
-        ids.append({str(x) for batch in t.batches() for x in batch.column("id").to_pylist()})
-    return bool(ids[0]) and all(2 * len(ids[0] & x) > max(len(ids[0]), len(x)) for x in ids[1:])
+        named.append(list(names_in(to_frame(stacked([b.select(rest) for b in seen.table.batches()])))))
+    best = [min(keys(named[0], other, ()), key=lambda k: k.rank, default=None) for other in named[1:]]
+    return all(k is not None and k.once and -k.rank[0] > MOST and k.rank[1] < COUNTED for k in best)
 
 
 def _kind(path: Path) -> str:
@@ -173,10 +193,10 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
     if isinstance(found, Table):
         return _of_table(path, found, said)
     said.extend(found.said)
-    by_id, keys = wide.by_key(found.arrays)
-    if keys and found.columns is None:
-        said.append(f"{path.name}: {len(keys):,} names with a vector each: the names are the ids")
-        return Part(path.name, {path.stem: next(iter(by_id.values()))}, pd.DataFrame({"id": keys}))
+    by_id, ids = wide.by_key(found.arrays)
+    if ids and found.columns is None:
+        said.append(f"{path.name}: {len(ids):,} names with a vector each: the names are the ids")
+        return Part(path.name, {path.stem: next(iter(by_id.values()))}, pd.DataFrame({"id": ids}))
     columns = None if found.columns is None else settled(found.columns)
     flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
     if flat and len({len(x) for x in flat.values()}) == 1:

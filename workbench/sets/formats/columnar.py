@@ -207,7 +207,9 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[Any, np.nd
     if hasattr(column, "storage"):
         column = column.storage
     present = column.is_valid().to_numpy(zero_copy_only=False)
-    lengths = column.value_lengths().to_numpy(zero_copy_only=False)[present]
+    lengths = column.value_lengths().fill_null(0).to_numpy(zero_copy_only=False)
+    present = present & (lengths > 0)  # an empty list is a hole as well
+    lengths = lengths[present]
     if not len(lengths):
         return np.zeros((0, 1), np.float32), present
     width = int(lengths[0])
@@ -216,10 +218,6 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[Any, np.nd
         raise InputError(
             f"{source}: column {name!r} has {int(column.value_lengths()[odd].as_py())} numbers at row {start + odd} "
             f"but {width} before; all vectors of a modality need one length (--modality takes other columns)"
-        )
-    if not width:
-        raise InputError(
-            f"{source}: column {name!r} has a vector of no numbers at row {start}; leave it missing instead"
         )
     flat = column.drop_null().flatten()
     if flat.null_count:

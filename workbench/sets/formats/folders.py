@@ -97,7 +97,9 @@ def together(path: Path, arrays: Mapping[str, Any], tables: Mapping[str, Any]) -
     frames = {name: {n: frame_of(f, said) for n, f in group.items()} for name, group in tables.items()}
     numbered = {b: {n: len(x) for n, x in g.items()} for b, g in {**found, **frames}.items() if -1 not in g}
     shards.agreeing(path, numbered)
-    parts = [Part(name, {name: _one(list(g.values()), path, name)}) for name, g in found.items()]
+    whole_of = {name: _one(list(g.values()), path, name) for name, g in found.items()}
+    parts = [Part(name, {name: x}) if x.ndim > 1 else Part(name, {}, pd.DataFrame({name: x}))
+             for name, x in whole_of.items()]  # fmt: skip
     for name, group in frames.items():
         file = next(iter(tables[name].values()))
         parts.append(Part(file.name if len(group) == 1 else name, {}, pd.concat(group.values(), ignore_index=True)))

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+import torch
 
 from workbench.errors import InputError
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.keys import MOST, called_key
+from workbench.sets.formats.source import Table
 from workbench.sets.grouping import by_item, grouped
 
 
-def told_apart(frame: pd.DataFrame, files: Sequence[tuple[str, int]], said: list[str]) -> pd.DataFrame:
-    """Rows of several files whose ids are the numbers of their rows have the name of the file before them.
+def told_apart(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+    """Rows of several files whose ids count them in each have the split, or the name, of the file before them.
 
-    `files`: the name and the count of rows of each, in turn. Raises `InputError` where any other id is in two of them.
+    Raises `InputError` where any other id is in two of them.
     """
+    files = table.files
     if len(files) < 2 or "id" not in frame or columns.missing(frame["id"]).any():
         return frame
     ids = columns.text(frame["id"])
     if not (again := pd.Series(ids).duplicated().to_numpy()).any():
         return frame
     of = np.repeat(np.arange(len(files)), [n for _, n in files])
-    numbers = np.concatenate([np.arange(n) for _, n in files]).astype(str).astype(object)
-    ones = np.concatenate([np.arange(1, n + 1) for _, n in files]).astype(str).astype(object)
-    if (ids == numbers).all() or (ids == ones).all():
-        stems = [name.rpartition(".")[0] or name for name, _ in files]
-        said.append(f"ids are the numbers of the rows in each file: the first is called {stems[0]}/{ids[0]}")
+    if any(all(_counts(ids[of == k], first) for k in range(len(files))) for first in (0, 1)):
+        stems = list(table.called) or [name.rpartition(".")[0] or name for name, _ in files]
+        table.said.append(f"ids count the rows of each file: the first is called {stems[0]}/{ids[0]}")
         return frame.assign(id=[f"{stems[k]}/{i}" for k, i in zip(of, ids, strict=True)])
     row = int(again.argmax())
     first = int((ids == ids[row]).argmax())
@@ -39,6 +41,27 @@ def told_apart(frame: pd.DataFrame, files: Sequence[tuple[str, int]], said: list
         "item out of one, if it is the same (between splits a leak), give --item id, if rows share items, or make ids "
         "differ"
     )
+
+
+def repeated(es: EmbeddingSet) -> list[str]:
+    """Lines about columns such as image_id whose equal values have equal rows of a modality: rows of one item."""
+    said = []
+    for c in es.items:
+        if c == "id" or not called_key(str(c)) or columns.missing(es.items[c]).any() or es.items[c].is_unique:
+            continue
+        code, names = pd.factorize(columns.text(es.items[c]))
+        first = torch.from_numpy(pd.Series(code).drop_duplicates().index.to_numpy().copy())[torch.from_numpy(code)]
+        for m in es.modalities:
+            if len(names) <= MOST * len(es) and es.aligned(m) and torch.equal(es[m], es[m][first]):
+                said.append(
+                    f"{m} is the same wherever {c} is: --item {c} makes {len(names):,} items of {len(es):,} rows"
+                )
+    return said
+
+
+def _counts(ids: np.ndarray, first: int) -> bool:
+    """Whether ids are the whole numbers from the first on, in any order."""
+    return set(ids) == {str(first + k) for k in range(len(ids))}
 
 
 def of_items(

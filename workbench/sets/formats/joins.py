@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.errors import InputError, listed
 from workbench.sets import columns
 from workbench.sets.formats.guess import words
 from workbench.sets.formats.keys import Key, Names, called_key, keys, names_in
 from workbench.sets.formats.source import Arrays
+
+INDEXES = ("index", "unnamed: 0")  # what pandas calls the index of a frame in a file
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Part:
     @property
     def words(self) -> set[str]:
         """What its names say it is: image, of img_emb.npy and of images.parquet."""
-        said = {w for name in (self.name.rpartition(".")[0], *self.arrays) for w in words(name)}
+        said = {w for name in (self.name.rpartition(".")[0] or self.name, *self.arrays) for w in words(name)}
         said |= {w.removesuffix("s") for w in said}
         return said | ({"image"} if said & {"img", "picture", "photo"} else set())
 
@@ -72,14 +74,20 @@ def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
     for k, part in enumerate(parts):
         if part.columns is not None or part is homes[0]:
             continue
-        home = min((h for h in homes if h.count == part.count), key=lambda h: bool(h.arrays), default=None)
+        home = min((h for h in homes if h.count == part.count), key=lambda h: _fit(part, h), default=None)
         if home is None:
             before = any(p is homes[0] for p in parts[:k])
             raise _uneven(*((homes[0], part) if before else (part, homes[0])))
+        _in_order(home)
         out[id(home)] = _both(out[id(home)], part)
         if home.columns is not None and (line := f"{home.name} is joined by row order") not in said:
             said.append(line)
     return list(out.values())
+
+
+def _fit(part: Part, home: Part) -> tuple[bool, int]:
+    """How well a table fits arrays of as many rows: best without vectors of its own, and called as they are."""
+    return bool(home.arrays), -len(part.words & home.words)
 
 
 def _likeliest(parts: Sequence[Part]) -> tuple[Part, Part, Key] | None:
@@ -124,6 +132,7 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
         gone = ~np.isin(np.arange(len(a.columns)), named)
         odd = columns.text(a.columns[key.first])[gone][0]
         known = "" if key.first == key.second else f", where it is {key.second}"
+        known += f", such as {columns.text(b.columns[key.second])[0]!r} there" if not len(named) else ""
         raise InputError(
             f"{b.name} lacks {key.first} {odd!r} of {a.name}{known} ({int(gone.sum()):,} of {len(gone):,} are "
             "missing); give it those rows, or take the rows away"
@@ -168,7 +177,19 @@ def _rows(x: Any, at: np.ndarray) -> Any:
 def _by_order(whole: Part, part: Part) -> Part:
     if whole.count != part.count:
         raise _uneven(whole, part)
+    _in_order(whole)
+    _in_order(part)
     return _both(whole, part)
+
+
+def _in_order(part: Part) -> None:
+    """Refuse to join a table by row order whose own index says that its rows are in another one."""
+    for n in part.names:
+        if n.column.lower() in INDEXES and n.whole and n.once and not n.counted:
+            raise InputError(
+                f"{part.name} has an index of pandas that is not in order ({listed(n.values, 3)}), and no column by "
+                "which it joins the other file: give both an id, or reset both indexes if the rows are in one order"
+            )
 
 
 def _uneven(first: Part, part: Part) -> InputError:
@@ -197,9 +218,16 @@ def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> p
             continue
         odd = (columns.text(frame[name]) != columns.text(more[name])).nonzero()[0]
         if len(odd):
-            mend = "rename the one that is of something else, or give both a column that names each row once"
+            both = [sorted(columns.text(f[name])) for f in (frame, more)]
+            mend = "rename one"
+            if both[0] == both[1]:
+                mend = (
+                    "they are the same in another order, so the rows are not the same: give both a column that names "
+                )
+                mend += "each row once"
+            elif called_key(str(name)):
+                mend = "rename the one that is of something else, or give both a column that names each row once"
             raise InputError(
-                f"column {name!r} is in {first} and in {second}, with other values at row {int(odd[0])}; "
-                f"{mend if called_key(str(name)) else 'rename one'}"
+                f"column {name!r} is in {first} and in {second}, with other values at row {int(odd[0])}; {mend}"
             )
     return pd.concat([frame, more[[c for c in more if c not in frame]]], axis=1)

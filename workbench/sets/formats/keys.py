@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -16,26 +17,47 @@ from workbench.sets.formats.guess import words
 
 KEYS = (
     *("id", "ids", "uid", "key", "keys", "_id", "item_id", "image_path", "path", "paths", "file_name", "filename"),
-    *("filenames", "file", "url", "index", "image_id", "sample_id"),
+    *("filenames", "file", "url", "index", "unnamed: 0", "image_id", "sample_id"),
 )  # columns that name every item, likeliest first
 MOST = 0.5  # of the values of the smaller side: as many are no accident
 SOME = 0.05  # … and of two columns that are called keys as few as these say that they name the same things
+COUNTED = 9  # the level of a key that counts the rows of both: it says nothing of them
 SMALL = 100  # times the rows: smaller whole numbers are counts, classes and places unless their column is called a key
 
 
 def plainly(value: str) -> str:
-    """One spelling of what can be written in several: é as one letter or as an e and an accent, blanks around."""
-    return (value if value.isascii() else unicodedata.normalize("NFC", value)).strip()
+    """One spelling of what can be written in several: é as one letter or as an e and an accent, blanks around, the
+    midnight of a date."""
+    return (value if value.isascii() else unicodedata.normalize("NFC", value)).strip().removesuffix(" 00:00:00")
 
 
-def stem(value: str) -> str:
-    """The name of a file without its folders and its ending, a number without the zeros before it.
+def stem(value: str, folders: int = 0) -> str:
+    """The name of a file without its ending and but for so many folders, in small letters, no zeros before a number.
 
-    >>> stem("val/000139.jpg"), stem("139"), stem("a.b")
-    ('139', '139', 'a.b')
+    >>> stem("val/000139.jpg"), stem("139"), stem("a.b"), stem("x/Cat/0.JPG?w=3", 1)
+    ('139', '139', 'a.b', 'cat/0')
     """
-    name = re.sub(r"\.[A-Za-z][A-Za-z0-9]{1,4}$", "", re.split(r"[\\/]", value)[-1])
+    parts = re.split(r"[\\/]", value.partition("?")[0].casefold())
+    name = re.sub(r"\.[a-z][a-z0-9]{1,4}$", "", parts[-1])
+    return "/".join([*parts[:-1][-folders:], _number(name)] if folders else [_number(name)])
+
+
+def _number(name: str) -> str:
     return (name.lstrip("0") or "0") if name.isdecimal() else name
+
+
+def last_number(value: str) -> str:
+    """The number at the end of a file's name: of COCO_val2014_000000000012.jpg it is 12."""
+    found = re.search(r"\d+$", stem(value))
+    return _number(found[0]) if found else value
+
+
+SPELLINGS: tuple[tuple[str, Callable[[str], str], float], ...] = (
+    (" (without folders and endings)", stem, 0.5),
+    (" (without endings, one folder)", partial(stem, folders=1), 0.5),
+    (" (without endings, two folders)", partial(stem, folders=2), 0.5),
+    (" (the numbers at their ends)", last_number, 0.9),
+)  # tried in turn where names as they are have too little in common; the last: what share must then agree
 
 
 @dataclass(frozen=True)
@@ -81,10 +103,10 @@ class Names:
         """How many of them the other has too."""
         return len(self.distinct.intersection(other.distinct))
 
-    def of_files(self) -> Names | None:
-        """The same as names of files without folder and ending, where that keeps them apart."""
-        short = Names(self.column, pd.Index([v and stem(v) for v in self.values], dtype=object), self.called)
-        return short if len(short.distinct) == len(self.distinct) else None
+    def spelt(self, how: Callable[[str], str]) -> Names | None:
+        """The same in another spelling, where that keeps them apart."""
+        other = Names(self.column, pd.Index([v and how(v) for v in self.values], dtype=object), self.called)
+        return other if len(other.distinct) == len(self.distinct) else None
 
 
 @dataclass(frozen=True)
@@ -123,6 +145,8 @@ def names_in(frame: pd.DataFrame) -> Iterator[Names]:
         if gone.all() or (gone.any() and not called) or not _of_names(column[~gone], called):
             continue
         found = [plainly(v) for v in columns.text(column)]
+        if all(re.fullmatch(r"-?\d+\.0", v) for v in found if v):
+            found = [v.removesuffix(".0") for v in found]  # whole numbers that once had a gap
         yield Names(str(c), pd.Index(found, dtype=object), called)
         if all(re.search(r".#\d+$", v) for v in found):
             yield Names(str(c), pd.Index([v[: v.rindex("#")] for v in found], dtype=object), called)
@@ -133,7 +157,7 @@ def _of_names(column: pd.Series, called: bool) -> bool:
     kind = column.dtype.kind
     if pd.api.types.is_bool_dtype(column.dtype) or kind == "f":
         return kind == "f" and called and bool((column % 1 == 0).all())
-    return kind in "iu" or pd.api.types.is_string_dtype(column.dtype) or {*map(type, column)} <= {str, int}
+    return kind in "iuM" or pd.api.types.is_string_dtype(column.dtype) or {*map(type, column)} <= {str, int}
 
 
 def keys(a: Sequence[Names], b: Sequence[Names], named: Collection[str]) -> list[Key]:
@@ -148,10 +172,12 @@ def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     if not claimed and (x.small or y.small):
         return None
     how, common = "", x.common(y)
-    if common < MOST * min(len(x.distinct), len(y.distinct)):
-        one, two = x.of_files(), y.of_files()
-        if one is not None and two is not None and one.common(two) > common:
-            x, y, common, how = one, two, one.common(two), " (without folders and endings)"
+    for said, spelling, part in SPELLINGS:
+        if common >= MOST * min(len(x.distinct), len(y.distinct)):
+            break
+        one, two = x.spelt(spelling), y.spelt(spelling)
+        if one is not None and two is not None and one.common(two) >= part * min(len(x.distinct), len(y.distinct)):
+            x, y, common, how = one, two, one.common(two), said
     least = min(len(x.distinct), len(y.distinct))
     partly = claimed and common >= SOME * least and not (x.whole and (x.counted or y.counted))
     usual = same and x.column.lower() in KEYS
@@ -160,7 +186,23 @@ def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     owner = pd.Series(np.arange(len(x.there)), index=x.there).reindex(y.values).fillna(-1).to_numpy().astype(np.int64)
     owner = np.where(owner >= 0, np.flatnonzero(x.values != "")[owner], -1)
     points = y.called and not same and bool(set(words(y.column)[:-1]) & set(named))
-    level = 9 if x.counted and y.counted else [points, same and x.called, claimed, same, True].index(True)
+    level = COUNTED if x.counted and y.counted else [points, same and x.called, claimed, same, True].index(True)
     order = KEYS.index(x.column.lower()) if x.column.lower() in KEYS else len(KEYS)
     alike = common / (len(x.distinct) + len(y.distinct) - common)
     return Key(x.column, y.column, owner, y.once, (-round(alike, 1), level, order), how)
+
+
+def crossed(frame: pd.DataFrame, modalities: Collection[str]) -> tuple[str, str, str, str] | None:
+    """Two modalities whose ids stand beside each other in another order: (modality, its column) of each.
+
+    Such as image_id and text_id, that hold the same values, and not in the same rows.
+    """
+    of: dict[str, Names] = {}
+    for n in names_in(frame[[c for c in frame if called_key(str(c))]]):
+        own = [m for m in modalities if {*words(m)} & {*words(n.column)[:-1]}]
+        if len(own) == 1 and n.once and len(n.there) == len(n.values):
+            of.setdefault(own[0], n)
+    for (a, x), (b, y) in combinations(of.items(), 2):
+        if x.common(y) >= MOST * len(x.values) and (x.values != y.values).any():
+            return a, x.column, b, y.column
+    return None

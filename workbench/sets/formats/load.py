@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.errors import InputError, first_line
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
@@ -90,8 +92,25 @@ def as_set(data: object) -> EmbeddingSet:
     if hasattr(data, "__arrow_c_stream__"):
         return of_table(_held(data), Reading())
     if hasattr(data, "items"):
+        _of_equal_rows(data)
         return EmbeddingSet({str(k): x for k, x in data.items()})
     raise InputError(f"cannot read {type(data).__name__} as embeddings; give a path or {{'image': x, 'text': y}}")
+
+
+def _of_equal_rows(data: Any) -> None:
+    """Refuse parts whose own indexes say that their rows are not the same, and masks, which would be forgotten."""
+    first: tuple[str, Any] | None = None
+    for name, part in data.items():
+        if getattr(part, "mask", None) is not None and np.ma.is_masked(part):
+            raise InputError(f"{name} has masked values; leave these rows out, or fill them with NaN and drop them")
+        index = getattr(part, "index", None)
+        if index is None or not hasattr(index, "equals"):
+            continue
+        if first is not None and not index.equals(first[1]):
+            raise InputError(
+                f"{name} has another index than {first[0]}: row i of each must be the same item; reindex one"
+            )
+        first = first or (str(name), index)
 
 
 def _held(data: Any) -> Table:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +146,8 @@ def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
     once([n for n in names if n], file)
     if not names:
         raise ValueError("no header line")
+    if any(map(_is_vector, names)) or (len(names) > 1 and all(map(_is_number, names))):
+        raise ValueError("no header line: its first line holds numbers; write the names of the columns above them")
     blank = len(names) > 1  # in a table of one column an empty line is an empty cell
     how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""], "skip_blank_lines": blank}
     frame = pd.read_csv(io.StringIO(text, newline=""), sep=mark, **how)
@@ -153,6 +155,17 @@ def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
         raise ValueError(f"its lines have more cells than the {len(names)} names of its first line")
     columns: dict[str, list[Any]] = {str(c): [None if v != v else v for v in frame[c].tolist()] for c in frame}
     return columns if mark == "," else delimited.decimal_points(columns, file.name, said)
+
+
+def _is_vector(text: str) -> bool:
+    return text.strip()[:1] == "[" and text.count(".") > 1
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return bool(np.isfinite(float(text))) and "." in text
+    except ValueError:
+        return False
 
 
 def cells(file: Path, said: list[str]) -> dict[str, list[Any]]:
@@ -181,11 +194,25 @@ def read_columns(file: Path, said: list[str] | None = None) -> pd.DataFrame:
 TEXT_TABLE = "text table"
 
 
+def text_tables(files: Sequence[Path], source: str) -> Table:
+    """Tables of text that have the same columns, one after the other."""
+    said: list[str] = []
+    every = [cells(f, said) for f in files]
+    for f, columns in zip(files, every, strict=True):
+        if set(columns) != set(every[0]):
+            raise InputError(f"{f}: has other columns than {files[0].name}; one table needs the same in each file")
+    counts = [len(next(iter(c.values()), [])) for c in every]
+    table = table_of({name: [v for c in every for v in c[name]] for name in every[0]}, source)
+    table.said += said
+    return following(table, files, counts)
+
+
 @reader(
     TEXT_TABLE,
     "CSV, TSV, JSON and JSON lines with a column of vectors",
     suffixes=TEXT,
     fits=lambda path: path.suffix.lower() != ".tsv" or not delimited.bare(path),
+    several=text_tables,
 )
 def text_table(file: Path) -> Table:
     """A table of text; vectors may be lists, or text such as `[0.1, 0.2]`."""
@@ -193,19 +220,3 @@ def text_table(file: Path) -> Table:
     table = table_of(cells(file, said), str(file))
     table.said += said
     return table
-
-
-def text_tables(files: Sequence[Path], of_equal_items: Callable[[Sequence[Table]], bool]) -> Table | None:
-    """Tables of text that have the same columns, one after the other; None where they have not, or are not more items
-    but parts of the same."""
-    said: list[str] = []
-    every = [cells(f, said) for f in files]
-    if any(set(c) != set(every[0]) for c in every):
-        return None
-    if "id" in every[0] and of_equal_items([table_of(c, str(f)) for c, f in zip(every, files, strict=True)]):
-        return None
-    counts = [len(next(iter(c.values()), [])) for c in every]
-    columns = {name: [v for c in every for v in c[name]] for name in every[0]}
-    table = table_of(columns, files[0].parent.name or str(files[0]))
-    table.said += said
-    return following(table, files, counts)

@@ -26,7 +26,7 @@ class Arrays:
 class Table:
     """Record batches of one schema; columns of lists of numbers are vectors.
 
-    `files`: the name and the count of rows of each, where several follow each other.
+    `files`: the name and the count of rows of each, where several follow each other; `called`: in short, their split.
     """
 
     schema: Any
@@ -35,6 +35,7 @@ class Table:
     source: str
     said: list[str] = field(default_factory=list)
     files: Sequence[tuple[str, int]] = ()
+    called: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         once(self.schema.names, self.source)

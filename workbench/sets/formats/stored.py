@@ -1,7 +1,9 @@
-"""Vectors that are kept as the bytes they have in memory, as SQLite, LMDB and many a Parquet file have them."""
+"""Vectors kept as the bytes they have in memory, as in SQLite, LMDB and many a Parquet file; or as base64 of these."""
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Sequence
 
 import numpy as np
@@ -38,6 +40,19 @@ def looks(cells: Sequence[bytes]) -> tuple[str, int] | None:
         if len(size_of) > len(x) // 4 and good.mean() >= MOST and len(np.unique(size_of)) > SHORT:
             return kind, length // size
     return None
+
+
+def from_base64(text: str) -> bytes | None:
+    """The bytes that a text is the base64 of; None where it is none, such as a word."""
+    try:
+        return base64.b64decode(text, validate=True) if len(text) >= 8 * SHORT else None
+    except (binascii.Error, ValueError):
+        return None
+
+
+def as_bytes(cells: Sequence[str | bytes | None]) -> list[bytes | None]:
+    """Cells as bytes, of texts what they are the base64 of; None for what is neither."""
+    return [from_base64(c) if isinstance(c, str) else c for c in cells]
 
 
 def vectors(cells: Sequence[bytes | None], kind: str, width: int, where: tuple[str, str, int]) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from workbench.errors import InputError
 from workbench.sets.formats.guess import SHORT, says_vector
 
-NONE = {"", "nan", "none", "null", "na", "n/a", "<na>"}  # in the place of a vector
+NONE = {"", "nan", "none", "null", "na", "n/a", "<na>", "[]", "()", "{}"}  # in the place of a vector
 SAMPLE = 100  # cells that tell whether a column of text holds vectors
 _WRAP = re.compile(r"(?:(?:np\.|numpy\.|torch\.)?(?:array|tensor|vector)\s*\()?\s*([\[({])([^\[\](){}]*)[\])}]\s*"
                    r"(?:,\s*\w+\s*=\s*[\w.'\"]+\s*)*\)?\s*")  # fmt: skip
@@ -28,8 +28,11 @@ def numbers(text: str) -> np.ndarray | None:
     inside = _WRAP.fullmatch(text)
     if inside is None and not text[:1].isdigit() and text[:1] not in "-+.":
         return None
+    body = inside[2] if inside else text
+    if ";" in body and "," in body:  # 0,12; -0,3: what is within a number there is its decimal point
+        body = body.replace(",", ".")
     try:
-        return np.array([w for w in _GAP.split(inside[2] if inside else text) if w], dtype=np.float32)
+        return np.array([w for w in _GAP.split(body) if w], dtype=np.float32)
     except (ValueError, OverflowError):
         return None
 
@@ -51,7 +54,7 @@ def looks(name: str, cells: Sequence[Any]) -> tuple[int, bool] | None:
         return None
     widths = {len(x) for _, x in good}
     width = widths.pop() if len(widths) == 1 else 0
-    whole = all(not re.search(r"[.eE]|nan|inf", c) for c, _ in good)
+    whole = all(not re.search(r"[.eE]|nan|inf|;.*,|,.*;", c) for c, _ in good)
     if not bracketed and (len(good) < len(there) or width < SHORT or whole) and not says_vector(name):
         return None  # such as a telephone number
     return width, whole

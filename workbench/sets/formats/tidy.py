@@ -41,8 +41,12 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
             text.add(f.name)
     kept: dict[str, str] = {}
     for f in table.schema:
-        if head and _is_bytes(f.type) and (held := stored.looks(_sample(head[f.name]))) is not None:
-            kept[f.name] = held[0]
+        if f.name not in head or f.name in found or not (_is_bytes(f.type) or _is_text(f.type)):
+            continue
+        sample = _sample(head[f.name])
+        raw = [c for c in stored.as_bytes(sample) if c is not None]
+        if len(raw) == len(sample) and (held := stored.looks(raw)) is not None:
+            kept[f.name] = "base64" if _is_text(f.type) else "bytes"
             found[f.name] = Column(f.name, *held)
     numbers = {f.name: _number(f, head) for f in table.schema if f.name not in found} if head else {}
     groups = numbered(numbers)
@@ -57,6 +61,8 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
             raise InputError(
                 f"{table.source}: no vectors named {name!r}; there are {listed(there) if there else 'none'}"
             )
+    order = {n: k for k, n in enumerate(table.schema.names)}
+    found = dict(sorted(found.items(), key=lambda kept: order.get((groups.get(kept[0]) or kept)[0], 0)))
     judged = verdicts(list(found.values()), **how)
     chosen = list(asked) or [n for n, v in judged.items() if v.take]
     if not chosen and how.get("alone", True):
@@ -74,7 +80,7 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
         if packed and c.kind not in ("uint8", "int8"):
             raise InputError(f"{table.source}: column {name!r} holds {c.kind}; packed bits are bytes (uint8)")
         if name in kept:
-            converts[name], was[name] = _of_bytes(table, c), f"bytes of {c.kind}, {c.width} numbers a row"
+            converts[name], was[name] = _of_bytes(table, c), f"{kept[name]} of {c.kind}, {c.width} numbers a row"
             continue
         converts[name] = _converter(table, c, name in text, groups.get(name), packed)
         was[name] = _was(c, name in text, name in groups, packed)
@@ -143,7 +149,7 @@ def _is_bytes(kind: Any) -> bool:
 
 def _of_bytes(table: Table, c: Column) -> Convert:
     def of_bytes(batch: Any, start: int) -> Any:
-        cells = batch.column(c.name).to_pylist()
+        cells = stored.as_bytes(batch.column(c.name).to_pylist())
         x = stored.vectors(cells, c.kind, c.width, (c.name, table.source, start))
         there = np.array([v is not None for v in cells], dtype=bool)
         return list_column(x.ravel(), np.where(there, c.width, 0), there)
@@ -285,12 +291,12 @@ def _made(table: Table, converts: dict[str, Convert], gone: set[str]) -> Table:
 
     names = [n for n in table.schema.names if n not in gone or n in converts]
     names += [n for n in converts if n not in table.schema.names]
+    shown = ["index" if n.startswith("__index_level_") and "index" not in names else n for n in names]
 
     def batches() -> Iterator[Any]:
         start = 0
         for batch in table.batches():
             columns = [converts[n](batch, start) if n in converts else plain(batch.column(n)) for n in names]
-            shown = ["index" if n.startswith("__index_level_") and "index" not in names else n for n in names]
             yield (
                 pa.RecordBatch.from_arrays(columns, names=shown)
                 if names
@@ -298,4 +304,4 @@ def _made(table: Table, converts: dict[str, Convert], gone: set[str]) -> Table:
             )
             start += batch.num_rows
 
-    return replace(table, schema=pa.schema([(n, pa.null()) for n in names]), batches=batches)
+    return replace(table, schema=pa.schema([(n, pa.null()) for n in shown]), batches=batches)
