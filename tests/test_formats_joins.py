@@ -69,6 +69,31 @@ RIGHT = {
         {"id": np.arange(N), "path": shuffled(PATHS)},
         "joined to image.parquet by path",
     ),
+    "a count of the rows beside names that end in numbers": (
+        {"id": np.arange(N), "image_id": IDS},
+        {"id": np.arange(N), "image_id": shuffled(IDS)},
+        "by image_id",
+    ),
+    "numbers at the ends of names": (
+        {"image_id": 7 * np.arange(N) + 12},
+        {"file_name": [f"COCO_val2014_{7 * k + 12:012d}.jpg" for k in ORDER]},
+        "the numbers at their ends",
+    ),
+    "one folder of two": (
+        {"path": [f"data/{'cat' if k % 2 else 'dog'}/{k // 2}.jpg" for k in range(N)]},
+        {"file": [f"{'cat' if k % 2 else 'dog'}/{k // 2}.txt" for k in ORDER]},
+        "one folder",
+    ),
+    "capitals and addresses": (
+        {"url": [f"https://x/{i}.jpg?w=300" for i in IDS]},
+        {"sku": [i.upper() for i in shuffled(IDS)]},
+        "without folders and endings",
+    ),
+    "dates": (
+        {"date": pd.date_range("2024-01-01", periods=N)},
+        {"day": [f"{d:%Y-%m-%d}" for d in pd.date_range("2024-01-01", periods=N)[ORDER]]},
+        "by date = day",
+    ),
     "accents": (
         {"id": [unicodedata.normalize("NFC", f"é{i}") for i in IDS]},
         {"id": [unicodedata.normalize("NFD", f"é{i}") for i in shuffled(IDS)]},

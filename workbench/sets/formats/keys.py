@@ -19,6 +19,7 @@ KEYS = (
     *("id", "ids", "uid", "key", "keys", "_id", "item_id", "image_path", "path", "paths", "file_name", "filename"),
     *("filenames", "file", "url", "index", "unnamed: 0", "image_id", "sample_id"),
 )  # columns that name every item, likeliest first
+COUNTS = ("id", "ids", "index", "unnamed: 0", "key", "_id")  # that may as well count the rows of their own table
 MOST = 0.5  # of the values of the smaller side: as many are no accident
 SOME = 0.05  # … and of two columns that are called keys as few as these say that they name the same things
 COUNTED = 9  # the level of a key that counts the rows of both: it says nothing of them
@@ -172,7 +173,10 @@ def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     if not claimed and (x.small or y.small):
         return None
     how, common = "", x.common(y)
+    counted = any(n.counted and n.column.lower() in COUNTS for n in (x, y))
     for said, spelling, part in SPELLINGS:
+        if spelling is last_number and counted:
+            break  # the rows of one are counted, and names of the other end in numbers
         if common >= MOST * min(len(x.distinct), len(y.distinct)):
             break
         one, two = x.spelt(spelling), y.spelt(spelling)
@@ -186,7 +190,10 @@ def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     owner = pd.Series(np.arange(len(x.there)), index=x.there).reindex(y.values).fillna(-1).to_numpy().astype(np.int64)
     owner = np.where(owner >= 0, np.flatnonzero(x.values != "")[owner], -1)
     points = y.called and not same and bool(set(words(y.column)[:-1]) & set(named))
-    level = COUNTED if x.counted and y.counted else [points, same and x.called, claimed, same, True].index(True)
+    respelt = 2 if how else 0
+    level = (
+        COUNTED if x.counted and y.counted else respelt + [points, same and x.called, claimed, same, True].index(True)
+    )
     order = KEYS.index(x.column.lower()) if x.column.lower() in KEYS else len(KEYS)
     alike = common / (len(x.distinct) + len(y.distinct) - common)
     return Key(x.column, y.column, owner, y.once, (-round(alike, 1), level, order), how)
