@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from workbench.report.accumulator import Accumulator
     from workbench.report.comparison import compare
     from workbench.report.diagnose import diagnose
+    from workbench.report.relevance import by_relevance
     from workbench.report.report import Report
     from workbench.report.slices import layers, slices, templates
     from workbench.sets import planted as testing
@@ -36,6 +37,7 @@ __all__ = [
     "Report",
     "Run",
     "__version__",
+    "by_relevance",
     "compare",
     "dataset",
     "diagnose",
@@ -58,6 +60,7 @@ _HOME = {
     "InputError": "workbench.errors",
     "Report": "workbench.report.report",
     "Run": "workbench.training.run",
+    "by_relevance": "workbench.report.relevance",
     "compare": "workbench.report.comparison",
     "dataset": "workbench.sets.shipped",
     "diagnose": "workbench.report.diagnose",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -51,6 +53,9 @@ def diagnose(
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
+    relevance: Annotated[
+        Path | None, typer.Option(help="a table of query id, key id and grade: retrieval by it, in every direction")
+    ] = None,
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
     executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
     scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",
@@ -78,6 +83,9 @@ def diagnose(
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
     settings |= {"label": label or None, "roles": roles, "executor": executor, "scheduler": scheduler or None}
+    if relevance is not None:
+        _by_relevance(es, relevance, json_file)
+        return
     if by or layer == "all":
         if html or (by and layer == "all"):
             raise InputError("--by and --layer all each print one table: leave out --html, and one of the two")
@@ -117,6 +125,24 @@ def diagnose(
 
         write_text(html, report_page(report, es.items))
         say(f"  wrote {html}")
+
+
+def _by_relevance(es: EmbeddingSet, table: Path, json_file: Path | None) -> None:
+    """Print retrieval by a table of relevance in every direction."""
+    from workbench.report.relevance import by_relevance
+
+    found = {f"{a} → {b}": by_relevance(es, table, query=a, key=b) for a, b in permutations(es.modalities, 2)}
+    for direction, frame in found.items():
+        say(f"{direction}   {int(frame['queries'].iloc[0]):,} queries")
+        for name, row in frame.iterrows():
+            reach = f"[{row['low']:.3f}, {row['high']:.3f}]" if math.isfinite(row["low"]) else ""
+            say(f"  {name:<22}{row['value']:.3f} {reach}".rstrip())
+    if json_file:
+        from workbench.disk import write_text
+
+        plain = {d: json.loads(f.to_json(orient="index")) for d, f in found.items()}
+        write_text(json_file, json.dumps(plain, indent=1, ensure_ascii=False) + "\n")
+        say(f"  wrote {json_file}")
 
 
 def read_set(paths: list[Path], reading: Reading) -> tuple[EmbeddingSet, list[str]]:

@@ -51,10 +51,20 @@ def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
     known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
     looked = {"uniformity", "recall_at_10"} <= known
     if looked and not any(f.alarm for f in found):
-        found.append(
-            Finding("healthy", INFO, "No sign of collapse, of pairs at chance, or of tuples that agree only in part.")
-        )
+        said = "No sign of collapse, of pairs at chance, or of tuples that agree only in part."
+        found.append(Finding("healthy", INFO, said if specimen is None else f"{said} {_looked_for(specimen)}".rstrip()))
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _looked_for(specimen: Specimen) -> str:
+    """What else would have been seen in as many pairs as there are."""
+    least = min((len(specimen.items(a, b)) for a, b in pairing_rules.pairs(specimen)), default=0)
+    if not least:
+        return ""
+    return (
+        f"Of {least:,} pairs a share of {pairing_rules.visible(least):.0%} wrong ones would have been seen, of fewer "
+        "perhaps not."
+    )
 
 
 def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:

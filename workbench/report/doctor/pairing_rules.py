@@ -33,8 +33,9 @@ COPIED = 1 - 1e-6  # cosine
 MATCHED = 0.5  # share of the wrong pairs whose match a rotation brings into the nearest quarter
 SOME_RIGHT = 0.15  # share of pairs above the 99th percentile, a hundredth by chance
 HUBS = 0.5  # share of the queries that have one key among their ten nearest
+KNOWS = 0.75  # mean percentile of the pairs
 STOLEN = 0.1  # share of the queries whose nearest key is one of these, and not their own
-GALLERY = 60  # items: in smaller ones ten are many
+GALLERY = 100  # items: in smaller ones ten are many
 COPIES = 0.05  # share of the items that have one vector in both modalities
 
 
@@ -67,6 +68,19 @@ def share_of_strangers(p: Tensor) -> tuple[float, float, float]:
     low = float(betaincinv(k, n - k + 1, SURE)) if k else 0.0
     high = float(betaincinv(k + 1, n - k, 1 - SURE)) if k < n else 1.0
     return k / n / LOW, low / LOW, min(high / LOW, 1.0)
+
+
+def visible(n: int) -> float:
+    """The smallest share of wrong pairs among so many that would be said, one in a hundred steps; 1: none would.
+
+    >>> visible(60) > visible(250) > visible(2_000)
+    True
+    """
+    for share in range(1, 100):
+        k = round(n * LOW * share / 100)
+        if k and float(betaincinv(k, n - k + 1, SURE)) / LOW > WRONG:
+            return share / 100
+    return 1.0
 
 
 def strangers(specimen: Specimen, a: str, b: str) -> tuple[float, float, float] | None:
@@ -235,10 +249,12 @@ def copied_modality(specimen: Specimen) -> Iterable[Said]:
         lambda es, strength: planted.with_hubs(es, es.modalities[0], 3, strength),
         (0.3, 0.5, 0.7),
     ),
+    explains=("asymmetry",),
 )
 def hubs(specimen: Specimen) -> Iterable[Said]:
     """A key that is among the ten nearest of more than half of all queries: where nothing is wrong the busiest is so
-    for a third at most. Quiet in galleries of less than 60, and where these keys hardly take anybody's first place."""
+    for a third at most. Quiet in galleries of less than a hundred, where these keys hardly take anybody's first place,
+    and where pairs know little of each other: queries of an untrained pair all point to the same keys."""
     for a, b in (way for pair in pairs(specimen) for way in (pair, pair[::-1])):
         items = specimen.items(a, b)
         if len(items) < GALLERY:
@@ -248,7 +264,8 @@ def hubs(specimen: Specimen) -> Iterable[Said]:
         share = float(count.max()) / len(items)
         busy = (count > HUBS * len(items)).nonzero()[:, 0]
         stolen = torch.isin(top[:, 0], busy) & (top[:, 0] != torch.arange(len(items)))
-        if share > HUBS and float(stolen.double().mean()) > STOLEN:
+        knows = float(percentiles(specimen, *sorted((a, b), key=specimen.es.modalities.index)).mean()) > KNOWS
+        if knows and share > HUBS and float(stolen.double().mean()) > STOLEN:
             busy = count.argsort(descending=True)[:5]
             ids = specimen.named(items[busy[count[busy] > HUBS * len(items)]])
             yield (

@@ -22,7 +22,7 @@ SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
 DUPLICATES = 0.05  # share of rows that coincide with another item's
 PROMPTS = 0.9  # share of rows that do where each stands for a class, and is meant to
 CEILING = 0.98  # recall at 1 of which a better model has nothing left to gain
-ONE_WAY = 0.25  # by which one direction finds more than the other
+ONE_WAY = 0.35  # by which one direction finds more than the other
 SAME_LABEL = 0.5  # share of wrong neighbours with the right label
 MIXED_LOSS = 0.5  # share of recall that a mixed gallery takes, above which the gap decides
 

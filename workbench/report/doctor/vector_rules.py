@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -19,6 +20,7 @@ CONE = 0.6  # mean cosine above which the cone is narrow …
 ROGUE = 0.5  # … and the share of it that three coordinates may hold
 DEAD = 0.25  # share of coordinates that never vary
 FLAT = 1e-10  # of the variance of a coordinate, against the mean one: it does not vary
+BY_LUCK = 1.25  # times what the three largest of so many Gaussian coordinates carry
 THIN = 0.25  # share of the dimensions that hold all variance but a millionth
 FEWEST = 5  # fewer are a collapse of rank, which has a rule of its own
 ONE_WAY = 0.6  # share of the variance along one direction
@@ -49,7 +51,8 @@ def rogue_dimensions(specimen: Specimen) -> Iterable[Said]:
         total = float(squares.sum())
         top = squares.sort(descending=True)
         share = float(top.values[:3].sum()) / max(total, 1e-300)
-        if total < CONE or share < ROGUE:
+        wide = len(squares)
+        if total < CONE or share < max(ROGUE, BY_LUCK * 6 * math.log(wide) / wide):
             continue
         count = int((top.values[:3] > 0.1 * total).sum())
         names = ", ".join(str(int(i)) for i in top.indices[:count])
