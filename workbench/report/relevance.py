@@ -14,6 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from workbench.diagnostics import retrieval
 from workbench.diagnostics.retrieval import expected_hits, expected_ranks, over_ties
 from workbench.errors import InputError, unknown
 from workbench.scan.contracts import TIE
@@ -23,6 +24,7 @@ from workbench.sets.formats import as_set
 from workbench.sets.formats.plain import read_columns
 
 CHUNK = 256  # queries at once
+MIDDLE = retrieval.median_rank.__name__  # a median, where the others are means
 DRAWS = 1_000  # of families, for the intervals
 
 
@@ -54,8 +56,8 @@ def by_relevance(
         family.append(int(families[found.item]))
     lines = []
     for name, values in each.items():
-        middle = np.median(values) if name == "median_rank" else np.mean(values)
-        low, high = (math.nan, math.nan) if name == "median_rank" else _interval(np.array(values), np.array(family))
+        middle = np.median(values) if name == MIDDLE else np.mean(values)
+        low, high = (math.nan, math.nan) if name == MIDDLE else _interval(np.array(values), np.array(family))
         lines.append({"measure": name, "value": float(middle), "low": low, "high": high, "queries": len(values)})
     return pd.DataFrame(lines).set_index("measure")
 
@@ -98,9 +100,9 @@ def _share(k: int, found: Judged) -> float:
 MEASURES: dict[str, Callable[[Judged], float]] = {
     **{f"recall_at_{k}": partial(_first, k) for k in (1, 5, 10)},
     **{f"recall_share_at_{k}": partial(_share, k) for k in (1, 5, 10)},
-    "median_rank": lambda found: float(expected_ranks(found.ranks)[0]),
-    "mrr": lambda found: float(over_ties(found.ranks, lambda r: 1 / r, 0)[0]),
-    "ndcg_at_10": Judged.gain,
+    MIDDLE: lambda found: float(expected_ranks(found.ranks)[0]),
+    retrieval.mrr.__name__: lambda found: float(over_ties(found.ranks, lambda r: 1 / r, 0)[0]),
+    retrieval.ndcg_at_10.__name__: Judged.gain,
 }
 
 
