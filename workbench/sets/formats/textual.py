@@ -48,7 +48,8 @@ def looks(name: str, cells: Sequence[Any]) -> tuple[int, bool] | None:
     found = [numbers(c) for c in there]
     good = [(c, x) for c, x in zip(there, found, strict=True) if x is not None and len(x) > 1]
     bracketed = all(c.strip()[:1] not in "-+.0123456789" for c, _ in good)
-    if says_vector(name) and any("..." in c and c.strip()[:1] in "[(a" and any(map(str.isdigit, c)) for c in there):
+    short = [c for c in there if "..." in c and c.strip()[:1] in "[(a" and any(map(str.isdigit, c))]
+    if len(short) * 2 > len(there) or (short and says_vector(name)):
         return 0, False  # cut short by numpy: refused where it is read
     if not good or (len(good) * 2 < len(there) and not says_vector(name)):
         return None
