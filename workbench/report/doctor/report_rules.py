@@ -64,7 +64,7 @@ def at_chance(report: Report, a: str, b: str) -> bool:
         lambda es, share: planted.shuffled(es, es.modalities[0], share),
         (0.8, 0.95, 1.0),
     ),
-    explains=("hubs",),
+    explains=("hubs", "one_sided_column"),
 )
 def no_pairing_signal(report: Report) -> Iterable[Said]:
     """Both directions of a pair at chance. Quiet where the gallery is too small for chance to mean anything."""
@@ -92,9 +92,9 @@ def no_pairing_signal(report: Report) -> Iterable[Said]:
     fault=Fault(
         "pulled to a point by {}",
         lambda es, strength: planted.collapsed(es, es.modalities[0], strength),
-        (0.6, 0.8, 0.9),
+        (0.8, 0.9, 0.95),
     ),
-    explains=("hubs",),
+    explains=("hubs", "one_sided_column", "asymmetry", "wrong_pairs"),
 )
 def collapse(report: Report) -> Iterable[Said]:
     """A modality whose vectors coincide, or nearly so, and tell no more which match is theirs. Quiet where they do: a
@@ -203,6 +203,7 @@ def flat_tuples(report: Report) -> Iterable[Said]:
         lambda es, offset: planted.shuffled(es, es.modalities[0], offset=offset),
         (1, 7, 40),
     ),
+    explains=("no_pairing_signal", "wrong_pairs", "hubs", "class_collapse", "one_sided_column"),
 )
 def shifted_pairs(report: Report) -> Iterable[Said]:
     """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of

@@ -23,7 +23,7 @@ FLAT = 1e-10  # of the variance of a coordinate, against the mean one: it does n
 BY_LUCK = 1.25  # times what the three largest of so many Gaussian coordinates carry
 THIN = 0.25  # share of the dimensions that hold all variance but a millionth
 FEWEST = 5  # fewer are a collapse of rank, which has a rule of its own
-ONE_WAY = 0.6  # share of the variance along one direction
+ONE_WAY = 0.7  # share of the variance along one direction
 LEVELS = 9  # values a coordinate: hardly more than three bits
 LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ninetieth percentile are six-fold apart
 FALLBACK = 0.01  # share of rows that are one and the same vector
@@ -126,7 +126,7 @@ def few_directions(specimen: Specimen) -> Iterable[Said]:
     ),
 )
 def one_direction(specimen: Specimen) -> Iterable[Said]:
-    """One direction holds most of a modality's variance. Quiet below 60 %, and where two clusters make it."""
+    """One direction holds most of a modality's variance. Quiet below 70 %, and where two clusters make it."""
     for m, _, x in modalities(specimen):
         x = x - x.mean(0)
         eigen, axes = torch.linalg.eigh(x.T @ x)
