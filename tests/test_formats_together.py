@@ -10,7 +10,7 @@ import torch
 from tests.commands import run
 from tests.test_formats_joins import IDS, ORDER, N, X, Y, files, recall, shuffled  # noqa: F401 - a fixture among them
 from workbench.errors import InputError
-from workbench.sets.formats import load, load_aloud
+from workbench.sets.formats import Reading, load, load_aloud
 from workbench.sets.formats.bring_in import load_together
 from workbench.sets.formats.load import as_set
 
@@ -152,3 +152,33 @@ def test_a_file_without_a_header_says_so(tmp_path):
     np.savetxt(tmp_path / "image.csv", X, delimiter=",")
     with pytest.raises(InputError, match="no header line: its first line holds numbers"):
         load(tmp_path / "image.csv")
+
+
+def test_names_with_holes_or_zeros_before_them_are_keys_too(files, tmp_path):  # noqa: F811
+    keys = shuffled(IDS)
+    keys[3] = None
+    both = files(image={"photo_id": IDS, "image": X}, text={"photo": keys, "text": Y[ORDER]})
+    with pytest.raises(InputError, match=r"text\.parquet: column 'photo', which joins it, is empty at row 3"):
+        load_together(both)
+    both = files(image={"ean": [f"{k:05d}" for k in range(N)], "image": X}, text={"code": ORDER, "text": Y[ORDER]})
+    assert recall(load_together(both)[0]) == 1
+    es, _ = npz(tmp_path, image=X, text=Y[ORDER], image_names=np.array(IDS), text_paths=np.array(shuffled(IDS)))
+    assert recall(es) == 1
+
+
+def test_arrays_do_not_go_with_a_table_that_has_vectors_where_another_is_theirs(files, tmp_path):  # noqa: F811
+    np.save(tmp_path / "image.npy", X)
+    (texts,) = files(text={"name": shuffled(IDS), "text": Y[ORDER]})
+    pd.DataFrame({"name": IDS[:-1]}).to_csv(tmp_path / "names.csv", index=False)
+    with pytest.raises(InputError, match=r"names\.csv has 23 rows but image\.npy has 24"):
+        load_together([tmp_path / "image.npy", tmp_path / "names.csv", texts])
+    (tmp_path / "names.csv").write_text("\n".join(f"{i}.jpg" for i in IDS))
+    with pytest.raises(InputError, match="no header line: 'p000.jpg' is such a value as those below it"):
+        load_together([tmp_path / "image.npy", tmp_path / "names.csv", texts])
+
+
+def test_rows_of_an_item_are_grouped_before_tables_are_joined(files):  # noqa: F811
+    again = np.r_[ORDER, ORDER[:5]]
+    both = files(image={"id": IDS, "image": X}, text={"id": np.array(IDS)[again], "text": Y[again]})
+    es, _ = load_together(both, Reading(item="id"))
+    assert (len(es), len(es["text"]), recall(es)) == (N, N, 1)

@@ -59,8 +59,8 @@ def import_set(
     out.parent.mkdir(parents=True, exist_ok=True)
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as scratch:
-        found = _together(paths)
         reading = reading or Reading()
+        found = _together(paths, reading.item)
         if isinstance(found, Table):
             es = of_table(found, reading, Path(scratch), short=True)
         else:
@@ -76,14 +76,15 @@ def load_together(
     sources: Sequence[str | os.PathLike[str]], reading: Reading | None = None
 ) -> tuple[EmbeddingSet, list[str]]:
     """Several files as one set in memory, as `import_set` takes them; with what was guessed in plain words."""
-    found, reading = _together([Path(s) for s in sources]), reading or Reading()
+    reading = reading or Reading()
+    found = _together([Path(s) for s in sources], reading.item)
     if isinstance(found, Table):
         return of_table(found, reading, short=True), found.said
     return of_arrays(found, reading, short=True), found.said
 
 
-def _together(paths: Sequence[Path]) -> Arrays | Table:
-    """One source of several paths."""
+def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
+    """One source of several paths; `item`: the column that says which item a row is, where several may be one."""
     kinds = {p: _kind(p) for p in paths}
     opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
     linked = {p: tables for p in paths if (tables := tables_in(p))}
@@ -95,7 +96,7 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
             return _following(paths, several)
         if groups and any(len(g) > 1 for g in groups.values()):
             said: list[str] = []
-            parts = [_part(Path(f"{name}.files"), _following(g, several), said) for name, g in groups.items()]
+            parts = [_part(Path(f"{name}.files"), _following(g, several), said, item) for name, g in groups.items()]
             found = joined(parts, " + ".join(groups))
             found.said[:0] = said
             return found
@@ -117,9 +118,9 @@ def _together(paths: Sequence[Path]) -> Arrays | Table:
         if path in shards:
             continue
         if path in linked:
-            parts += [_part(Path(f"{name} of {path.name}"), table, said) for name, table in linked[path].items()]
+            parts += [_part(Path(f"{name} of {path.name}"), table, said, item) for name, table in linked[path].items()]
         else:
-            parts.append(_part(path, opened(path), said))
+            parts.append(_part(path, opened(path), said, item))
     found = joined(parts, " + ".join(p.name for p in paths))
     found.said[:0] = said
     return found
@@ -188,10 +189,10 @@ def _kind(path: Path) -> str:
     return kind_of(path)
 
 
-def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
+def _part(path: Path, found: Arrays | Table, said: list[str], item: str) -> Part:
     """What one of several files brings: arrays, columns, or a table that has vectors beside its columns."""
     if isinstance(found, Table):
-        return _of_table(path, found, said)
+        return _of_table(path, found, said, item)
     said.extend(found.said)
     by_id, ids = wide.by_key(found.arrays)
     if ids and found.columns is None:
@@ -207,14 +208,14 @@ def _part(path: Path, found: Arrays | Table, said: list[str]) -> Part:
     return Part(path.name, {own[k]: x for k, x in arrays.items()}, columns, rows)
 
 
-def _of_table(path: Path, found: Table, said: list[str]) -> Part:
+def _of_table(path: Path, found: Table, said: list[str], item: str) -> Part:
     seen = tidy(found, alone=False)
     if not seen.vectors:
         said.extend(found.said)
         return Part(path.name, {}, to_frame(stacked(list(seen.table.batches()))))
-    es = of_table(found, Reading(), alone=False)
+    es = of_table(found, Reading(item=item if item in found.schema.names else ""), alone=False)
     said.extend(f"{path.name}: {line}" for line in found.said)
-    columns = es.items if "id" in found.schema.names else es.items.drop(columns="id")
+    columns = es.items if {"id", item} & {*found.schema.names} else es.items.drop(columns="id")
     own = _called(path, es.modalities)
     rows = {own[m]: es.item_of_row(m).numpy() for m in es.modalities if not es.aligned(m)}
     return Part(path.name, {own[m]: es[m] for m in own}, columns if len(columns.columns) else None, rows, len(es))

@@ -71,13 +71,14 @@ def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
     """Arrays without columns go with the first table of as many rows, one without vectors if there is one."""
     homes = [p for p in parts if p.columns is not None] or [parts[0]]
     out = {id(h): h for h in homes}
+    bare = [h for h in homes if not h.arrays] or homes  # a table with vectors of its own says nothing of others
     for k, part in enumerate(parts):
         if part.columns is not None or part is homes[0]:
             continue
-        home = min((h for h in homes if h.count == part.count), key=lambda h: _fit(part, h), default=None)
+        home = min((h for h in bare if h.count == part.count), key=lambda h: _fit(part, h), default=None)
         if home is None:
-            before = any(p is homes[0] for p in parts[:k])
-            raise _uneven(*((homes[0], part) if before else (part, homes[0])))
+            before = any(p is bare[0] for p in parts[:k])
+            raise _uneven(*((bare[0], part) if before else (part, bare[0])))
         _in_order(home)
         out[id(home)] = _both(out[id(home)], part)
         if home.columns is not None and (line := f"{home.name} is joined by row order") not in said:
@@ -138,7 +139,11 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
             "missing); give it those rows, or take the rows away"
         )
     count = len(key.owner)
-    again = "" if key.once else f": {(key.owner >= 0).sum() / len(named):.3g} rows an item, of which the other columns "
+    again = (
+        ""
+        if key.once
+        else f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns "
+    )
     again += "" if key.once else "are those of the first"
     said.append(f"{b.name} is joined to {a.name} by {key}{again}")
     if (more := int((key.owner < 0).sum())) > 0:

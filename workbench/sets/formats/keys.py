@@ -95,10 +95,20 @@ class Names:
         first = self.values[0]
         return first in ("0", "1") and self.values.tolist() == [str(int(first) + k) for k in range(len(self.values))]
 
+    @cached_property
+    def padded(self) -> bool:
+        """Whether they are whole numbers with zeros before them: names, and no counts."""
+        return self.whole and any(v[0] == "0" and len(v) > 1 for v in self.distinct)
+
     @property
     def small(self) -> bool:
         """Whether they are whole numbers that a count, a class or a place could be."""
-        return self.whole and not self.called and max(abs(int(v)) for v in self.distinct) < SMALL * len(self.values)
+        return (
+            self.whole
+            and not self.called
+            and not self.padded
+            and max(abs(int(v)) for v in self.distinct) < SMALL * len(self.values)
+        )
 
     def common(self, other: Names) -> int:
         """How many of them the other has too."""
@@ -143,7 +153,7 @@ def names_in(frame: pd.DataFrame) -> Iterator[Names]:
     for c in frame:
         column, called = frame[c], called_key(str(c))
         gone = columns.missing(column)
-        if gone.all() or (gone.any() and not called) or not _of_names(column[~gone], called):
+        if gone.all() or (gone.mean() > MOST and not called) or not _of_names(column[~gone], called):
             continue
         found = [plainly(v) for v in columns.text(column)]
         if all(re.fullmatch(r"-?\d+\.0", v) for v in found if v):
@@ -170,8 +180,10 @@ def keys(a: Sequence[Names], b: Sequence[Names], named: Collection[str]) -> list
 def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     same = x.column == y.column
     claimed = x.called and (same or y.called)
-    if not claimed and (x.small or y.small):
+    if not claimed and ((x.small and not y.padded) or (y.small and not x.padded)):
         return None
+    if not claimed and len(x.there) + len(y.there) < len(x.values) + len(y.values) and x.values.equals(y.values):
+        return None  # with holes, and in one order: nothing is to be joined by it
     how, common = "", x.common(y)
     counted = any(n.counted and n.column.lower() in COUNTS for n in (x, y))
     for said, spelling, part in SPELLINGS:
@@ -205,7 +217,7 @@ def crossed(frame: pd.DataFrame, modalities: Collection[str]) -> tuple[str, str,
     Such as image_id and text_id, that hold the same values, and not in the same rows.
     """
     of: dict[str, Names] = {}
-    for n in names_in(frame[[c for c in frame if called_key(str(c))]]):
+    for n in names_in(frame):
         own = [m for m in modalities if {*words(m)} & {*words(n.column)[:-1]}]
         if len(own) == 1 and n.once and len(n.there) == len(n.values):
             of.setdefault(own[0], n)

@@ -148,6 +148,8 @@ def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
         raise ValueError("no header line")
     if any(map(_is_vector, names)) or (len(names) > 1 and all(map(_is_number, names))):
         raise ValueError("no header line: its first line holds numbers; write the names of the columns above them")
+    if len(names) == 1 and _is_one_of(names[0], text.split("\n")[1:]):
+        raise ValueError(f"no header line: {names[0]!r} is such a value as those below it; write a name above them")
     blank = len(names) > 1  # in a table of one column an empty line is an empty cell
     how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""], "skip_blank_lines": blank}
     frame = pd.read_csv(io.StringIO(text, newline=""), sep=mark, **how)
@@ -155,6 +157,13 @@ def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
         raise ValueError(f"its lines have more cells than the {len(names)} names of its first line")
     columns: dict[str, list[Any]] = {str(c): [None if v != v else v for v in frame[c].tolist()] for c in frame}
     return columns if mark == "," else delimited.decimal_points(columns, file.name, said)
+
+
+def _is_one_of(name: str, below: Sequence[str]) -> bool:
+    """Whether the first line of a list of files is a file too."""
+    end = name.rpartition(".")[2].lower()
+    there = [v.strip().strip('"').lower() for v in below if v.strip()]
+    return "." in name and bool(there) and all(v.endswith(f".{end}") for v in there)
 
 
 def _is_vector(text: str) -> bool:
