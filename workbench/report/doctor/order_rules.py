@@ -26,8 +26,10 @@ STRETCH = 0.03  # of the rows
 REVERSED = 0.1  # of the rows
 LOST = 0.2  # share of the rows that do not find their own
 NEARBY = 16  # rows
-SYMPTOMS = ("wrong_pairs", "shifted_pairs", "no_pairing_signal", "hubs", "two_encoders", "class_collapse")
-SYMPTOMS += ("one_sided_column",)
+SYMPTOMS = (
+    *("wrong_pairs", "shifted_pairs", "no_pairing_signal", "hubs", "two_encoders", "class_collapse"),
+    "one_sided_column",
+)
 
 
 @dataclass(frozen=True)
