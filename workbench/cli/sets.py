@@ -105,9 +105,8 @@ def diagnose(
     words = [*map(str, data), *(f"{k} {v}" for k, v in kept.items() if v), *(f"--role {x}" for x in role or [])]
     words += [*(f"--only {x}" for x in only or []), *(f"-p {x}" for x in parameter or [])]
     words += ["--drop-missing"] if drop_missing else []
-    words += [
-        f"--{k} {x}" for k, xs in (("modality", modality), ("captions", captions), ("bits", bits)) for x in xs or []
-    ]
+    for option, given in (("modality", modality), ("captions", captions), ("bits", bits)):
+        words += [f"--{option} {x}" for x in given or []]
     if every or only:
         judged = "not judged: the doctor reads all of a report, which --only cuts" if only else verdict(report.findings)
         lines = [show.read(report, said), *(f"  {s}" for s in said), "", judged, *show.findings(report)]

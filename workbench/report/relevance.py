@@ -137,14 +137,16 @@ def _judged(es: EmbeddingSet, links: dict[int, dict[int, float]], query: str, ke
     for m in (query, key):
         if m not in es.modalities:
             raise unknown("modality", m, es.modalities)
-    keys, owner = es.unit(key).double(), es.item_of_row(key).numpy()
-    asked = [r for r, i in enumerate(es.item_of_row(query).tolist()) if i in links]
+    keys, owner, item_of = es.unit(key).double(), es.item_of_row(key).numpy(), es.item_of_row(query).tolist()
+    asked = [r for r, i in enumerate(item_of) if i in links]
     for start in range(0, len(asked), CHUNK):
         at = asked[start : start + CHUNK]
         scores = es.unit(query, torch.tensor(at)).double() @ keys.T
         for row, s in zip(at, scores, strict=True):
-            item = int(es.item_of_row(query)[row])
-            grade = np.array([links[item].get(int(o), 0.0) for o in owner])
+            item = item_of[row]
+            of_item = np.zeros(len(es))
+            of_item[list(links[item])] = list(links[item].values())
+            grade = of_item[owner]
             mine = np.flatnonzero(grade > 0)
             if not len(mine):
                 continue

@@ -14,16 +14,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.sets.changed import changed, drawn
 from workbench.sets.embeddings import EmbeddingSet
 
 unit = torch.nn.functional.normalize
-
-
-def _noise(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def planted(
@@ -49,12 +45,12 @@ def planted(
     if not 0 <= c <= 1 or items < 4 or items % 2 or not -1 <= cosine <= 1:
         raise InputError("planted needs an even number of items, at least 4, a gap in 0 … √2, and a cosine in −1 … 1")
     half, axes = items // 2, len(modalities)
-    signal = unit(_noise(seed, half, dimensions), dim=1)
+    signal = unit(drawn(seed, half, dimensions), dim=1)
     vectors = {}
     for k, m in enumerate(modalities):
         z = signal
         if k:
-            w = _noise(seed + 1_000 * k, half, dimensions)
+            w = drawn(seed + 1_000 * k, half, dimensions)
             w = unit(w - (w * signal).sum(1, keepdim=True) * signal, dim=1)
             z = cosine * signal + math.sqrt(1 - cosine**2) * w
         place = torch.zeros(items, axes, dtype=torch.float64)
@@ -67,17 +63,12 @@ def planted(
     return EmbeddingSet({m: x[order] for m, x in vectors.items()}, frame, source=f"planted(seed={seed})")
 
 
-def _with(es: EmbeddingSet, changed: dict[str, Tensor], rows: dict | None = None) -> EmbeddingSet:
-    own = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)} | (rows or {})
-    return EmbeddingSet({m: changed.get(m, es[m]) for m in es.modalities}, es.items, rows=own, source=es.source)
-
-
 def collapsed(es: EmbeddingSet, modality: str, strength: float) -> EmbeddingSet:
     """A modality pulled to one direction while its rows lose what they tell: 0 changes nothing, 1 makes them one."""
     x = es.unit(modality)
-    x = unit(x + 4 * strength**2 * unit(_noise(8, *x.shape), dim=1), dim=1)
-    to = unit(_noise(7, 1, x.shape[1]), dim=1)
-    return _with(es, {modality: unit((1 - strength) * x + strength * to, dim=1)})
+    x = unit(x + 4 * strength**2 * unit(drawn(8, *x.shape), dim=1), dim=1)
+    to = unit(drawn(7, 1, x.shape[1]), dim=1)
+    return changed(es, {modality: unit((1 - strength) * x + strength * to, dim=1)})
 
 
 def flattened(es: EmbeddingSet, modality: str, directions: int) -> EmbeddingSet:
@@ -85,7 +76,7 @@ def flattened(es: EmbeddingSet, modality: str, directions: int) -> EmbeddingSet:
     x = es.unit(modality)
     mean = x.mean(0)
     _, _, v = torch.linalg.svd(x - mean, full_matrices=False)
-    return _with(es, {modality: (x - mean) @ v[:directions].T @ v[:directions] + mean + 1e-9})
+    return changed(es, {modality: (x - mean) @ v[:directions].T @ v[:directions] + mean + 1e-9})
 
 
 def shuffled(es: EmbeddingSet, modality: str, share: float = 1.0, *, offset: int = 0, seed: int = 0) -> EmbeddingSet:
@@ -98,14 +89,14 @@ def shuffled(es: EmbeddingSet, modality: str, share: float = 1.0, *, offset: int
         rng = np.random.default_rng(seed)
         some = rng.permutation(n)[: round(share * n)]
         order[np.sort(some)] = some
-    return _with(es, {modality: x[torch.from_numpy(order)]})
+    return changed(es, {modality: x[torch.from_numpy(order)]})
 
 
 def with_hubs(es: EmbeddingSet, modality: str, count: int, strength: float) -> EmbeddingSet:
     """Hubs among the rows of a modality: all queries of the others are pulled towards its first `count` rows."""
     to = unit(es.unit(modality)[:count].sum(0), dim=0)
     others = [m for m in es.modalities if m != modality]
-    return _with(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
+    return changed(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
 
 
 def one_way(es: EmbeddingSet, strength: float, share: float = 0.05) -> EmbeddingSet:
@@ -113,7 +104,7 @@ def one_way(es: EmbeddingSet, strength: float, share: float = 0.05) -> Embedding
     a, b = es.modalities[:2]
     x, y = es.unit(a), es.unit(b)
     few = x[: max(round(share * len(x)), 2)]
-    return _with(es, {b: unit(y + strength / (1 - strength) * few[(y @ few.T).argmax(1)], dim=1)})
+    return changed(es, {b: unit(y + strength / (1 - strength) * few[(y @ few.T).argmax(1)], dim=1)})
 
 
 def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
@@ -121,7 +112,7 @@ def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
     x = es[modality].clone()
     copies = torch.arange(1, max(2, round(share * len(x))), 2)
     x[copies] = x[copies - 1]
-    return _with(es, {modality: x})
+    return changed(es, {modality: x})
 
 
 def flat(es: EmbeddingSet, noise: float, *, seed: int = 0) -> EmbeddingSet:
@@ -131,8 +122,8 @@ def flat(es: EmbeddingSet, noise: float, *, seed: int = 0) -> EmbeddingSet:
     """
     m = es.modalities[0]
     x = es.unit(m)
-    aside = unit(_noise(seed, *x.shape), dim=1)
-    third = unit(x + 2 * aside + noise * unit(_noise(seed + 1, *x.shape), dim=1), dim=1)
+    aside = unit(drawn(seed, *x.shape), dim=1)
+    third = unit(x + 2 * aside + noise * unit(drawn(seed + 1, *x.shape), dim=1), dim=1)
     rows = {} if es.aligned(m) else dict.fromkeys((m, "aside", "sum"), es.item_of_row(m))
     return EmbeddingSet({m: x, "aside": aside, "sum": third}, es.items, rows=rows, source=es.source)
 
@@ -141,14 +132,14 @@ def missing(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> 
     """A modality that a share of the items lacks."""
     n = len(es)
     keep = np.sort(np.random.default_rng(seed).permutation(n)[round(share * n) :])
-    return _with(es, {modality: es[modality][torch.from_numpy(keep)]}, {modality: keep})
+    return changed(es, {modality: es[modality][torch.from_numpy(keep)]}, {modality: keep})
 
 
 def several(es: EmbeddingSet, modality: str, rows: int, *, noise: float = 0.2, seed: int = 0) -> EmbeddingSet:
     """Several rows an item, as captions are: each the item's vector with noise of its own."""
     x = es.unit(modality).repeat_interleave(rows, 0)
-    x = unit(x + noise * _noise(seed, *x.shape) / math.sqrt(x.shape[1]), dim=1)
-    return _with(es, {modality: x}, {modality: np.arange(len(es)).repeat(rows)})
+    x = unit(x + noise * drawn(seed, *x.shape) / math.sqrt(x.shape[1]), dim=1)
+    return changed(es, {modality: x}, {modality: np.arange(len(es)).repeat(rows)})
 
 
 ROLES = {"safe": ["ok"], "unsafe": ["bad"], "jailbreak": ["adversarial"]}
@@ -163,7 +154,7 @@ def layered(
     """
     role = np.array(["ok", "bad", "adversarial"])[np.arange(items) % 3]
     place = {"ok": (-1.0, 0.0), "bad": (1.0, 1.0), "adversarial": (1.0, -1.0)}
-    x = _noise(seed, items, layers, dimensions)
+    x = drawn(seed, items, layers, dimensions)
     for k in range(layers):
         away, apart = k / max(layers - 1, 1), 1 - k / max(layers - 1, 1)
         for i, r in enumerate(role):
@@ -176,7 +167,7 @@ def layered(
 
 
 def _moved(es: EmbeddingSet, modality: str, order: np.ndarray) -> EmbeddingSet:
-    return _with(es, {modality: es[modality][torch.from_numpy(np.ascontiguousarray(order))]})
+    return changed(es, {modality: es[modality][torch.from_numpy(np.ascontiguousarray(order))]})
 
 
 def moved_from(es: EmbeddingSet, modality: str, start: float, offset: int = 1) -> EmbeddingSet:
@@ -203,9 +194,9 @@ def reversed_rows(es: EmbeddingSet, modality: str, share: float = 1.0) -> Embedd
 def apart(es: EmbeddingSet, gap: float) -> EmbeddingSet:
     """The first two modalities moved apart along a random direction, until their centroids are about `gap` apart."""
     a, b = es.modalities[:2]
-    to = unit(_noise(17, 1, es[a].shape[1]), dim=1)
+    to = unit(drawn(17, 1, es[a].shape[1]), dim=1)
     strength = gap / math.sqrt(max(4 - gap**2, 1e-9))
-    return _with(es, {m: unit(es.unit(m) + s * strength * to, dim=1) for m, s in ((a, 1), (b, -1))})
+    return changed(es, {m: unit(es.unit(m) + s * strength * to, dim=1) for m, s in ((a, 1), (b, -1))})
 
 
 def swapped(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
@@ -213,22 +204,22 @@ def swapped(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
     a, b = es.modalities[:2]
     some = torch.from_numpy(np.random.default_rng(seed).random(len(es[a])) < share)[:, None]
     x, y = es.unit(a), es.unit(b)
-    return _with(es, {a: torch.where(some, y, x), b: torch.where(some, x, y)})
+    return changed(es, {a: torch.where(some, y, x), b: torch.where(some, x, y)})
 
 
 def from_another_encoder(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
     """A modality of which the last share of rows was embedded by another encoder: the same space, rotated."""
     x = es.unit(modality).clone()
-    turn = torch.linalg.qr(_noise(seed + 5, x.shape[1], x.shape[1])).Q
+    turn = torch.linalg.qr(drawn(seed + 5, x.shape[1], x.shape[1])).Q
     first = round((1 - share) * len(x))
     x[first:] = x[first:] @ turn
-    return _with(es, {modality: x})
+    return changed(es, {modality: x})
 
 
 def copied(es: EmbeddingSet, source: str, modality: str, share: float = 1.0, *, seed: int = 0) -> EmbeddingSet:
     """A modality of which a share of rows are those of another."""
     some = torch.from_numpy(np.random.default_rng(seed).random(len(es[modality])) < share)[:, None]
-    return _with(es, {modality: torch.where(some, es.unit(source), es.unit(modality))})
+    return changed(es, {modality: torch.where(some, es.unit(source), es.unit(modality))})
 
 
 # -- faults of vectors -------------------------------------------------------------------------------------------------
@@ -236,10 +227,10 @@ def copied(es: EmbeddingSet, source: str, modality: str, share: float = 1.0, *, 
 
 def with_rogue(es: EmbeddingSet, strength: float, coordinate: int = 3) -> EmbeddingSet:
     """Rogue dimensions: one coordinate of each modality moved by so many lengths of a row."""
-    changed = {m: es.unit(m).clone() for m in es.modalities}
-    for x in changed.values():
+    moved = {m: es.unit(m).clone() for m in es.modalities}
+    for x in moved.values():
         x[:, coordinate] += strength
-    return _with(es, changed)
+    return changed(es, moved)
 
 
 def cut_off(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
@@ -247,7 +238,7 @@ def cut_off(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
     x = es[modality].clone()
     x[:, round((1 - share) * x.shape[1]) :] = 0
     x[:, 0] += 1e-9  # a row of zeros is refused on entry
-    return _with(es, {modality: x})
+    return changed(es, {modality: x})
 
 
 def stretched(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0) -> EmbeddingSet:
@@ -255,8 +246,8 @@ def stretched(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0
     x = es.unit(modality)
     mean = x.mean(0)
     spread = float((x - mean).square().sum(1).mean())
-    along = _noise(seed + 9, len(x), 1) * math.sqrt(strength * spread)
-    return _with(es, {modality: x + along * unit(_noise(seed + 10, 1, x.shape[1]), dim=1)})
+    along = drawn(seed + 9, len(x), 1) * math.sqrt(strength * spread)
+    return changed(es, {modality: x + along * unit(drawn(seed + 10, 1, x.shape[1]), dim=1)})
 
 
 def quantised(es: EmbeddingSet, modality: str, levels: int) -> EmbeddingSet:
@@ -264,12 +255,12 @@ def quantised(es: EmbeddingSet, modality: str, levels: int) -> EmbeddingSet:
     x = es.unit(modality)
     step = 2 * 2.5 * float(x.std()) / (levels - 1)
     low = float(x.mean()) - 2.5 * float(x.std())
-    return _with(es, {modality: ((x - low) / step).round().clamp(0, levels - 1) * step + low})
+    return changed(es, {modality: ((x - low) / step).round().clamp(0, levels - 1) * step + low})
 
 
 def of_many_lengths(es: EmbeddingSet, modality: str, deviation: float, *, seed: int = 0) -> EmbeddingSet:
     """A modality whose rows have lengths spread by this deviation of their logarithm."""
-    return _with(es, {modality: es.unit(modality) * (deviation * _noise(seed, len(es[modality]), 1)).exp()})
+    return changed(es, {modality: es.unit(modality) * (deviation * drawn(seed, len(es[modality]), 1)).exp()})
 
 
 def fallen_back(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
@@ -277,4 +268,4 @@ def fallen_back(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0)
     x = es[modality].clone()
     some = np.random.default_rng(seed).random(len(x)) < share
     x[torch.from_numpy(some)] = x[0].clone()
-    return _with(es, {modality: x})
+    return changed(es, {modality: x})

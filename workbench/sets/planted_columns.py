@@ -7,39 +7,36 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize as unit
 
+from workbench.sets.changed import changed, drawn
 from workbench.sets.embeddings import EmbeddingSet
 
 KIND = "kind"  # the column that says the class
-
-
-def _noise(seed: int, *shape: int) -> Tensor:
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def classed(es: EmbeddingSet, classes: int = 4, *, seed: int = 0) -> EmbeddingSet:
     """The same set with a column of so many classes, dealt to families by lot."""
     of_family = np.random.default_rng(seed).integers(classes, size=int(es.families.max()) + 1)
     kinds = np.array([f"k{c}" for c in range(classes)])[of_family[es.families]]
-    return _with(es, {m: es[m] for m in es.modalities}, kinds)
+    return changed(es, items=es.items.assign(**{KIND: kinds}))
 
 
-def _with(es: EmbeddingSet, vectors: dict[str, Tensor], kinds: np.ndarray) -> EmbeddingSet:
-    rows = {m: es.item_of_row(m) for m in vectors if not es.aligned(m)}
-    return EmbeddingSet(vectors, es.items.assign(**{KIND: kinds}), rows=rows, source=es.source)
+def _direction(es: EmbeddingSet, modality: str, classes: int, seed: int) -> Tensor:
+    """For each row of a modality the direction of its class; those of two classes are at right angles."""
+    code = np.unique(es.items[KIND].to_numpy(), return_inverse=True)[1][es.item_of_row(modality).numpy()]
+    axes = torch.linalg.qr(drawn(seed + 3, es[modality].shape[1], classes)).Q.T
+    return axes[torch.from_numpy(code)]
 
 
-def _axes(count: int, width: int, seed: int) -> Tensor:
-    return torch.linalg.qr(_noise(seed, width, count)).Q.T
+def _first(es: EmbeddingSet, modality: str) -> Tensor:
+    """The place of the first row of each item."""
+    return torch.searchsorted(es.item_of_row(modality), torch.arange(len(es)))
 
 
 def shaped(es: EmbeddingSet, modality: str, strength: float, classes: int = 2, *, seed: int = 0) -> EmbeddingSet:
     """A column that moves the rows of one modality along a direction a class, by so many lengths of a row."""
     made = classed(es, classes, seed=seed)
-    code = np.unique(made.items[KIND].to_numpy(), return_inverse=True)[1][es.item_of_row(modality).numpy()]
     x = es.unit(modality)
-    to = _axes(classes, x.shape[1], seed + 3)[torch.from_numpy(code)]
-    return _with(es, {m: es[m] if m != modality else unit(x + strength * to, dim=1) for m in es.modalities},
-                 made.items[KIND].to_numpy())  # fmt: skip
+    return changed(made, {modality: unit(x + strength * _direction(made, modality, classes, seed), dim=1)})
 
 
 def absent(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
@@ -48,10 +45,8 @@ def absent(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> E
     first = (made.items[KIND] == "k0").to_numpy()
     gone = np.random.default_rng(seed).random(len(es)) < np.where(first, share, 0.02)
     keep = ~gone[es.item_of_row(modality).numpy()]
-    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-    rows[modality] = es.item_of_row(modality)[torch.from_numpy(keep)]
-    vectors = {m: es[m] if m != modality else es[m][torch.from_numpy(keep)] for m in es.modalities}
-    return EmbeddingSet(vectors, made.items, rows=rows, source=es.source)
+    kept = torch.from_numpy(keep)
+    return changed(made, {modality: es[modality][kept]}, {modality: es.item_of_row(modality)[kept]})
 
 
 def one_point(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0) -> EmbeddingSet:
@@ -60,21 +55,20 @@ def one_point(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0
     x = es.unit(modality).clone()
     some = torch.from_numpy(np.array(made.items[KIND] == "k0"))[es.item_of_row(modality)]
     x[some] = unit((1 - strength) * x[some] + strength * unit(x[some].mean(0), dim=0), dim=1)
-    return _with(es, {m: es[m] if m != modality else x for m in es.modalities}, made.items[KIND].to_numpy())
+    return changed(made, {modality: x})
 
 
 def only_classes(es: EmbeddingSet, noise: float, classes: int = 4, *, seed: int = 0) -> EmbeddingSet:
     """Pairs that know their class and nothing else: rows are a class's direction with noise of this length of their
     own."""
     made = classed(es, classes, seed=seed)
-    code = np.unique(made.items[KIND].to_numpy(), return_inverse=True)[1]
     vectors = {}
     for k, m in enumerate(es.modalities):
         x = es.unit(m)
-        to = _axes(classes, x.shape[1], seed + 3)[torch.from_numpy(code[es.item_of_row(m).numpy()])]
-        own = unit(_noise(seed + 20 + k, *x.shape), dim=1)
+        to = _direction(made, m, classes, seed)
+        own = unit(drawn(seed + 20 + k, *x.shape), dim=1)
         vectors[m] = unit(to + noise * own + 0.02 * x, dim=1)
-    return _with(es, vectors, made.items[KIND].to_numpy())
+    return changed(made, vectors)
 
 
 def leaked(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
@@ -85,14 +79,11 @@ def leaked(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
     to, of = known[: round(share * len(held))], held[: round(share * len(held))]
     vectors = {}
     for m in es.modalities:
-        x, first = es.unit(m).clone(), torch.searchsorted(es.item_of_row(m), torch.arange(len(es)))
+        x, first = es.unit(m).clone(), _first(es, m)
         moved = x[first[torch.from_numpy(of[: len(to)])]]
-        x[first[torch.from_numpy(to)]] = unit(moved + 0.02 * unit(_noise(seed, *moved.shape), dim=1), dim=1)
-
+        x[first[torch.from_numpy(to)]] = unit(moved + 0.02 * unit(drawn(seed, *moved.shape), dim=1), dim=1)
         vectors[m] = x
-    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-    items = es.items.assign(split=np.where(test, "test", "train"))
-    return EmbeddingSet(vectors, items, rows=rows, source=es.source)
+    return changed(es, vectors, items=es.items.assign(split=np.where(test, "test", "train")))
 
 
 def variants(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
@@ -101,10 +92,8 @@ def variants(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
     some = some[some > 0]
     vectors = {}
     for m in es.modalities:
-        x, first = es.unit(m).clone(), torch.searchsorted(es.item_of_row(m), torch.arange(len(es)))
+        x, first = es.unit(m).clone(), _first(es, m)
         for i in some.tolist():
-            x[first[i]] = x[first[i - 1]] + 0.02 * unit(_noise(seed + i, x.shape[1]), dim=0)
+            x[first[i]] = x[first[i - 1]] + 0.02 * unit(drawn(seed + i, x.shape[1]), dim=0)
         vectors[m] = x
-    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-    items = es.items.drop(columns="family", errors="ignore")
-    return EmbeddingSet(vectors, items, rows=rows, source=es.source)
+    return changed(es, vectors, items=es.items.drop(columns="family", errors="ignore"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from torch import Tensor
 from workbench.geometry import segment_sum
 from workbench.report.doctor.pairing_rules import pairs
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen
+from workbench.report.doctor.specimen import Specimen, first_rows, named
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import columns, planted_columns
 
@@ -30,15 +31,24 @@ VARIANTS = 0.1  # share of the items that have a twin in every modality, and no 
 HELD_OUT = 500  # items that are looked for among those of training
 
 
-def classings(specimen: Specimen) -> Iterator[tuple[str, Tensor]]:
-    """The columns that put items into a few classes, and the class of each item, (n,), −1 for none."""
+@dataclass(frozen=True)
+class Classing:
+    """A column that puts items into a few classes: the class of each, (n,), −1 for none, and what they are called."""
+
+    column: str
+    code: Tensor
+    names: list[str]
+
+
+def classings(specimen: Specimen) -> Iterator[Classing]:
+    """The columns of a set that put its items into a few classes, each of enough items."""
     items = specimen.es.items
     for c in items:
         if c in ("id", "family", "split") or columns.holds_bytes(items[c]) or not _plain(items[c]):
             continue
         code, names = columns.codes(items[c])
         if 2 <= len(names) <= MOST_CLASSES and np.bincount(code[code >= 0]).min() >= LEAST_OF_CLASS:
-            yield str(c), torch.from_numpy(code)
+            yield Classing(str(c), torch.from_numpy(code), names)
 
 
 def _plain(column: pd.Series) -> bool:
@@ -48,15 +58,26 @@ def _plain(column: pd.Series) -> bool:
     return all(isinstance(v, str | int | bool) or v is None or v != v for v in column)
 
 
-def _twins(x: Tensor, y: Tensor, near: float, apart: Tensor | None = None) -> Tensor:
-    """Which rows of y each row of x nearly coincides with, (n, m) bool; not those that `apart` excludes."""
-    close = 2 - 2 * (x @ y.T) < near
-    return close if apart is None else close & apart
+def _within(specimen: Specimen, m: str, items: Tensor, classing: Classing) -> tuple[Tensor, Tensor]:
+    """The unit rows of those of the items that have a class, and their classes."""
+    of = classing.code[items]
+    return specimen.unit(m, items[of >= 0]), of[of >= 0]
 
 
-def _usual(x: Tensor) -> float:
-    """The squared distance of two rows taken at random."""
-    return float(2 - 2 * x.mean(0).square().sum())
+def _means(x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean row of each class, (k, d), and how many rows it has, (k,), one at the least."""
+    k = int(code.max()) + 1
+    counts = torch.bincount(code, minlength=k).double().clamp_min(1)
+    return segment_sum(x, code, k) / counts[:, None], counts
+
+
+def _twins(x: Tensor, y: Tensor, apart: Tensor) -> Tensor:
+    """Which rows of y each row of x nearly coincides with, (n, m) bool, among those that are `apart`.
+
+    Near is what two rows of y taken at random hardly ever are.
+    """
+    usual = float(2 - 2 * y.mean(0).square().sum())
+    return (2 - 2 * (x @ y.T) < TWIN * usual) & apart
 
 
 @set_rule(
@@ -69,13 +90,10 @@ def _usual(x: Tensor) -> float:
 def one_sided_column(specimen: Specimen) -> Iterable[Said]:
     """A column that shapes one modality and not the other, as a language or a source does. Quiet unless a quarter of
     the one's variance lies between its classes, and not a fifth of that in the other."""
-    for name, code in classings(specimen):
+    for classing in classings(specimen):
+        name = classing.column
         for a, b in pairs(specimen):
-            share = {}
-            for m in (a, b):
-                items = specimen.items(a, b)
-                of = code[items]
-                share[m] = _between(specimen.unit(m, items[of >= 0]), of[of >= 0])
+            share = {m: _between(*_within(specimen, m, specimen.items(a, b), classing)) for m in (a, b)}
             more, less = sorted(share, key=lambda m: -share[m])
             if share[more] > SHAPED and share[less] < share[more] / 5:
                 yield (
@@ -90,10 +108,8 @@ def one_sided_column(specimen: Specimen) -> Iterable[Said]:
 
 def _between(x: Tensor, code: Tensor) -> float:
     """The share of the variance that lies between classes, less what as many classes by lot have."""
-    n, k = len(x), int(code.max()) + 1
-    counts = torch.bincount(code, minlength=k).double().clamp_min(1)
-    means = segment_sum(x, code, k) / counts[:, None]
-    centre = x.mean(0)
+    means, counts = _means(x, code)
+    n, k, centre = len(x), len(means), x.mean(0)
     share = float((counts[:, None] * (means - centre).square()).sum() / (x - centre).square().sum().clamp_min(1e-300))
     return max(share - (k - 1) / max(n - 1, 1), 0.0)
 
@@ -109,9 +125,10 @@ def missing_by_class(specimen: Specimen) -> Iterable[Said]:
     """A modality that one class of items lacks more often than others: what is measured is measured on the rest. Quiet
     where luck could do it, families counted once."""
     first = torch.from_numpy(np.unique(specimen.family.numpy(), return_index=True)[1])
-    for name, code in classings(specimen):
+    for classing in classings(specimen):
+        name = classing.column
         for m in specimen.es.modalities:
-            has, of = specimen.es.layout.has[m][first], code[first]
+            has, of = specimen.es.layout.has[m][first], classing.code[first]
             has, of = has[of >= 0], of[of >= 0]
             if bool(has.all()) or not len(of):
                 continue
@@ -122,7 +139,7 @@ def missing_by_class(specimen: Specimen) -> Iterable[Said]:
             if strength < ABSENT or chdtrc(table.shape[1] - 1, stray) > CHANCE:
                 continue
             gone = table[1] / table.sum(0).clamp_min(1)
-            worst = columns.codes(specimen.es.items[name])[1][int(gone.argmax())]
+            worst = classing.names[int(gone.argmax())]
             yield (
                 f"{m} is missing by {name}, not by chance: {float(gone.max()):.0%} of {worst} lack it, and "
                 f"{float(gone.min()):.0%} of the class that lacks it least. What is said of {m} is said of the others.",
@@ -142,18 +159,15 @@ def missing_by_class(specimen: Specimen) -> Iterable[Said]:
 )
 def collapsed_class(specimen: Specimen) -> Iterable[Said]:
     """One class whose rows coincide or nearly so, while the others do not. Quiet where all classes are that narrow."""
-    for name, code in classings(specimen):
+    for classing in classings(specimen):
+        name = classing.column
         for m in specimen.es.modalities:
-            items = specimen.items(m)
-            of = code[items]
-            x, of = specimen.unit(m, items[of >= 0]), of[of >= 0]
-            k = int(of.max()) + 1
-            counts = torch.bincount(of, minlength=k).double().clamp_min(1)
-            means = segment_sum(x, of, k) / counts[:, None]
-            within = segment_sum((x - means[of]).square().sum(1)[:, None], of, k)[:, 0] / counts
+            x, of = _within(specimen, m, specimen.items(m), classing)
+            means, counts = _means(x, of)
+            within = segment_sum((x - means[of]).square().sum(1)[:, None], of, len(means))[:, 0] / counts
             least, usual = int(within.argmin()), float(within.median())
-            if k > 2 and float(within[least]) < POINT * usual:
-                worst = columns.codes(specimen.es.items[name])[1][least]
+            if len(means) > 2 and float(within[least]) < POINT * usual:
+                worst = classing.names[least]
                 yield (
                     f"{m} has collapsed in one class: the items of {name} {worst} vary "
                     f"{usual / max(float(within[least]), 1e-9):,.0f} times less than those of other classes.",
@@ -171,10 +185,11 @@ def collapsed_class(specimen: Specimen) -> Iterable[Said]:
 def class_collapse(specimen: Specimen) -> Iterable[Said]:
     """Pairs agree in their class and in nothing else. Quiet unless own matches rank high among items of other classes,
     and at chance among those of their own class."""
-    for name, code in classings(specimen):
+    for classing in classings(specimen):
+        name = classing.column
         for a, b in pairs(specimen):
             items = specimen.items(a, b)
-            of, family, s = code[items], specimen.family[items], specimen.cosines(a, b)
+            of, family, s = classing.code[items], specimen.family[items], specimen.cosines(a, b)
             apart = (family[:, None] != family) & (of[:, None] >= 0) & (of >= 0)
             below = (s < s.diagonal()[:, None]) & apart
             same = apart & (of[:, None] == of)
@@ -184,11 +199,7 @@ def class_collapse(specimen: Specimen) -> Iterable[Said]:
             inside = ((below & same).sum(1) / same.sum(1).clamp_min(1))[known]
             outside = ((below & ~same).sum(1) / (apart & ~same).sum(1).clamp_min(1))[known]
             reach = 3 * float(inside.std()) / len(torch.unique(family[known])) ** 0.5
-            if (
-                float(outside.mean()) > KNOWS_CLASS
-                and float(inside.mean()) < 0.5 + reach
-                and float(inside.mean()) < 0.56
-            ):
+            if float(outside.mean()) > KNOWS_CLASS and float(inside.mean()) < 0.5 + min(reach, 0.06):
                 yield (
                     f"{a} and {b} agree in {name} and in nothing else: a match ranks above {float(outside.mean()):.0%} "
                     f"of the items of other classes, and above {float(inside.mean()):.0%} of those of its own, where "
@@ -224,14 +235,13 @@ def leaked_split(specimen: Specimen) -> Iterable[Said]:
     for other in (found[1], found[0]):
         apart = family[found[0]][:, None] != family[other]
         for m in es.modalities:
-            x, y = (es.unit(m, torch.searchsorted(es.item_of_row(m), i)) for i in (found[0], other))
-            apart = _twins(x, y, TWIN * _usual(y), apart)
+            apart = _twins(first_rows(es, m, found[0]), first_rows(es, m, other), apart)
         both.append(apart)
     leaked, inside = (float(t.any(1).double().mean()) for t in both)
     if leaked < LEAKED or int(both[0].any(1).sum()) < 3 or inside > leaked / 2:
         return
     items = found[0][both[0].any(1)]
-    ids = [str(i) for i in es.items["id"].iloc[items[:20].numpy()]]
+    ids = named(es, items)
     yield (
         f"{leaked:.0%} of the items held out stand in training too, in every modality, under another id: what they are "
         f"tested on was learnt. First: {', '.join(ids[:5])}.",
@@ -255,7 +265,7 @@ def dependent_items(specimen: Specimen) -> Iterable[Said]:
     twin = ~torch.eye(len(items), dtype=torch.bool)
     for m in es.modalities:
         x = specimen.unit(m, items)
-        twin = _twins(x, x, TWIN * _usual(x), twin)
+        twin = _twins(x, x, twin)
     share = float(twin.any(1).double().mean())
     if share < VARIANTS or float(twin.double().mean()) > 0.25:  # a collapsed set is another matter
         return

@@ -15,7 +15,7 @@ from scipy.special import bdtrc
 
 from workbench.report.doctor.pairing_rules import LEAST_ITEMS, LUCK, pairs
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen
+from workbench.report.doctor.specimen import Specimen, first_rows
 from workbench.report.finding import FAULT
 from workbench.sets import planted
 from workbench.sets.embeddings import EmbeddingSet
@@ -49,10 +49,8 @@ class Ordered:
 
     def prefers(self, rows: np.ndarray, matches: np.ndarray) -> np.ndarray:
         """By how much rows of `a` are nearer to these items' rows of `b` than to their own, as far as all do not."""
-        x, y, z = (
-            self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), torch.from_numpy(i)))
-            for m, i in ((self.a, rows), (self.b, matches), (self.b, rows))
-        )
+        asked = ((self.a, rows), (self.b, matches), (self.b, rows))
+        x, y, z = (first_rows(self.es, m, torch.from_numpy(i)) for m, i in asked)
         return ((x - x.mean(0)) * (y - z)).sum(1).numpy()
 
     def usual(self, rows: np.ndarray, matches: np.ndarray) -> float:
@@ -220,8 +218,7 @@ def _around(o: Ordered, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Cosines of rows with the keys around their place, (k, 2·NEARBY + 1), NaN where none is, and their items."""
     items = rows[:, None] + np.arange(-NEARBY, NEARBY + 1)
     inside = o.known(items)
-    at = [torch.searchsorted(o.es.item_of_row(m), torch.from_numpy(i)) for m, i in ((o.a, rows), (o.b, items[inside]))]
-    x, y = o.es.unit(o.a, at[0]), o.es.unit(o.b, at[1])
+    x, y = (first_rows(o.es, m, torch.from_numpy(i)) for m, i in ((o.a, rows), (o.b, items[inside])))
     of = torch.from_numpy(inside.nonzero()[0])
     s = np.full(items.shape, np.nan)
     s[inside] = (x[of] * y).sum(1).numpy()

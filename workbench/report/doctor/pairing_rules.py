@@ -255,19 +255,21 @@ def hubs(specimen: Specimen) -> Iterable[Said]:
     """Keys that are among the ten nearest of nearly all queries, and take first places from those whose they are. Quiet
     in galleries of less than a hundred, and where pairs know little of each other: queries of an untrained pair all
     point to the same keys."""
-    for a, b in (way for pair in pairs(specimen) for way in (pair, pair[::-1])):
-        items = specimen.items(a, b)
-        if len(items) < GALLERY:
+    for pair in pairs(specimen):
+        items = specimen.items(*pair)
+        if len(items) < GALLERY or not float(percentiles(specimen, *pair).mean()) > KNOWS:
             continue
-        top = specimen.cosines(a, b).topk(10, dim=1).indices
-        count = torch.bincount(top.flatten(), minlength=len(items))
-        share = float(count.max()) / len(items)
-        busy = (count > HUBS * len(items)).nonzero()[:, 0]
-        stolen = torch.isin(top[:, 0], busy) & (top[:, 0] != torch.arange(len(items)))
-        knows = float(percentiles(specimen, *sorted((a, b), key=specimen.es.modalities.index)).mean()) > KNOWS
-        if knows and share > HUBS and float(stolen.double().mean()) > STOLEN:
-            busy = count.argsort(descending=True)[:5]
-            ids = specimen.named(items[busy[count[busy] > HUBS * len(items)]])
+        s = specimen.cosines(*pair)
+        for (a, b), cosines in ((pair, s), (pair[::-1], s.T)):
+            top = cosines.topk(10, dim=1).indices
+            count = torch.bincount(top.flatten(), minlength=len(items))
+            share = float(count.max()) / len(items)
+            busiest = count.argsort(descending=True)
+            busy = busiest[count[busiest] > HUBS * len(items)]
+            stolen = torch.isin(top[:, 0], busy) & (top[:, 0] != torch.arange(len(items)))
+            if not (len(busy) and float(stolen.double().mean()) > STOLEN):
+                continue
+            ids = specimen.named(items[busy[:5]])
             yield (
                 f"A few {b} keys are near everyone: {ids[0]} is among the ten nearest of {share:.0%} of all {a} "
                 f"queries, and {float((count == 0).double().mean()):.0%} of the keys are found by none.",

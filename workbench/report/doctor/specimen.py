@@ -19,6 +19,16 @@ TOLD = 20  # ids that a finding names
 MOST_ITEMS = 2_000  # all cosines of one pair of modalities are 32 MB
 
 
+def named(es: EmbeddingSet, items: Tensor) -> list[str]:
+    """The ids of items, no more than a finding can hold."""
+    return [str(x) for x in es.items["id"].iloc[items[:TOLD].numpy()]]
+
+
+def first_rows(es: EmbeddingSet, m: str, items: Tensor) -> Tensor:
+    """The first row of each of these items, unit length, float64: (n, d)."""
+    return es.unit(m, torch.searchsorted(es.item_of_row(m), items)).double()
+
+
 @dataclass(frozen=True)
 class Specimen:
     """Items of a set, all of them or whole families drawn by lot, and the report on the whole.
@@ -54,11 +64,11 @@ class Specimen:
 
     def named(self, items: Tensor) -> list[str]:
         """The ids of items, no more than a finding can hold."""
-        return [str(x) for x in self.es.items["id"].iloc[items[:TOLD].numpy()]]
+        return named(self.es, items)
 
     def unit(self, m: str, items: Tensor) -> Tensor:
         """The first row of each of these items, unit length, float64: (n, d)."""
-        return self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), items)).double()
+        return first_rows(self.es, m, items)
 
     def cosines(self, a: str, b: str) -> Tensor:
         """Cosines between the items that have both, (n, n): row i and column i are one item."""

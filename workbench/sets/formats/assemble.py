@@ -14,8 +14,7 @@ import pandas as pd
 from workbench.errors import InputError, first_line, listed, unknown
 from workbench.progress import progress
 from workbench.sets.checks import NAME, SPLITS
-from workbench.sets.columns import as_json, settled
-from workbench.sets.columns import text as columns_text
+from workbench.sets.columns import as_json, settled, text
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
@@ -59,10 +58,10 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
             frame = pd.DataFrame({"id": keys})
     many = {k: x for k, x in arrays.items() if x.ndim > 1}
     columns = {k: np.asarray(x) for k, x in arrays.items() if x.ndim == 1}
-    text = _in_text(frame, columns, found) if not many else None
-    if text is not None:
-        es = of_table(text, reading, short=short)
-        found.said.extend(text.said)
+    in_text = _in_text(frame, columns, found) if not many else None
+    if in_text is not None:
+        es = of_table(in_text, reading, short=short)
+        found.said.extend(in_text.said)
         return es
     if not many:
         shapes = listed((f"{k} {tuple(x.shape)}" for k, x in arrays.items()), 6) or "nothing"
@@ -96,18 +95,25 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     if columns:
         frame = _joined(frame, columns, found.source)
     frame = None if frame is None else settled(frame)
-    if frame is not None and (found_apart := crossed(frame, vectors)) is not None:
-        a, first, b, second = found_apart
-        place = pd.Series(np.arange(len(frame)), index=columns_text(frame[second])).reindex(columns_text(frame[first]))
-        if place.isna().any() or b in rows:
-            raise _crossed(found.source, first, second)
-        vectors[b] = vectors[b][place.to_numpy().astype(np.int64)]
-        frame = frame.assign(**{second: frame[first]})
-        found.said.append(f"rows of {b} are put in the order of {a}, by {first} = {second}")
+    if frame is not None:
+        frame = _uncrossed(frame, vectors, rows, found)
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
     frame = labelled(frame, reading, found.source)
     return of_items(vectors, frame, rows, reading.item, found.source)
+
+
+def _uncrossed(frame: pd.DataFrame, vectors: dict[str, Any], rows: Mapping[str, Any], found: Arrays) -> pd.DataFrame:
+    """Rows of a modality in the order of another's, where the ids of both stand beside them in two orders."""
+    if (pair := crossed(frame, vectors)) is None:
+        return frame
+    a, first, b, second = pair
+    place = pd.Series(np.arange(len(frame)), index=text(frame[second])).reindex(text(frame[first]))
+    if place.isna().any() or b in rows:
+        raise _crossed(found.source, first, second)
+    vectors[b] = vectors[b][place.to_numpy().astype(np.int64)]
+    found.said.append(f"rows of {b} are put in the order of {a}, by {first} = {second}")
+    return frame.assign(**{second: frame[first]})
 
 
 def _crossed(source: str, first: str, second: str) -> InputError:

@@ -175,10 +175,9 @@ def _of_equal_items(tables: Sequence[Table]) -> bool:
     named = []
     for t in tables:
         seen = tidy(t, alone=False)
-        rest = [n for n in seen.table.schema.names if n not in seen.vectors]
-        if len(seen.vectors) != 1 or not rest:
+        if len(seen.vectors) != 1 or not seen.plain.schema.names:
             return False
-        named.append(list(names_in(to_frame(stacked([b.select(rest) for b in seen.table.batches()])))))
+        named.append(list(names_in(to_frame(stacked(list(seen.plain.batches()))))))
     best = [min(keys(named[0], other, ()), key=lambda k: k.rank, default=None) for other in named[1:]]
     return all(k is not None and k.once and -k.rank[0] > MOST and k.rank[1] < COUNTED for k in best)
 

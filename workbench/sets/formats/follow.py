@@ -19,9 +19,8 @@ def following(table: Table, files: Sequence[Path], counts: Sequence[int]) -> Tab
     import pyarrow as pa
 
     names = splits([f.stem for f in files])
-    table = replace(table, files=[(f.name, n) for f, n in zip(files, counts, strict=True)])
-    if names is not None and len(set(names)) == len(names):
-        table.called = names
+    told = names if names is not None and len(set(names)) == len(names) else ()
+    table = replace(table, files=[(f.name, n) for f, n in zip(files, counts, strict=True)], called=told)
     table.said += lacking(grouped(files)) if len(files) > 1 else []
     if names is None or "split" in table.schema.names:
         return table

@@ -50,9 +50,11 @@ def repeated(es: EmbeddingSet) -> list[str]:
         if c == "id" or not called_key(str(c)) or columns.missing(es.items[c]).any() or es.items[c].is_unique:
             continue
         code, names = pd.factorize(columns.text(es.items[c]))
+        if len(names) > MOST * len(es):
+            continue
         first = torch.from_numpy(pd.Series(code).drop_duplicates().index.to_numpy().copy())[torch.from_numpy(code)]
         for m in es.modalities:
-            if len(names) <= MOST * len(es) and es.aligned(m) and torch.equal(es[m], es[m][first]):
+            if es.aligned(m) and torch.equal(es[m], es[m][first]):
                 said.append(
                     f"{m} is the same wherever {c} is: --item {c} makes {len(names):,} items of {len(es):,} rows"
                 )

@@ -14,10 +14,8 @@ import pandas as pd
 from workbench.errors import InputError, listed
 from workbench.sets import columns
 from workbench.sets.formats.guess import words
-from workbench.sets.formats.keys import Key, Names, called_key, keys, names_in
+from workbench.sets.formats.keys import INDEXES, Key, Names, called_key, keys, names_in
 from workbench.sets.formats.source import Arrays
-
-INDEXES = ("index", "unnamed: 0")  # what pandas calls the index of a frame in a file
 
 
 @dataclass
@@ -68,14 +66,15 @@ def joined(parts: Sequence[Part], source: str) -> Arrays:
 
 
 def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
-    """Arrays without columns go with the first table of as many rows, one without vectors if there is one."""
+    """Arrays without columns go with the table of as many rows that is called as they are, else the first of these."""
     homes = [p for p in parts if p.columns is not None] or [parts[0]]
     out = {id(h): h for h in homes}
     bare = [h for h in homes if not h.arrays] or homes  # a table with vectors of its own says nothing of others
     for k, part in enumerate(parts):
         if part.columns is not None or part is homes[0]:
             continue
-        home = min((h for h in bare if h.count == part.count), key=lambda h: _fit(part, h), default=None)
+        fitting = [h for h in bare if h.count == part.count]
+        home = max(fitting, key=lambda h: len(part.words & h.words), default=None)
         if home is None:
             before = any(p is bare[0] for p in parts[:k])
             raise _uneven(*((bare[0], part) if before else (part, bare[0])))
@@ -84,11 +83,6 @@ def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
         if home.columns is not None and (line := f"{home.name} is joined by row order") not in said:
             said.append(line)
     return list(out.values())
-
-
-def _fit(part: Part, home: Part) -> tuple[bool, int]:
-    """How well a table fits arrays of as many rows: best without vectors of its own, and called as they are."""
-    return bool(home.arrays), -len(part.words & home.words)
 
 
 def _likeliest(parts: Sequence[Part]) -> tuple[Part, Part, Key] | None:
@@ -138,24 +132,13 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
             f"{b.name} lacks {key.first} {odd!r} of {a.name}{known} ({int(gone.sum()):,} of {len(gone):,} are "
             "missing); give it those rows, or take the rows away"
         )
-    count = len(key.owner)
     again = (
-        ""
-        if key.once
-        else f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns "
+        f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns are those "
     )
-    again += "" if key.once else "are those of the first"
-    said.append(f"{b.name} is joined to {a.name} by {key}{again}")
+    said.append(f"{b.name} is joined to {a.name} by {key}" + ("" if key.once else f"{again}of the first"))
     if (more := int((key.owner < 0).sum())) > 0:
         said.append(f"{b.name} has {more:,} rows more, which {a.name} does not name: left out")
-    arrays, rows = {}, {}
-    for k, x in b.arrays.items():
-        to = key.owner[np.asarray(b.rows.get(k, np.arange(count)))]
-        kept = np.flatnonzero(to >= 0)
-        kept = kept[np.argsort(to[kept], kind="stable")]
-        arrays[k] = x if np.array_equal(kept, np.arange(len(to))) else _rows(x, kept)
-        if not np.array_equal(to[kept], np.arange(len(a.columns))):
-            rows[k] = to[kept]
+    arrays, rows = _moved(b, key.owner, len(a.columns))
     there = np.flatnonzero(key.owner >= 0)[first]
     frame = b.columns.iloc[there].reset_index(drop=True)
     own = [c for c in frame if c in a.columns and c != key.second and _of_its_own(a, b, str(c), key)]
@@ -175,8 +158,18 @@ def _of_its_own(a: Part, b: Part, column: str, key: Key) -> bool:
     return counted or key.first != key.second or not key.once
 
 
-def _rows(x: Any, at: np.ndarray) -> Any:
-    return x[at] if hasattr(x, "detach") else np.asarray(x)[at]
+def _moved(part: Part, owner: np.ndarray, items: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Arrays in the order of the items that they join, of so many, and the item of each row where it is not all."""
+    arrays, rows = {}, {}
+    for k, x in part.arrays.items():
+        to = owner[np.asarray(part.rows.get(k, np.arange(len(owner))))]
+        kept = np.flatnonzero(to >= 0)
+        kept = kept[np.argsort(to[kept], kind="stable")]
+        as_it_is = np.array_equal(kept, np.arange(len(to)))
+        arrays[k] = x if as_it_is else (x if hasattr(x, "detach") else np.asarray(x))[kept]
+        if not np.array_equal(to[kept], np.arange(items)):
+            rows[k] = to[kept]
+    return arrays, rows
 
 
 def _by_order(whole: Part, part: Part) -> Part:
@@ -189,8 +182,9 @@ def _by_order(whole: Part, part: Part) -> Part:
 
 def _in_order(part: Part) -> None:
     """Refuse to join a table by row order whose own index says that its rows are in another one."""
-    for n in part.names:
-        if n.column.lower() in INDEXES and n.whole and n.once and not n.counted:
+    held = part.columns
+    for n in () if held is None else names_in(held[[c for c in held if str(c).lower() in INDEXES]]):
+        if n.whole and n.once and not n.counted:
             raise InputError(
                 f"{part.name} has an index of pandas that is not in order ({listed(n.values, 3)}), and no column by "
                 "which it joins the other file: give both an id, or reset both indexes if the rows are in one order"
@@ -223,15 +217,10 @@ def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> p
             continue
         odd = (columns.text(frame[name]) != columns.text(more[name])).nonzero()[0]
         if len(odd):
-            both = [sorted(columns.text(f[name])) for f in (frame, more)]
-            mend = "rename one"
-            if both[0] == both[1]:
-                mend = (
-                    "they are the same in another order, so the rows are not the same: give both a column that names "
-                )
-                mend += "each row once"
-            elif called_key(str(name)):
-                mend = "rename the one that is of something else, or give both a column that names each row once"
+            key = "give both a column that names each row once"
+            mend = f"rename the one that is of something else, or {key}" if called_key(str(name)) else "rename one"
+            if sorted(columns.text(frame[name])) == sorted(columns.text(more[name])):
+                mend = f"they are the same in another order, so the rows are not the same: {key}"
             raise InputError(
                 f"column {name!r} is in {first} and in {second}, with other values at row {int(odd[0])}; {mend}"
             )

@@ -15,11 +15,12 @@ import pandas as pd
 from workbench.sets import columns
 from workbench.sets.formats.guess import words
 
+INDEXES = ("index", "unnamed: 0")  # what pandas calls the index of a frame in a file
 KEYS = (
     *("id", "ids", "uid", "key", "keys", "_id", "item_id", "image_path", "path", "paths", "file_name", "filename"),
-    *("filenames", "file", "url", "index", "unnamed: 0", "image_id", "sample_id"),
+    *("filenames", "file", "url", *INDEXES, "image_id", "sample_id"),
 )  # columns that name every item, likeliest first
-COUNTS = ("id", "ids", "index", "unnamed: 0", "key", "_id")  # that may as well count the rows of their own table
+COUNTS = ("id", "ids", "key", "_id", *INDEXES)  # that may as well count the rows of their own table
 MOST = 0.5  # of the values of the smaller side: as many are no accident
 SOME = 0.05  # … and of two columns that are called keys as few as these say that they name the same things
 COUNTED = 9  # the level of a key that counts the rows of both: it says nothing of them
@@ -202,10 +203,8 @@ def _key(x: Names, y: Names, named: Collection[str]) -> Key | None:
     owner = pd.Series(np.arange(len(x.there)), index=x.there).reindex(y.values).fillna(-1).to_numpy().astype(np.int64)
     owner = np.where(owner >= 0, np.flatnonzero(x.values != "")[owner], -1)
     points = y.called and not same and bool(set(words(y.column)[:-1]) & set(named))
-    respelt = 2 if how else 0
-    level = (
-        COUNTED if x.counted and y.counted else respelt + [points, same and x.called, claimed, same, True].index(True)
-    )
+    level = [points, same and x.called, claimed, same, True].index(True) + (2 if how else 0)
+    level = COUNTED if x.counted and y.counted else level
     order = KEYS.index(x.column.lower()) if x.column.lower() in KEYS else len(KEYS)
     alike = common / (len(x.distinct) + len(y.distinct) - common)
     return Key(x.column, y.column, owner, y.once, (-round(alike, 1), level, order), how)
@@ -216,11 +215,15 @@ def crossed(frame: pd.DataFrame, modalities: Collection[str]) -> tuple[str, str,
 
     Such as image_id and text_id, that hold the same values, and not in the same rows.
     """
+    said = {m: {*words(m)} for m in modalities}
+    owner = {c: [m for m in said if said[m] & {*words(str(c))[:-1]}] for c in frame}
+    meant = [c for c, own in owner.items() if len(own) == 1]  # by their names, before a value of them is looked at
+    if len({owner[c][0] for c in meant}) < 2:
+        return None
     of: dict[str, Names] = {}
-    for n in names_in(frame):
-        own = [m for m in modalities if {*words(m)} & {*words(n.column)[:-1]}]
-        if len(own) == 1 and n.once and len(n.there) == len(n.values):
-            of.setdefault(own[0], n)
+    for n in names_in(frame[meant]):
+        if n.once and len(n.there) == len(n.values):
+            of.setdefault(owner[n.column][0], n)
     for (a, x), (b, y) in combinations(of.items(), 2):
         if x.common(y) >= MOST * len(x.values) and (x.values != y.values).any():
             return a, x.column, b, y.column

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from workbench.sets.formats.delimited import text_of
 from workbench.sets.formats.plain import gathered, table_of
 from workbench.sets.formats.source import Table
 
-LIKE = '_id":'  # what names a row of another table is called so
+LIKE = re.compile(r'_id" ?:')  # what names a row of another table is called so
 
 
 def tables_in(file: Path) -> dict[str, Table]:
@@ -24,7 +25,7 @@ def tables_in(file: Path) -> dict[str, Table]:
         return {}
     try:
         text = text_of(file, [])
-        found = json.loads(text) if text.lstrip()[:1] == "{" and LIKE in text.replace('" :', '":') else None
+        found = json.loads(text) if text.lstrip()[:1] == "{" and LIKE.search(text) else None
     except (InputError, ValueError, RecursionError):
         return {}  # whoever reads it says what is wrong
     if not isinstance(found, dict):

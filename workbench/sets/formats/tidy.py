@@ -20,11 +20,15 @@ Convert = Callable[[Any, int], Any]  # a record batch, and the row it begins at,
 
 @dataclass
 class Tidy:
-    """A table to read, its vector columns with what each was, and lines about those that are none."""
+    """A table to read, its vector columns with what each was, and lines about those that are none.
+
+    `plain`: the same without its vectors, which are then not converted.
+    """
 
     table: Table
     vectors: dict[str, str]
     said: list[str]
+    plain: Table
 
 
 def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), **how: bool) -> Tidy:
@@ -62,7 +66,7 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
                 f"{table.source}: no vectors named {name!r}; there are {listed(there) if there else 'none'}"
             )
     order = {n: k for k, n in enumerate(table.schema.names)}
-    found = dict(sorted(found.items(), key=lambda kept: order.get((groups.get(kept[0]) or kept)[0], 0)))
+    found = dict(sorted(found.items(), key=lambda each: order.get((groups.get(each[0]) or each)[0], 0)))
     judged = verdicts(list(found.values()), **how)
     chosen = list(asked) or [n for n, v in judged.items() if v.take]
     if not chosen and how.get("alone", True):
@@ -84,7 +88,7 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
             continue
         converts[name] = _converter(table, c, name in text, groups.get(name), packed)
         was[name] = _was(c, name in text, name in groups, packed)
-    return Tidy(_made(table, converts, gone), was, said)
+    return Tidy(_made(table, converts, gone), was, said, _made(table, {}, gone | {*chosen}))
 
 
 def _head(table: Table) -> dict[str, Any]:
