@@ -119,3 +119,18 @@ def test_false_negatives_are_information():
     report = wb.diagnose(with_kinds(es, kind), label="kind")
     assert report.value("false_negative_rate", "image", "text") > 0.6
     assert all(f.severity == "info" for f in report.findings)
+
+
+@pytest.mark.parametrize("lacks", ["k0", "k3", "whatever has a class"])
+def test_a_class_that_a_modality_lacks_altogether_has_not_collapsed(lacks):
+    es = wb.testing.planted(items=240, cosine=0.6, seed=3)
+    kinds = np.array([f"k{i % 4}" for i in range(240)], dtype=object)
+    there = kinds != lacks
+    if lacks not in kinds:  # only items without a picture have a class
+        there = np.arange(240) < 150
+        kinds[there] = None
+    rows = np.flatnonzero(there)
+    vectors = {"image": es["image"][torch.from_numpy(rows)], "text": es["text"]}
+    made = wb.EmbeddingSet(vectors, es.items.assign(kind=kinds), rows={"image": rows})
+    alarms = {f.rule for f in wb.diagnose(made).findings if f.alarm}
+    assert alarms == ({"missing_by_class"} if lacks.startswith("k") else set())

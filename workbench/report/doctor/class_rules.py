@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -93,6 +94,8 @@ def one_sided_column(specimen: Specimen) -> Iterable[Said]:
     for classing in classings(specimen):
         name = classing.column
         for a, b in pairs(specimen):
+            if not bool((classing.code[specimen.items(a, b)] >= 0).any()):
+                continue
             share = {m: _between(*_within(specimen, m, specimen.items(a, b), classing)) for m in (a, b)}
             more, less = sorted(share, key=lambda m: -share[m])
             if share[more] > SHAPED and share[less] < share[more] / 5:
@@ -163,10 +166,16 @@ def collapsed_class(specimen: Specimen) -> Iterable[Said]:
         name = classing.column
         for m in specimen.es.modalities:
             x, of = _within(specimen, m, specimen.items(m), classing)
+            if not len(of):
+                continue
             means, counts = _means(x, of)
             within = segment_sum((x - means[of]).square().sum(1)[:, None], of, len(means))[:, 0] / counts
-            least, usual = int(within.argmin()), float(within.median())
-            if len(means) > 2 and float(within[least]) < POINT * usual:
+            enough = counts >= LEAST_OF_CLASS  # a class that lacks the modality has not collapsed
+            if int(enough.sum()) < 3:
+                continue
+            usual = float(within[enough].median())
+            least = int(torch.where(enough, within, math.inf).argmin())
+            if float(within[least]) < POINT * usual:
                 worst = classing.names[least]
                 yield (
                     f"{m} has collapsed in one class: the items of {name} {worst} vary "
