@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import BITS, CAPTIONS, DROP, ITEM, LABEL, MODALITY, SETTING
+from workbench.cli.sets import BITS, CAPTIONS, DROP, ID, ITEM, LABEL, MODALITY, SETTING, SPLIT_MAP
 from workbench.errors import InputError
 
 
@@ -21,12 +21,12 @@ def import_(
     audio: Annotated[str, typer.Option(help="… of the audio vectors")] = "",
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     label: Annotated[str, typer.Option(help=LABEL)] = "",
-    id_: Annotated[str, typer.Option("--id", help="column that names every item once")] = "",
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
     item: Annotated[str, typer.Option(help=ITEM)] = "",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
-    split_map: Annotated[list[str] | None, typer.Option(help="what a split is: restval=train; repeat")] = None,
+    split_map: Annotated[list[str] | None, typer.Option(help=SPLIT_MAP)] = None,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
 

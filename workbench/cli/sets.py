@@ -25,6 +25,8 @@ DROP = "leave out rows that are NaN, infinite or zero; their modality is then mi
 MODALITY = "a modality as name=column, whatever it looks like; repeat, in order"
 CAPTIONS = "modality with several vectors a row that are captions, not layers; repeat"
 BITS = "column of bytes with eight dimensions each; repeat"
+ID = "column that names every item once; several that do so together: batch,id"
+SPLIT_MAP = "what a split is: restval=train; repeat"
 SETTING = "a setting of what is made, as name=value; repeat"
 
 
@@ -48,11 +50,13 @@ def diagnose(
         str, typer.Option(help="layer to read, where rows have layers (default: the last); all: a table of layers")
     ] = "",
     by: Annotated[str, typer.Option(help="a table of slices: the diagnostics within each value of this column")] = "",
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
     item: Annotated[str, typer.Option(help=ITEM)] = "",
     drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
+    split_map: Annotated[list[str] | None, typer.Option(help=SPLIT_MAP)] = None,
     relevance: Annotated[
         Path | None, typer.Option(help="a table of query id, key id and grade: retrieval by it, in every direction")
     ] = None,
@@ -77,7 +81,8 @@ def diagnose(
     from workbench.sets.formats import Reading
 
     asked = dict(pair(m, "--modality") for m in modality or [])
-    reading = Reading(asked, "", "", drop_missing, tuple(captions or ()), tuple(bits or ()), item=item)
+    splits = dict(pair(s, "--split-map") for s in split_map or [])
+    reading = Reading(asked, id_, "", drop_missing, tuple(captions or ()), tuple(bits or ()), splits, item)
     es, said = read_set(data, reading)
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
@@ -101,11 +106,11 @@ def diagnose(
     from workbench.cli import show
     from workbench.report.finding import verdict
 
-    kept = {"--split": split, "--label": label, "--layer": layer, "--item": item}
+    kept = {"--split": split, "--label": label, "--layer": layer, "--id": id_, "--item": item}
     words = [*map(str, data), *(f"{k} {v}" for k, v in kept.items() if v), *(f"--role {x}" for x in role or [])]
     words += [*(f"--only {x}" for x in only or []), *(f"-p {x}" for x in parameter or [])]
     words += ["--drop-missing"] if drop_missing else []
-    for option, given in (("modality", modality), ("captions", captions), ("bits", bits)):
+    for option, given in (("modality", modality), ("captions", captions), ("bits", bits), ("split-map", split_map)):
         words += [f"--{option} {x}" for x in given or []]
     if every or only:
         judged = "not judged: the doctor reads all of a report, which --only cuts" if only else verdict(report.findings)

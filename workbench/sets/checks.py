@@ -102,7 +102,7 @@ def items_of(items: pd.DataFrame | None, count: int, source: str) -> pd.DataFram
         row = int(np.flatnonzero(items["id"].duplicated())[0])
         raise InputError(
             f"{source}: column 'id' has {items['id'][row]!r} twice, again at row {row}; ids must be unique, or "
-            "rows of one item: --item id"
+            "rows of one item: --item id; where two columns name a row together, --id batch,id"
         )
     if "split" in items:
         odd = ~items["split"].isin(SPLITS) & items["split"].notna()

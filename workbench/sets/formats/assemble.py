@@ -21,10 +21,12 @@ from workbench.sets.formats import wide
 from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
 from workbench.sets.formats.ids import of_items, told_apart
 from workbench.sets.formats.keys import crossed
+from workbench.sets.formats.long import split_up
 from workbench.sets.formats.plain import table_of, to_frame
-from workbench.sets.formats.shards import SPLIT_NAMES
+from workbench.sets.formats.shards import SPLIT_NAMES, split_in
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
+from workbench.sets.formats.uneven import evened
 
 PLAINLY = re.compile(r"float\d+, \d+ numbers a row")  # vectors of which there is nothing to say
 
@@ -51,6 +53,9 @@ class Reading:
 def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> EmbeddingSet:
     """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
     arrays, keys = wide.by_key(found.arrays)
+    if not keys:
+        found = evened(found)
+        arrays = found.arrays
     frame = found.columns
     if keys:
         found.said.append(f"{len(keys):,} names with a vector each: the names are the ids")
@@ -187,17 +192,26 @@ def _no_captions(reading: Reading, wanted: Mapping[str, str], source: str) -> No
 def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.DataFrame | None:
     """The items with `id`, `label` and `split` where and as the reading says they are."""
     for target, column in (("id", reading.id), ("label", reading.label)):
-        if column and (frame is None or column not in frame):
-            raise unknown(f"column of {source} for {target}", column, [] if frame is None else frame.columns)
-        if column and column != target:
-            assert frame is not None
+        if not column or (frame is not None and column == target in frame):
+            continue
+        parts = [column] if frame is not None and column in frame else column.split(",")
+        lacking = [c for c in parts if frame is None or c not in frame]
+        if frame is None or lacking:
+            there = [] if frame is None else frame.columns
+            raise unknown(f"column of {source} for {target}", lacking[0], there)
+        if len(parts) == 1:
             frame = frame.assign(**{target: frame[column].to_numpy()})
+        else:
+            frame = frame.assign(**{target: ["/".join(v) for v in zip(*(text(frame[c]) for c in parts), strict=True)]})
     if frame is None or "split" not in frame:
         return frame
     names = {v: str(v).strip() for v in frame["split"].dropna().unique()}
     known = {**SPLIT_NAMES, **reading.split_map}
     for value, name in names.items():
-        names[value] = known.get(name, known.get(name.lower(), name))
+        told_by = known.get(name, known.get(name.lower(), ""))
+        if not told_by and (part := split_in(name)) is not None:
+            told_by = SPLIT_NAMES[part[0].lower()]  # test_unseen
+        names[value] = told_by or name
         if names[value] not in SPLITS:
             raise InputError(
                 f"{source}: {name!r} is no split that is known; say which one it is: --split-map {name}=train "
@@ -313,12 +327,16 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
         raise InputError(f"{table.source}: {listed(seen.vectors)} hold no vector at all")
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
-    if not reading.item and (apart := crossed(items, vectors)) is not None:
+    item = reading.item
+    if not rows and (long := split_up(vectors, items, item, table.source)) is not None:
+        vectors, rows, items, item = long.vectors, long.rows, long.frame, long.item
+        table.said.append(long.said)
+    if not item and (apart := crossed(items, vectors)) is not None:
         raise _crossed(table.source, apart[1], apart[3])
     frame = labelled(items, reading, table.source)
-    if frame is not None and not reading.item:
+    if frame is not None and not item:
         frame = told_apart(frame, table)
-    return of_items(vectors, frame, rows, reading.item, table.source)
+    return of_items(vectors, frame, rows, item, table.source)
 
 
 def stacked(batches: list[Any]) -> Any:

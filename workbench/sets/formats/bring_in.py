@@ -26,7 +26,7 @@ from workbench.sets.formats.keys import COUNTED, KEYS, MOST, keys, names_in
 from workbench.sets.formats.kinds import kind_of
 from workbench.sets.formats.linked import tables_in
 from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, to_frame
-from workbench.sets.formats.registry import READERS
+from workbench.sets.formats.registry import READERS, Reader
 from workbench.sets.formats.shards import grouped
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
@@ -36,6 +36,7 @@ __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
 
 ALIKE = {"images": "image", "img": "image", "imgs": "image", "picture": "image", "photo": "image", "texts": "text"}
 ALIKE |= {"txt": "text", "caption": "text", "captions": "text", "doc": "document"}
+TABLES = (".parquet", ".arrow", ".feather")
 FEW = 6  # tables that may each hold a modality of the same items
 COLUMNS = TEXT  # columns of the items beside arrays
 
@@ -101,7 +102,7 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
             found.said[:0] = said
             return found
     if len(paths) == 1 and not linked:
-        return opened(paths[0])
+        return _at(paths[0], kinds[paths[0]], item)
     if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
         return of_names
     arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
@@ -124,6 +125,43 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
     found = joined(parts, " + ".join(p.name for p in paths))
     found.said[:0] = said
     return found
+
+
+def found_at(path: Path, item: str = "") -> Arrays | Table:
+    """What is at one path: a file, or a folder with all of its tables."""
+    return _at(path, kind_of(path), item)
+
+
+def _at(path: Path, kind: str, item: str) -> Arrays | Table:
+    found, beside = READERS[kind].read(path), _beside(path, READERS[kind])
+    return _with_those(path, found, beside, item) if beside else found
+
+
+def _beside(path: Path, reader: Reader) -> list[Path]:
+    """The tables of other kinds in a folder whose files are of one kind."""
+    if not path.is_dir() or not reader.parts or not isinstance(reader.folder, str):
+        return []
+    ends = {*TEXT, *TABLES} - {reader.folder, ".json"}  # which describes a folder more often than its items
+    return [f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._" and f.is_file()]
+
+
+def _with_those(path: Path, found: Arrays | Table, beside: Sequence[Path], item: str) -> Arrays | Table:
+    """A folder of tables with those of other kinds beside them, where they are of the same items; said, where not."""
+    own = [f for f in path.iterdir() if f.suffix.lower() == READERS[kind_of(path)].folder]
+    said: list[str] = []
+    parts: list[Part] = []
+    try:
+        parts += [_part(own[0] if len(own) == 1 else path, found, said, item)]
+        parts += [_part(f, READERS[_kind(f)].read(f), said, item) for f in beside]
+        whole = joined(parts, str(path))
+    except InputError as e:
+        if any(p.arrays for p in parts[1:]):
+            raise  # vectors are meant
+        found = READERS[kind_of(path)].read(path)
+        found.said.append(f"{', '.join(f.name for f in beside)} beside it is left out: {e}")
+        return found
+    whole.said[:0] = said
+    return whole
 
 
 def _has_id(found: Arrays | Table) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from workbench.errors import InputError, first_line
+from workbench.errors import InputError, first_line, listed
 from workbench.sets.formats.follow import following
 from workbench.sets.formats.registry import reader
 from workbench.sets.formats.shards import SPLIT_NAMES, in_order
@@ -23,20 +23,25 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
 
     opened = []
     for file in files:
+        if not file.stat().st_size:
+            raise InputError(f"{file}: empty, not one byte; write it again, or take it out of the folder")
         try:
             opened.append(pq.ParquetFile(file, pre_buffer=False))  # it would keep the whole file
         except Exception as e:
             raise InputError(f"{file}: truncated or not Parquet ({first_line(e)})") from None
 
+    counts = [f.metadata.num_rows for f in opened]
+    schema = _one(files, [f.schema_arrow for f in opened], counts)
+
     def batches() -> Iterator[Any]:
-        for file, f in zip(files, opened, strict=True):
+        for file, f, count in zip(files, opened, counts, strict=True):
             try:
-                yield from f.iter_batches(batch_size=BATCH)
+                for batch in f.iter_batches(batch_size=BATCH) if count else ():
+                    yield _as(batch, schema)
             except Exception as e:
                 raise InputError(f"{file}: truncated or damaged Parquet ({first_line(e)})") from None
 
-    counts = [f.metadata.num_rows for f in opened]
-    return following(Table(_one(files, [f.schema_arrow for f in opened]), batches, sum(counts), source), files, counts)
+    return following(Table(schema, batches, sum(counts), source), files, counts)
 
 
 @reader("parquet", "Parquet", magic=b"PAR1", suffixes=(".parquet",), several=parquet_files)
@@ -74,6 +79,8 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
         except Exception as e:
             raise InputError(f"{file}: truncated or not Arrow ({first_line(e)})") from None
 
+    schema = _one(files, schemas, counts)
+
     def batches() -> Iterator[Any]:
         for file in files:
             r = reader(file)
@@ -84,9 +91,9 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
                 except pa.ArrowInvalid as e:
                     raise InputError(f"{file}: damaged Arrow ({first_line(e)})") from None
                 for start in range(0, batch.num_rows, BATCH):
-                    yield batch.slice(start, BATCH)
+                    yield _as(batch.slice(start, BATCH), schema)
 
-    return following(Table(_one(files, schemas), batches, sum(counts), source), files, counts)
+    return following(Table(schema, batches, sum(counts), source), files, counts)
 
 
 @reader(
@@ -135,12 +142,13 @@ def datasets_folder(path: Path) -> Table:
         raise InputError(f"{path}: no dataset of save_to_disk here (no state.json)") from None
     if not parts:
         raise InputError(f"{path}: its dataset_dict.json names no split that is there")
-    schema = _one([path / s for s in parts], [t.schema for t in parts.values()])
+    schema = _one([path / s for s in parts], [t.schema for t in parts.values()], [t.count or 0 for t in parts.values()])
     named = "split" not in schema.names and (len(parts) > 1 or set(parts) <= set(SPLIT_NAMES))
 
     def batches() -> Iterator[Any]:
         for split, table in parts.items():
-            for batch in table.batches():
+            for part in table.batches():
+                batch = _as(part, schema)
                 yield batch.append_column("split", pa.array([split] * batch.num_rows)) if named else batch
 
     whole = schema.append(pa.field("split", pa.string())) if named else schema
@@ -178,11 +186,41 @@ def _refused(e: BaseException, what: str) -> BaseException:
     return InputError(f"{what} ({first_line(e)})")
 
 
-def _one(files: Sequence[Path], schemas: Sequence[Any]) -> Any:
-    for file, schema in zip(files, schemas, strict=True):
-        if schema.remove_metadata() != schemas[0].remove_metadata():
-            raise InputError(f"{file}: has other columns or types than {files[0].name}; one table needs one schema")
-    return schemas[0]
+def _one(files: Sequence[Path], schemas: Sequence[Any], counts: Sequence[int]) -> Any:
+    """The schema of all files that have rows: of a column that is empty in one, or whole numbers, as the others say."""
+    import pyarrow as pa
+
+    there = [k for k, n in enumerate(counts) if n] or [0]
+    first = plain = schemas[there[0]].remove_metadata()
+    for k in there[1:]:
+        other = schemas[k].remove_metadata()
+        if other == first:
+            continue
+        if odd := set(plain.names) ^ set(other.names):
+            raise InputError(
+                f"{files[k]}: has other columns than {files[there[0]].name} ({listed(sorted(odd), 3)} is in one only); "
+                "files that follow each other need the same columns: name them apart, or give them the same"
+            )
+        try:
+            plain = pa.unify_schemas([plain, other], promote_options="permissive")
+        except (pa.ArrowException, TypeError):
+            name = next(n for n in plain.names if plain.field(n).type != other.field(n).type)
+            raise InputError(
+                f"{files[k]}: column {name!r} holds {other.field(name).type}, and {plain.field(name).type} in "
+                f"{files[there[0]].name}; files that follow each other need one type a column"
+            ) from None
+    return schemas[there[0]] if plain == first else plain
+
+
+def _as(batch: Any, schema: Any) -> Any:
+    """A batch with the columns of a schema, in its order and of its types."""
+    import pyarrow as pa
+
+    if batch.schema.remove_metadata() == schema.remove_metadata():
+        return batch
+    held = [batch.column(f.name) for f in schema]
+    held = [c if c.type == f.type else c.cast(f.type) for c, f in zip(held, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(held, schema=schema)
 
 
 def is_list(kind: Any) -> bool:

@@ -92,11 +92,15 @@ def together(path: Path, arrays: Mapping[str, Any], tables: Mapping[str, Any]) -
     for name in set(arrays) & set(tables):
         if -1 not in arrays[name]:
             tables = {(f"table {b}" if b == name else b): g for b, g in tables.items()}
-    said = shards.matched(path, {**arrays, **tables})
+    said: list[str] = []
     found = {name: {n: array_of(f) for n, f in group.items()} for name, group in arrays.items()}
     frames = {name: {n: frame_of(f, said) for n, f in group.items()} for name, group in tables.items()}
     numbered = {b: {n: len(x) for n, x in g.items()} for b, g in {**found, **frames}.items() if -1 not in g}
-    shards.agreeing(path, numbered)
+    if shards.cut_elsewhere(numbered):
+        said.append(f"the files of {' and '.join(numbered)} are cut at other rows, of which all have as many")
+    else:
+        said += shards.matched(path, {**arrays, **tables})
+        shards.agreeing(path, numbered)
     whole_of = {name: _one(list(g.values()), path, name) for name, g in found.items()}
     parts = [Part(name, {name: x}) if x.ndim > 1 else Part(name, {}, pd.DataFrame({name: x}))
              for name, x in whole_of.items()]  # fmt: skip

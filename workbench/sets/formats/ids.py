@@ -11,9 +11,12 @@ import torch
 from workbench.errors import InputError
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.formats.guess import words
 from workbench.sets.formats.keys import MOST, called_key
 from workbench.sets.formats.source import Table
 from workbench.sets.grouping import by_item, grouped
+
+COUNTERS = ("idx", "index", "no", "number")  # names of what a loader counts its samples by, which are no keys of joins
 
 
 def told_apart(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
@@ -47,17 +50,17 @@ def repeated(es: EmbeddingSet) -> list[str]:
     """Lines about columns such as image_id whose equal values have equal rows of a modality: rows of one item."""
     said = []
     for c in es.items:
-        if c == "id" or not called_key(str(c)) or columns.missing(es.items[c]).any() or es.items[c].is_unique:
+        named = called_key(str(c)) or (words(str(c))[-1:] or [""])[0] in COUNTERS
+        if c == "id" or not named or columns.missing(es.items[c]).any() or es.items[c].is_unique:
             continue
         code, names = pd.factorize(columns.text(es.items[c]))
-        if len(names) > MOST * len(es):
-            continue
         first = torch.from_numpy(pd.Series(code).drop_duplicates().index.to_numpy().copy())[torch.from_numpy(code)]
-        for m in es.modalities:
-            if es.aligned(m) and torch.equal(es[m], es[m][first]):
-                said.append(
-                    f"{m} is the same wherever {c} is: --item {c} makes {len(names):,} items of {len(es):,} rows"
-                )
+        same = [m for m in es.modalities if es.aligned(m) and torch.equal(es[m], es[m][first])]
+        mend = f"--item {c} makes {len(names):,} items of {len(es):,} rows"
+        if len(same) == len(es.modalities):
+            said.append(f"{len(es) - len(names):,} rows are there again, in every modality, where {c} is: {mend}")
+        elif len(names) <= MOST * len(es):
+            said += [f"{m} is the same wherever {c} is: {mend}" for m in same]
     return said
 
 

@@ -11,9 +11,9 @@ import numpy as np
 from workbench.errors import InputError, first_line
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table
+from workbench.sets.formats.bring_in import found_at
 from workbench.sets.formats.columnar import BATCH
-from workbench.sets.formats.kinds import kind_of, named, told
-from workbench.sets.formats.registry import READERS
+from workbench.sets.formats.kinds import named, told
 from workbench.sets.formats.source import Table
 from workbench.sets.grouping import by_item
 from workbench.sets.run_folder import RunFolder
@@ -71,7 +71,7 @@ def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
 
 
 def _read(path: Path, reading: Reading) -> tuple[EmbeddingSet, list[str]]:
-    found = READERS[kind_of(path)].read(path)
+    found = found_at(path, reading.item)
     return of_table(found, reading) if isinstance(found, Table) else of_arrays(found, reading), found.said
 
 

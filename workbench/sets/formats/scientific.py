@@ -130,15 +130,16 @@ def _annotated(file: Path, f: Any) -> Arrays:
     whole = _frame(f["obs"], file)
     place = pd.Series(np.arange(len(whole)), index=whole["id"])
     arrays, rows = {}, {}
+    said: list[str] = []
     for member, part in {"": f, **(dict(_members(f["mod"])) if "mod" in f else {})}.items():
         ids = whole["id"] if not member else _frame(part["obs"], file)["id"]
         for key, x in _members(part["obsm"]) if "obsm" in part else ():
-            if not hasattr(x, "dtype") or x.ndim != 2 or x.dtype.kind != "f":
-                continue  # frames, sparse matrices, and the membership masks that MuData keeps
             name = _name(f"{member}.{key.removeprefix('X_')}" if member else key.removeprefix("X_"))
-            stored = x.id.get_storage_size() if hasattr(x, "id") else x.nbytes_stored()
-            _measure(file, name, x.nbytes, stored)
-            arrays[name] = x[...]
+            held = _held(x, name, file)
+            if held is None:  # a mask of members is MuData's own
+                said += [] if getattr(x, "ndim", 2) == 1 else [f"obsm {key} is left out: {_kind(x)}, and no vectors"]
+                continue
+            arrays[name] = held
             at = place.reindex(ids).to_numpy()
             if np.isnan(at.astype(float)).any():
                 raise InputError(f"{file}: {name} has observations that obs does not name")
@@ -146,7 +147,26 @@ def _annotated(file: Path, f: Any) -> Arrays:
                 rows[name] = at.astype(np.int64)
     if not arrays:
         raise InputError(f"{file}: no floating-point array in obsm; put the embeddings there, one a modality")
-    return Arrays(arrays, str(file), whole, rows)
+    return Arrays(arrays, str(file), whole, rows, said)
+
+
+def _kind(node: Any) -> str:
+    kind = node.attrs.get("encoding-type", "") or str(getattr(node, "dtype", "a group"))
+    return kind.decode() if isinstance(kind, bytes) else str(kind).replace("_", " ")
+
+
+def _held(node: Any, name: str, file: Path) -> np.ndarray | None:
+    """A matrix of `obsm`, be it a frame whose columns are numbers; nothing where it is no matrix of floats."""
+    if not hasattr(node, "dtype"):
+        if _kind(node) != "dataframe":
+            return None
+        numbers = [node[c][...] for c in node.attrs.get("column-order", []) if hasattr(node[c], "dtype")]
+        whole = len(numbers) == len(node.attrs.get("column-order", [])) > 0
+        return np.stack(numbers, 1) if whole and all(x.dtype.kind == "f" for x in numbers) else None
+    if node.ndim != 2 or node.dtype.kind != "f":
+        return None
+    _measure(file, name, node.nbytes, node.id.get_storage_size() if hasattr(node, "id") else node.nbytes_stored())
+    return np.asarray(node[...])
 
 
 def _members(group: Any) -> Iterable[tuple[str, Any]]:

@@ -12,7 +12,7 @@ from workbench.errors import InputError
 SPLIT_NAMES = {"training": "train", "dev": "validation", "val": "validation", "valid": "validation"}
 SPLIT_NAMES |= {"eval": "validation", "evaluation": "validation", "development": "validation", "testing": "test"}
 SPLIT_NAMES |= {s: s for s in ("train", "validation", "test")}
-_SHARD = re.compile(r"(?P<base>.*?)(?P<mark>[-_. ]?)(?P<number>\d+)(?:[-_. ]of[-_. ](?P<total>\d+))?")
+_SHARD = re.compile(r"(?P<base>.*?)(?P<mark>[-_. ]?\(?)(?P<number>\d+)(?:[-_. ]of[-_. ](?P<total>\d+))?\)?")
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,14 @@ def agreeing(path: Path | str, counts: Mapping[str, Mapping[int, int]]) -> None:
                     f"{path}: shard {number} of {base} has {rows} rows, that of {bases[0]} {want}: the shards do not "
                     "agree on the number of items"
                 )
+
+
+def cut_elsewhere(counts: Mapping[str, Mapping[int, int]]) -> bool:
+    """Whether groups lack no shard and have as many rows in all, each cut evenly and not into as many files."""
+    sizes = [list(g.values()) for g in counts.values()]
+    even = all(len(set(n[:-1])) < 2 and n[-1] <= n[0] for n in sizes)
+    whole = not any(gaps(list(g)) for g in counts.values()) and len({sum(n) for n in sizes}) == 1
+    return even and whole and len({len(n) for n in sizes}) > 1
 
 
 def split_in(stem: str) -> tuple[str, str] | None:
