@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import h5py
@@ -10,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 import workbench as wb
@@ -156,6 +158,58 @@ def test_a_long_table_is_split_up_by_modality(tmp_path: Path, column: str) -> No
     twice = pd.concat([frame, frame.assign(embedding=[v + 0.1 for v in frame["embedding"]])])
     twice.to_parquet(tmp_path / "c.parquet", index=False)
     assert len(read(tmp_path / "c.parquet", Reading(item="item_id"))) == 40
+
+
+@pytest.mark.parametrize("hole", ["", "\\N", "NULL"])
+def test_a_long_table_may_lack_a_vector(tmp_path: Path, hole: str) -> None:
+    x, y, of = pair(40, 60)
+    rows = [(f"i{k:02d}", "image", str(v.tolist())) for k, v in enumerate(x)]
+    rows += [(f"i{k:02d}", "text", str(v.tolist())) for k, v in zip(of, y, strict=True)]
+    rows[3] = (*rows[3][:2], hole)
+    pd.DataFrame(rows, columns=["item", "modality", "embedding"]).to_csv(tmp_path / "a.csv", index=False)
+    es = load(tmp_path / "a.csv")
+    assert (len(es["image"]), len(es["text"]), len(es)) == (39, 60, 40)
+
+
+@pytest.mark.parametrize("kind", ["npz", "pt", "safetensors", "h5"])
+@pytest.mark.parametrize("names", [("rank_0", "rank_1"), ("train", "test")])
+def test_files_of_arrays_in_a_folder_follow_each_other(tmp_path: Path, kind: str, names: tuple[str, str]) -> None:
+    x, y, of = pair(40)
+    for name, at in zip(names, (slice(0, 30), slice(30, 40)), strict=True):
+        held = {"image": x[at], "text": y[at], "sample": of[at]}
+        file = tmp_path / f"{name}.{kind}"
+        if kind == "npz":
+            np.savez(file, **held)
+        elif kind == "pt":
+            torch.save({k: torch.from_numpy(v) for k, v in held.items()}, file)
+        elif kind == "safetensors":
+            save_file({k: np.ascontiguousarray(v) for k, v in held.items()}, str(file))
+        else:
+            with h5py.File(file, "w") as f:
+                for k, v in held.items():
+                    f[k] = v
+    es, said = load_aloud(tmp_path)
+    assert told(es) == recall(x, y, of)
+    assert ("split" in es.items) == (names[0] == "train")
+    assert "2 files of the same arrays follow each other" in said[0]
+
+
+def test_a_folder_of_a_dictionary_a_modality_is_joined_by_the_names(tmp_path: Path) -> None:
+    x, y, of = pair(40)
+    torch.save({f"p{k:02d}.jpg": torch.from_numpy(v) for k, v in enumerate(x)}, tmp_path / "image.pt")
+    order = np.random.default_rng(0).permutation(40)
+    torch.save({f"p{k:02d}.txt": torch.from_numpy(y[k]) for k in order}, tmp_path / "text.pt")
+    assert told(load(tmp_path)) == recall(x, y, of)
+
+
+def test_named_vectors_of_a_point_are_modalities(tmp_path: Path) -> None:
+    x, y, of = pair(40)
+    lines = [{"id": k, "vector": {"image": x[k].tolist(), "text": y[k].tolist()}} for k in range(40)]
+    del lines[7]["vector"]["text"]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    es = load(tmp_path / "a.jsonl")
+    assert es.modalities == ("vector.image", "vector.text")
+    assert len(es["vector.text"]) == 39
 
 
 def test_a_table_beside_those_of_a_folder_is_joined_or_named(tmp_path: Path) -> None:

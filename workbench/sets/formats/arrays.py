@@ -33,7 +33,7 @@ def array_of(file: Path) -> np.ndarray:
     except Exception as e:  # a damaged header fails in as many ways as Python's parser knows
         if "pickle" in str(e).lower() or "object" in str(e).lower():
             raise InputError(f"{file}: holds Python objects, which are never unpickled; save plain numbers") from None
-        raise InputError(f"{file}: truncated or not an .npy file ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not an .npy file ({first_line(e)}); fetch or write it again") from None
 
 
 def _zipped(head: bytes) -> bool:
@@ -78,7 +78,7 @@ def npz(file: Path) -> Arrays:
             raise InputError(f"{file}: {where}, which are never unpickled; save plain numbers or strings") from None
         raise InputError(f"{file}: array {key!r} is not readable ({first_line(e)})") from None
     except Exception as e:  # a damaged archive fails in as many ways as it has parts
-        raise InputError(f"{file}: truncated or not an .npz file ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not an .npz file ({first_line(e)}); fetch or write it again") from None
     return Arrays({k: x for k, x in arrays.items() if isinstance(x, np.ndarray)}, str(file))
 
 
@@ -88,7 +88,7 @@ def swells(file: Path) -> None:
         with zipfile.ZipFile(file) as z:
             out = sum(i.file_size for i in z.infolist())
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as e:
-        raise InputError(f"{file}: truncated or not a zip archive ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not a zip archive ({first_line(e)}); fetch or write it again") from None
     size = file.stat().st_size
     if out > SMALL and out > SWELL * size:
         raise InputError(f"{file}: {size:,} bytes that open to {out:,}: no set of embeddings shrinks so")
@@ -119,7 +119,7 @@ def torch_file(file: Path) -> Arrays:
     except InputError:
         raise
     except Exception as e:
-        raise InputError(f"{file}: truncated or not a torch file ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not a torch file ({first_line(e)}); fetch or write it again") from None
     try:
         found = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as e:  # torch has many ways to say so
@@ -127,7 +127,7 @@ def torch_file(file: Path) -> Arrays:
             raise InputError(
                 f"{file}: holds Python objects, which are never unpickled; save a dict of tensors"
             ) from None
-        raise InputError(f"{file}: truncated or not a torch file ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not a torch file ({first_line(e)}); fetch or write it again") from None
     if isinstance(found, torch.Tensor):
         return Arrays({file.stem: found}, str(file))
     if not isinstance(found, dict):

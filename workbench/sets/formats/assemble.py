@@ -328,7 +328,7 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
     if reading.drop_missing:
         vectors, rows = usable(vectors, rows)
     item = reading.item
-    if not rows and (long := split_up(vectors, items, item, table.source)) is not None:
+    if (long := split_up(vectors, rows, items, item, table.source)) is not None:
         vectors, rows, items, item = long.vectors, long.rows, long.frame, long.item
         table.said.append(long.said)
     if not item and (apart := crossed(items, vectors)) is not None:

@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import wide
-from workbench.sets.formats.arrays import npy
+from workbench.sets.formats.arrays import npy, npz, safetensors
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
 from workbench.sets.formats.delimited import bare
@@ -23,13 +23,15 @@ from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import Part, joined
 from workbench.sets.formats.keys import COUNTED, KEYS, MOST, keys, names_in
-from workbench.sets.formats.kinds import kind_of
+from workbench.sets.formats.kinds import kind_of, named, told
 from workbench.sets.formats.linked import tables_in
 from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, to_frame
 from workbench.sets.formats.registry import READERS, Reader
-from workbench.sets.formats.shards import grouped
+from workbench.sets.formats.scientific import hdf5
+from workbench.sets.formats.shards import grouped, in_order, splits
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
+from workbench.sets.formats.uneven import following
 from workbench.sets.manifest import check_place
 
 __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
@@ -37,6 +39,7 @@ __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
 ALIKE = {"images": "image", "img": "image", "imgs": "image", "picture": "image", "photo": "image", "texts": "text"}
 ALIKE |= {"txt": "text", "caption": "text", "captions": "text", "doc": "document"}
 TABLES = (".parquet", ".arrow", ".feather")
+ARCHIVES = {npz.__name__, safetensors.__name__, "torch", hdf5.__name__}  # files of several arrays
 FEW = 6  # tables that may each hold a modality of the same items
 COLUMNS = TEXT  # columns of the items beside arrays
 
@@ -86,6 +89,7 @@ def load_together(
 
 def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
     """One source of several paths; `item`: the column that says which item a row is, where several may be one."""
+    paths = _inside(paths[0]) if len(paths) == 1 else paths
     kinds = {p: _kind(p) for p in paths}
     opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
     linked = {p: tables for p in paths if (tables := tables_in(p))}
@@ -101,6 +105,9 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
             found = joined(parts, " + ".join(groups))
             found.said[:0] = said
             return found
+    if len(paths) > 1 and every <= ARCHIVES and _in_series(paths):
+        files = in_order(paths)
+        return following([f for f in map(opened, files) if isinstance(f, Arrays)], files, str(paths[0].parent))
     if len(paths) == 1 and not linked:
         return _at(paths[0], kinds[paths[0]], item)
     if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
@@ -128,8 +135,24 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
 
 
 def found_at(path: Path, item: str = "") -> Arrays | Table:
-    """What is at one path: a file, or a folder with all of its tables."""
-    return _at(path, kind_of(path), item)
+    """What is at one path: a file, or a folder with all of its files."""
+    inside = _inside(path)
+    return _at(path, kind_of(path), item) if inside == [path] else _together(inside, item)
+
+
+def _inside(path: Path) -> Sequence[Path]:
+    """The files of a folder that is of no format itself; else the path."""
+    if not path.is_dir() or told(path):
+        return [path]
+    return [f for f in sorted(path.iterdir()) if f.is_file() and f.name[0] not in "._" and (told(f) or named(f))] or [
+        path
+    ]
+
+
+def _in_series(paths: Sequence[Path]) -> bool:
+    """Whether the names of files count parts of one, or say the splits of one."""
+    numbers = grouped(paths)
+    return (len(numbers) == 1 and -1 not in next(iter(numbers.values()))) or splits([p.stem for p in paths]) is not None
 
 
 def _at(path: Path, kind: str, item: str) -> Arrays | Table:

@@ -28,7 +28,7 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
         try:
             opened.append(pq.ParquetFile(file, pre_buffer=False))  # it would keep the whole file
         except Exception as e:
-            raise InputError(f"{file}: truncated or not Parquet ({first_line(e)})") from None
+            raise InputError(f"{file}: truncated or not Parquet ({first_line(e)}); fetch or write it again") from None
 
     counts = [f.metadata.num_rows for f in opened]
     schema = _one(files, [f.schema_arrow for f in opened], counts)
@@ -39,7 +39,9 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
                 for batch in f.iter_batches(batch_size=BATCH) if count else ():
                     yield _as(batch, schema)
             except Exception as e:
-                raise InputError(f"{file}: truncated or damaged Parquet ({first_line(e)})") from None
+                raise InputError(
+                    f"{file}: truncated or damaged Parquet ({first_line(e)}); fetch or write it again"
+                ) from None
 
     return following(Table(schema, batches, sum(counts), source), files, counts)
 
@@ -77,7 +79,7 @@ def arrow_files(files: Sequence[Path], source: str) -> Table:
             every = r if hasattr(r, "__iter__") else (r.get_batch(k) for k in range(r.num_record_batches))
             counts.append(sum(b.num_rows for b in every))
         except Exception as e:
-            raise InputError(f"{file}: truncated or not Arrow ({first_line(e)})") from None
+            raise InputError(f"{file}: truncated or not Arrow ({first_line(e)}); fetch or write it again") from None
 
     schema = _one(files, schemas, counts)
 

@@ -138,7 +138,7 @@ def _short(name: str) -> str:
     for end in ENDS:
         for cut in (f"_{end}", f".{end}", f"-{end}"):
             text = text.removesuffix(cut)
-        text = text.removeprefix(f"{end}_")
+        text = text.removeprefix(f"{end}_").removeprefix(f"{end}.")
     return {"img": "image", "txt": "text"}.get(text, _plain(text or name))
 
 

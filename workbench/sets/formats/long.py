@@ -29,8 +29,10 @@ class Long:
     said: str
 
 
-def split_up(vectors: Mapping[str, Any], frame: pd.DataFrame, item: str, source: str) -> Long | None:
-    """Vectors and rows by modality; nothing where a table is not a long one.
+def split_up(
+    vectors: Mapping[str, Any], rows: Mapping[str, np.ndarray], frame: pd.DataFrame, item: str, source: str
+) -> Long | None:
+    """Vectors and rows by modality; nothing where a table is no long one. `rows`: of the table, where some have none.
 
     Raises `InputError` where rows are told apart by modality, and no column says which of them belong together.
     """
@@ -45,11 +47,14 @@ def split_up(vectors: Mapping[str, Any], frame: pd.DataFrame, item: str, source:
             f"{source}: column {column!r} says that rows are of {' and '.join(names)}, but no column names the rows of "
             "one of them once and is in the other; say which rows are one item: --item COL"
         )
-    (x,) = vectors.values()
-    at = {str(n): np.flatnonzero(of == n) for n in names}
+    ((m, x),) = vectors.items()
+    owner = np.asarray(rows.get(m, np.arange(len(x))))
+    at = {str(n): np.flatnonzero(of[owner] == n) for n in names}
+    at = {n: k for n, k in at.items() if len(k)}
     counts = ", ".join(f"{n} {len(k):,}" for n, k in at.items())
     said = f"{column} says the modality of each row, {item} its item: {counts}"
-    return Long({n: x[k] for n, k in at.items()}, at, frame.drop(columns=column), item, said)
+    own = {n: owner[k] for n, k in at.items()}
+    return Long({n: x[k] for n, k in at.items()}, own, frame.drop(columns=column), item, said)
 
 
 def _telling(frame: pd.DataFrame) -> str:

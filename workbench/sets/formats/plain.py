@@ -151,7 +151,7 @@ def _separated(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
     if len(names) == 1 and _is_one_of(names[0], text.split("\n")[1:]):
         raise ValueError(f"no header line: {names[0]!r} is such a value as those below it; write a name above them")
     blank = len(names) > 1  # in a table of one column an empty line is an empty cell
-    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": [""], "skip_blank_lines": blank}
+    how: dict[str, Any] = {"dtype": str, "keep_default_na": False, "na_values": ["", "\\N"], "skip_blank_lines": blank}
     frame = pd.read_csv(io.StringIO(text, newline=""), sep=mark, **how)
     if not isinstance(frame.index, pd.RangeIndex):
         raise ValueError(f"its lines have more cells than the {len(names)} names of its first line")

@@ -46,7 +46,7 @@ def hdf5(file: Path) -> Arrays:
     except InputError:
         raise
     except Exception as e:
-        raise InputError(f"{file}: truncated or not HDF5 ({first_line(e)})") from None
+        raise InputError(f"{file}: truncated or not HDF5 ({first_line(e)}); fetch or write it again") from None
     return Arrays(arrays, str(file))
 
 

@@ -64,7 +64,9 @@ def index(files: list[Path]) -> Index:
                         raise InputError(f"{file}: {name.name} is a sparse file, which is not read")
                     found.append((name, Member(k, info.offset_data, info.size, "")))
         except (tarfile.TarError, OSError, EOFError) as e:
-            raise InputError(f"{file}: truncated or not a .tar file ({first_line(e)})") from None
+            raise InputError(
+                f"{file}: truncated or not a .tar file ({first_line(e)}); fetch or write it again"
+            ) from None
     names = [name.name for name, _ in found]
     dotted = _ambiguous(names)
     tails = _tails(names) if dotted else None
@@ -157,7 +159,9 @@ def tar_rows(path: Path, found: Index | None = None) -> Iterator[dict[str, Any]]
                     opened.fileobj.seek(m.at)
                     raw = opened.fileobj.read(m.size)
                 except (tarfile.TarError, OSError, EOFError) as e:
-                    raise InputError(f"{file}: truncated or not a .tar file ({first_line(e)})") from None
+                    raise InputError(
+                        f"{file}: truncated or not a .tar file ({first_line(e)}); fetch or write it again"
+                    ) from None
                 if len(raw) < m.size:
                     raise InputError(f"{file}: truncated, {name} has {len(raw):,} of its {m.size:,} bytes")
                 _put(row, m.kind, raw, f"{file}: {name}")

@@ -33,6 +33,7 @@ class Tidy:
 
 def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), **how: bool) -> Tidy:
     """The same table as it is read: columns `asked` for are vectors whatever they look like, else those that do."""
+    table = _flattened(table)
     head = _head(table)
     found: dict[str, Column] = {}
     text: set[str] = set()
@@ -89,6 +90,35 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
         converts[name] = _converter(table, c, name in text, groups.get(name), packed)
         was[name] = _was(c, name in text, name in groups, packed)
     return Tidy(_made(table, converts, gone), was, said, _made(table, {}, gone | {*chosen}))
+
+
+def _flattened(table: Table) -> Table:
+    """Fields of a struct as columns, where some are lists: vector.image and vector.text, as Qdrant writes them."""
+    import pyarrow as pa
+
+    def vectors_in(kind: Any) -> bool:
+        return pa.types.is_struct(kind) and any(
+            is_list(x.type) and pa.types.is_floating(x.type.value_type) for x in kind
+        )
+
+    nested = [f.name for f in table.schema if vectors_in(f.type)]
+    if not nested:
+        return table
+
+    def flat(batch: Any) -> Any:
+        columns, names = [], []
+        for f in batch.schema:
+            column = batch.column(f.name)
+            if f.name in nested:
+                names += [f"{f.name}.{x.name}" for x in f.type]
+                columns += column.flatten()
+            else:
+                names.append(f.name)
+                columns.append(column)
+        return pa.RecordBatch.from_arrays(columns, names=names)
+
+    schema = flat(pa.RecordBatch.from_pylist([], schema=pa.schema(list(table.schema)))).schema
+    return replace(table, schema=schema, batches=lambda: map(flat, table.batches()))
 
 
 def _head(table: Table) -> dict[str, Any]:

@@ -6,15 +6,16 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.errors import InputError, listed
 from workbench.sets.formats.guess import words
 from workbench.sets.formats.joins import Part, joined
-from workbench.sets.formats.shards import SPLIT_NAMES, split_in
+from workbench.sets.formats.shards import SPLIT_NAMES, grouped, lacking, split_in, splits
 from workbench.sets.formats.source import Arrays
 
 PLACES = {"index", "indices", "idx", "inds", "to", "2"}  # words of an array of places: text_to_image, image_idx
@@ -58,6 +59,28 @@ def _after_each_other(found: Arrays) -> Arrays:
     owner = pd.DataFrame({column: [g for g, n in rows.items() for _ in range(n)]})
     found.said.append(said)
     return replace(found, arrays=whole, columns=owner)
+
+
+def following(parts: Sequence[Arrays], files: Sequence[Path], source: str) -> Arrays:
+    """Arrays of the same names in several files, one file after the other; with a column `split` where names say it."""
+    names = list(parts[0].arrays)
+    for part, file in zip(parts, files, strict=True):
+        odd = {*part.arrays} ^ {*names} or {
+            n for n in names if part.arrays[n].shape[1:] != parts[0].arrays[n].shape[1:]
+        }
+        if odd or part.rows or part.columns is not None:
+            raise InputError(
+                f"{file}: has other arrays than {files[0].name} ({listed(sorted(odd), 3) or 'rows of several items'}); "
+                "files that follow each other need the same names and widths"
+            )
+    whole = {n: _one([p.arrays[n] for p in parts]) if parts[0].arrays[n].ndim else parts[0].arrays[n] for n in names}
+    count = [len(next(x for x in p.arrays.values() if x.ndim)) for p in parts]
+    said = [f"{len(files)} files of the same arrays follow each other, as more rows", *lacking(grouped(files))]
+    named = splits([f.stem for f in files])
+    if named is None or "split" in whole:
+        return Arrays(whole, source, said=said)
+    said.append(f"split is the name of the file: {listed(dict.fromkeys(named))}")
+    return Arrays(whole | {"split": np.repeat(named, count)}, source, said=said)
 
 
 def _grouped(named: Mapping[str, Sequence[str] | None]) -> dict[str, dict[str, str]]:
