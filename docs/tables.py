@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import doctor, nulls
+from benchmarks import coverage, doctor, nulls
 from tests.house import table
 from workbench.cli.catalog import CATALOGS, markdown
 from workbench.sets.formats.write import write
@@ -86,6 +86,8 @@ def main() -> None:
     house.write_text(filled("arrows", filled("tree", house.read_text(), tree()), table()))
     page = ROOT / "docs" / "nulls.md"
     page.write_text(filled("nulls", page.read_text(), nulls.table()))
+    page = ROOT / "docs" / "coverage.md"
+    page.write_text(filled("coverage", page.read_text(), coverage.table()))
     page = ROOT / "docs" / "doctor.md"
     page.write_text(filled("confusion", page.read_text(), doctor.confusion()))
     readme = ROOT / "README.md"

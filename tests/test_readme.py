@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import doctor, nulls
+from benchmarks import coverage, doctor, nulls
 from workbench.cli.catalog import CATALOGS, markdown
 
 ROOT = Path(__file__).parent.parent
@@ -36,6 +36,10 @@ def test_the_output_that_the_readme_shows_is_what_the_command_prints():
 
 def test_the_table_of_nulls_is_what_was_measured():
     assert tables.block("nulls", (ROOT / "docs" / "nulls.md").read_text()) == nulls.table(), "make tables"
+
+
+def test_the_table_of_intervals_is_what_was_measured():
+    assert tables.block("coverage", (ROOT / "docs" / "coverage.md").read_text()) == coverage.table(), "make tables"
 
 
 def test_the_table_of_confusions_is_what_was_measured():

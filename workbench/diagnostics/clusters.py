@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, SUBSAMPLING_SMALL, NotApplicable, curve, diagnostic
 from workbench.diagnostics.scope import ROLES
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State
 
@@ -23,7 +23,6 @@ ORDER = 7  # among the questions
 
 RELEASED = tuple(combinations(range(3), 2))
 SAFE_VS_ADVERSARIAL = ((0, 1), (0, 2))
-NO_INTERVAL = "none: Dunn's diameter is a maximum, set by one pair of items"
 GUARD = 1e-8  # as released: keeps coinciding centroids finite
 QUANTILE = 0.95  # of the distances within a class, where one outlier must not set the diameter
 
@@ -105,7 +104,7 @@ def quantile_diameter(spread: State, diameter: State, q: float = QUANTILE) -> Te
     on="modality",
     reads=_reads,
     null=label_nulls.roles(lambda *s: avqi(role_parts(*s), RELEASED), _reads),
-    interval=NO_INTERVAL,
+    interval=SUBSAMPLING_SMALL,
     unit="index",
     better="lower",
     bound=(0.0, math.inf),
@@ -135,7 +134,7 @@ def avqi_released(moments: State, spread: State, diameter: State) -> Tensor:
     on="modality",
     reads=_reads,
     null=label_nulls.roles(lambda *s: avqi(role_parts(*s), SAFE_VS_ADVERSARIAL), _reads),
-    interval=NO_INTERVAL,
+    interval=SUBSAMPLING_SMALL,
     unit="index",
     better="lower",
     bound=(0.0, math.inf),
@@ -163,7 +162,7 @@ def avqi_safe_vs_adversarial(moments: State, spread: State, diameter: State) -> 
     on="modality",
     reads=_reads,
     null=label_nulls.roles(lambda *s: avqi_quantile(*s), _reads),
-    interval=NO_INTERVAL,
+    interval=SUBSAMPLING,
     unit="index",
     better="lower",
     bound=(0.0, math.inf),
@@ -192,7 +191,7 @@ def avqi_quantile(moments: State, spread: State, diameter: State) -> Tensor:
     on="modality",
     reads=_label_reads,
     null=label_nulls.labels(lambda *s: separation(parts(*s)), _label_reads),
-    interval=NO_INTERVAL,
+    interval=SUBSAMPLING_SMALL,
     unit="index",
     better="lower",
     bound=(0.0, math.inf),

@@ -22,6 +22,7 @@ class Context:
 
     scan: Scan
     known: Earlier
+    subsampling: bool = True  # whether intervals are made that need a diagnostic again on parts of the set
     cache: dict[Any, Any] = field(default_factory=dict)  # what several nulls of one report make alike
 
     @property

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from workbench.diagnostics import intervals
+from workbench.diagnostics import intervals, subsamples
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, statistics_of
 from workbench.diagnostics.scope import Measurement, Scope
@@ -25,11 +25,12 @@ def answers(asked: Sequence[Measurement], context: Context) -> tuple[list[dict[s
     rows: list[dict[str, Any]] = []
     columns: Columns = {}
     arrays: Arrays = {}
+    errors = subsamples.errors(asked, context)
     for one in asked:
         if isinstance(one.of, Curve):
             arrays |= _drawn(one.of, one, context)
         else:
-            rows.append(_row(one.of, one, context, columns))
+            rows.append(_row(one.of, one, context, columns, errors.get(id(one), subsamples.Error())))
     return rows, columns, arrays
 
 
@@ -42,8 +43,10 @@ def _drawn(c: Curve, one: Measurement, context: Context) -> Arrays:
     return {(c.name, one.scope): {k: np.asarray(x) for k, x in made.items()}}
 
 
-def _row(d: Diagnostic, one: Measurement, context: Context, columns: Columns) -> dict[str, Any]:
-    """One row of a report; NaN with the reason where the diagnostic does not apply."""
+def _row(
+    d: Diagnostic, one: Measurement, context: Context, columns: Columns, error: subsamples.Error
+) -> dict[str, Any]:
+    """One row of a report; NaN with the reason where the diagnostic does not apply. `error`: its, if subsampled."""
     row = {
         "name": d.name,
         "modalities": one.scope,
@@ -68,12 +71,14 @@ def _row(d: Diagnostic, one: Measurement, context: Context, columns: Columns) ->
     if one.reason:
         return row | {"reason": one.reason}
     try:
-        return row | _evaluated(d, one, context, columns)
+        return row | _evaluated(d, one, context, columns, error)
     except NotApplicable as why:
         return row | {"reason": str(why)}
 
 
-def _evaluated(d: Diagnostic, one: Measurement, context: Context, columns: Columns) -> dict[str, Any]:
+def _evaluated(
+    d: Diagnostic, one: Measurement, context: Context, columns: Columns, error: subsamples.Error
+) -> dict[str, Any]:
     """The fields of a report's row that can be known; per-item values go to `columns`."""
     known, scope, params, reads = context.known, one.scope, one.params, one.reads
     replicated = [r.replicates(known, context.es) if hasattr(r, "replicates") else None for r in reads]
@@ -84,17 +89,22 @@ def _evaluated(d: Diagnostic, one: Measurement, context: Context, columns: Colum
     else:
         value, (low, high), many = float(got), intervals.NO_INTERVAL, 0
         exact = [t.without for t in replicated if t is not None]
-        if d.interval.startswith("jackknife") and exact:
-            without = d.function(*exact, **params)
-            interval = intervals.jackknife if d.interval == "jackknife" else intervals.jackknife_of_the_square
-            low, high = interval(value, without)
+        if d.interval in intervals.JACKKNIVES and exact:
+            low, high = intervals.JACKKNIVES[d.interval](value, d.function(*exact, **params))
     if not math.isfinite(value):
         raise NotApplicable("not a finite number: all vectors coincide, so there is nothing to divide by")
+    if d.subsampled:
+        families = int(context.family.max()) + 1
+        low, high = intervals.subsampled(
+            value, error.of(value), families, subsamples.PARTS, share=d.share, bound=d.bound
+        )
     kind = d.interval
-    if d.interval.startswith(("jackknife", "bootstrap")):
+    if not kind.startswith("none"):
         kind += " over families"
         if not math.isfinite(low):
-            kind = f"none: fewer than {intervals.FEW} families"
+            few = int(context.family.max()) + 1 < intervals.FEW
+            why = "not asked for" if not context.subsampling else "parts of the set are too small for it"
+            kind = f"none: fewer than {intervals.FEW} families" if few else f"none: {why}"
         else:
             low, high = (min(max(x, d.bound[0]), d.bound[1]) if d.bound else x for x in (low, high))
     band = d.null.band(context, [known[x] for x in one.null_reads], scope, **params)
@@ -143,7 +153,13 @@ def _over_each(
         value = float(got.sum() / weight.sum())
         return value, intervals.jackknife_of_a_mean(got, weight, family), int(weight.sum())
     value = float(got.mean() if d.reduce == "mean" else got.quantile(0.5))
-    return value, intervals.bootstrap(got, family, d.reduce), len(got)
+    if d.subsampled:
+        return value, intervals.NO_INTERVAL, len(got)
+    return (
+        value,
+        intervals.of_a_share(got, family) if d.reduce == "mean" else intervals.of_a_median(got, family),
+        len(got),
+    )
 
 
 def sizes(reads: tuple, context: Context) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import pairing, sphere, swap
-from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, curve, diagnostic
 from workbench.geometry import frechet
 from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
 
@@ -157,7 +157,7 @@ def matched_distance(matched: State) -> Tensor:
     on="pair",
     reads=lambda a, b: (Separated(a, b), Separated(b, a)),
     null=swap.COIN,
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of rows",
     bound=(0.0, 1.0),
     each="row",
@@ -187,7 +187,7 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
     on="pair",
     reads=lambda a, b: (Moments((a,)), Moments((b,))),
     null=swap.same_cloud(frechet, ROWS_PER_DIMENSION),
-    interval="none: a difference of sample covariances is biased by n; read it beside its null of the same size",
+    interval=SUBSAMPLING,
     unit="squared length",
     bound=(0.0, 4.0),
 )
@@ -257,7 +257,7 @@ def _varying(m: State) -> Tensor:
     on="pair",
     reads=lambda a, b: (Differences(a, b),),
     null=sphere.GAUSSIAN_SKEW,
-    interval="none: an effect size over the dimensions, which are not independent",
+    interval=SUBSAMPLING,
     unit="mean |skewness|",
     bound=(0.0, float("inf")),
     axes=True,
@@ -281,7 +281,7 @@ def gap_skewness(differences: State) -> Tensor:
     on="pair",
     reads=lambda a, b: (Differences(a, b),),
     null=sphere.GAUSSIAN_KURTOSIS,
-    interval="none: an effect size over the dimensions, which are not independent",
+    interval=SUBSAMPLING,
     unit="mean excess kurtosis",
     bound=(-2.0, float("inf")),
     axes=True,

@@ -1,4 +1,4 @@
-"""Intervals: the delete-one-family jackknife for means and U-statistics, the family bootstrap for retrieval.
+"""Intervals: the delete-one-family jackknife for means and U-statistics, Wilson's score for shares, subsampling else.
 
 Rows are never resampled: a row drawn twice is its own perfect neighbour, and the interval then misses its estimate.
 """
@@ -6,30 +6,60 @@ Rows are never resampled: a row drawn twice is its own perfect neighbour, and th
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
-import numpy as np
 import torch
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 LEVEL = 0.95
-REPLICATES = 1_000
 FEW = 3  # families below which no interval is honest
-CROWD = 2_000  # families above which the bootstrap is its normal limit, and not worth its time
 NO_INTERVAL = (math.nan, math.nan)
 
 
+def scatter(deviations: Tensor) -> tuple[float, float]:
+    """The standard error that deviations of so many families from their mean stand for, and its degrees of freedom.
+
+    As many as families less one where they are as even as Gaussian ones; fewer where a few of them carry the sum.
+    """
+    f, v = len(deviations), deviations.double().square()
+    even = 3 * float(v.sum().square() / v.square().sum().clamp_min(1e-300))
+    return float((v.sum() * f / max(f - 1, 1)).sqrt()), max(min(f - 1.0, even), 1.0) if float(v.sum()) else f - 1.0
+
+
+def _left_out(without: Tensor) -> tuple[float, float]:
+    """The standard error of a value from those without each family, and its degrees of freedom."""
+    f = len(without)
+    return scatter((f - 1) / f * (without - without.mean()))
+
+
+def _student(freedom: float) -> float:
+    return float(stdtrit(freedom, (1 + LEVEL) / 2))
+
+
 def jackknife(value: float, without: Tensor) -> tuple[float, float]:
-    """Value ± t · se from the values without each family, (F,)."""
+    """Value ± t · se from the values without each family, (F,), less the bias that few families have.
+
+    Pairs within a family make a mean over pairs too large by a share that falls with their number: the interval is that
+    of the value of many families, stretched, where it must be, to hold the plain value that stands beside it.
+    """
     x = without.double()
     x = x[x.isfinite()]
     f = len(x)
     if f < FEW or not math.isfinite(value):
         return NO_INTERVAL
-    se = float(((f - 1) / f * (x - x.mean()).square().sum()).sqrt())
-    half = float(stdtrit(f - 1, (1 + LEVEL) / 2)) * se
-    return value - half, value + half
+    se, freedom = _left_out(x)
+    centre, half = f * value - (f - 1) * float(x.mean()), _student(freedom) * se
+    return min(centre - half, value), max(centre + half, value)
+
+
+def jackknife_of_this_size(value: float, without: Tensor) -> tuple[float, float]:
+    """The same about the value as it is: for what counts pairs within a family, and means to."""
+    x = without.double()
+    x = x[x.isfinite()]
+    if len(x) < FEW or not math.isfinite(value):
+        return NO_INTERVAL
+    se, freedom = _left_out(x)
+    return value - _student(freedom) * se, value + _student(freedom) * se
 
 
 def jackknife_of_the_square(value: float, without: Tensor) -> tuple[float, float]:
@@ -43,58 +73,101 @@ def jackknife_of_the_square(value: float, without: Tensor) -> tuple[float, float
     f = len(square)
     if f < FEW:
         return NO_INTERVAL
-    unbiased = f * value**2 - (f - 1) * float(square.mean())
-    low, high = jackknife(unbiased, square)
+    se, freedom = _left_out(square)
+    unbiased, half = f * value**2 - (f - 1) * float(square.mean()), _student(freedom) * se
+    low, high = unbiased - half, unbiased + half
     return min(math.sqrt(max(low, 0.0)), value), max(math.sqrt(max(high, 0.0)), value)
 
 
 def jackknife_of_a_mean(values: Tensor, weights: Tensor, family: Tensor) -> tuple[float, float]:
     """Per-item sums of values and their weights; whole families are left out."""
+    mean, without = _means(values, weights, family)
+    return jackknife(mean, without)
+
+
+def p_of_no_mean(values: Tensor, family: Tensor) -> float:
+    """How likely a mean is as far from nought where there is nothing, by Student's t over families; else 1."""
+    mean, without = _means(values, torch.ones_like(values), family)
+    if len(without) < FEW or not mean:
+        return 1.0
+    se, freedom = _left_out(without)
+    return 2 * float(stdtr(freedom, -abs(mean) / se)) if se > 0 else 0.0
+
+
+def _means(values: Tensor, weights: Tensor, family: Tensor) -> tuple[float, Tensor]:
+    """The mean, and the means without each family."""
     f = int(family.max()) + 1
     s = torch.zeros(f, dtype=torch.float64).index_add(0, family, values.double())
     w = torch.zeros(f, dtype=torch.float64).index_add(0, family, weights.double())
-    present = w > 0
     total, weight = s.sum(), w.sum()
-    return jackknife(float(total / weight), ((total - s) / (weight - w))[present])
+    return float(total / weight), ((total - s) / (weight - w))[w > 0]
 
 
-@lru_cache(maxsize=4)
-def _draws(f: int) -> Tensor:
-    """How often each of f families is drawn, in each replicate: the same for every diagnostic of a report."""
-    draws = np.random.default_rng(0).integers(0, f, (REPLICATES, f))
-    return torch.from_numpy(np.stack([np.bincount(d, minlength=f) for d in draws]).astype(np.float64))
-
-
-def bootstrap(values: Tensor, family: Tensor, reduce: str) -> tuple[float, float]:
-    """Queries drawn again by family, the gallery fixed; the percentiles of the mean or of the median."""
+def by_families(values: Tensor, family: Tensor) -> tuple[float, float, int, float]:
+    """A mean over rows, its standard error, how many families there are, and its degrees of freedom."""
     codes, family = torch.unique(family, return_inverse=True)
     f = len(codes)
-    if f < FEW:
-        return NO_INTERVAL
     sums = torch.zeros(f, dtype=torch.float64).index_add(0, family, values.double())
     sizes = torch.bincount(family, minlength=f).double()
-    tail = 100 * (1 - LEVEL) / 2
-    if f > CROWD:
-        # the median is where the share of values below it crosses one half: Woodruff 1952
-        mid = values.double().quantile(0.5)
-        z = values.double() if reduce == "mean" else (values < mid).double() + 0.5 * (values == mid).double()
-        total = torch.zeros(f, dtype=torch.float64).index_add(0, family, z)
-        mean = total.sum() / sizes.sum()
-        half = 1.96 * float((total - mean * sizes).square().sum().sqrt() / sizes.sum())
-        if reduce == "mean":
-            return float(mean) - half, float(mean) + half
-        ends = torch.tensor([0.5 - half, 0.5 + half], dtype=torch.float64).clamp(0, 1)
-        low, high = values.double().quantile(ends).tolist()
-        return low, high
-    w = _draws(f)
-    if reduce == "mean":
-        out = ((w @ sums) / (w @ sizes)).numpy()
-    else:
-        order = torch.argsort(values)
-        middle = []
-        for part in w.split(100):  # bounds the memory: a hundred draws of all values at once
-            running = part[:, family[order]].cumsum(1)
-            middle.append(values[order][torch.searchsorted(running, running[:, -1:] / 2)[:, 0]])
-        out = torch.cat(middle).numpy()
-    low, high = np.percentile(out, [tail, 100 - tail])
+    mean = sums.sum() / sizes.sum()
+    # as if each family were left out, which of uneven ones is more than their plain scatter
+    se, freedom = scatter((sums - mean * sizes) / (sizes.sum() - sizes).clamp_min(1) * (f - 1) / f)
+    return float(mean), se, f, freedom
+
+
+def score(share: float, se: float, families: int, freedom: float) -> tuple[float, float]:
+    """Wilson's interval of a mean between 0 and 1 with the size that its standard error stands for.
+
+    Where all rows say the same the size is that of the families: 0 of 219 is [0, 0.017], and never [0, 0].
+    """
+    if families < FEW or not math.isfinite(share):
+        return NO_INTERVAL
+    spread = share * (1 - share)
+    n = spread / se**2 if se > 0 and spread > 0 else families
+    z = _student(freedom)
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * math.sqrt(max(spread, 0.0) / n + z**2 / (4 * n**2))
+    return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
+
+
+def of_a_share(values: Tensor, family: Tensor) -> tuple[float, float]:
+    """Wilson's interval of a mean of values between 0 and 1; the gallery is fixed, queries vary by family."""
+    mean, se, f, freedom = by_families(values, family)
+    return score(mean, se, f, freedom)
+
+
+def of_a_median(values: Tensor, family: Tensor) -> tuple[float, float]:
+    """Woodruff's: the quantiles between which the share of values below the median may lie."""
+    x = values.double()
+    middle = x.quantile(0.5)
+    _, se, f, freedom = by_families((x < middle).double() + 0.5 * (x == middle).double(), family)
+    if f < FEW:
+        return NO_INTERVAL
+    # where many are at the median itself, the share below it varies as that of one in two
+    half = _student(freedom) * max(se, 0.5 / math.sqrt(len(x)))
+    low = x.quantile(max(0.5 - half, 0.0), interpolation="lower")
+    high = x.quantile(min(0.5 + half, 1.0), interpolation="higher")
     return float(low), float(high)
+
+
+JACKKNIVES = {
+    "jackknife": jackknife,
+    "jackknife of the square": jackknife_of_the_square,
+    "jackknife of this size": jackknife_of_this_size,
+}  # by what a diagnostic calls its interval
+
+
+def subsampled(
+    value: float, se: float, families: int, parts: int, *, share: bool, bound: tuple[float, float] | None
+) -> tuple[float, float]:
+    """Of what parts of the families scatter by: of a share the score; in logarithms where there is no upper end."""
+    if families < FEW or not math.isfinite(se):
+        return NO_INTERVAL
+    freedom = min(families, parts) - 1
+    if share:
+        return score(value, se, families, freedom)
+    half = _student(freedom) * se
+    if bound is not None and bound[0] >= 0 and bound[1] == math.inf and half < value:
+        wide = math.exp(half / value)
+        return value / wide, value * wide
+    return value - half, value + half

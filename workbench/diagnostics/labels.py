@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import NotApplicable, diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, diagnostic
 from workbench.scan.statistics import (
     ClassMoments,
     ClassSpread,
@@ -23,7 +23,6 @@ from workbench.scan.statistics import (
 
 ORDER = 8  # among the questions
 
-INDEX = "none: an index of class means, which a resampled row repeats"
 DEGENERATE = 1e-24  # of a squared unit length: centroids nearer than this coincide
 
 
@@ -46,7 +45,7 @@ def present(moments: State, *, least: int = 1) -> Tensor:
     on="modality",
     reads=lambda m: (Silhouette(m, m, "label"), Labels(m, "label"), ClassMoments(m, "label")),
     null=label_nulls.silhouette(lambda *s: silhouette(*s), lambda m: (Silhouette(m, m, "label"),)),
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="coefficient",
     better="higher",
     bound=(-1.0, 1.0),
@@ -85,7 +84,7 @@ def silhouette(distances: State, labels: State, moments: State) -> tuple[Tensor,
     on="modality",
     reads=_reads,
     null=label_nulls.labels(lambda *s: davies_bouldin(*s), _reads),
-    interval=INDEX,
+    interval=SUBSAMPLING,
     unit="index",
     better="lower",
     bound=(0.0, float("inf")),
@@ -118,7 +117,7 @@ def davies_bouldin(moments: State, spread: State) -> Tensor:
     on="modality",
     reads=_reads,
     null=label_nulls.labels(lambda *s: calinski_harabasz(*s), _reads),
-    interval=INDEX,
+    interval=SUBSAMPLING,
     unit="ratio",
     better="higher",
     bound=(0.0, float("inf")),
@@ -157,7 +156,7 @@ def _collapse(moments: State) -> Tensor:
     on="modality",
     reads=_reads,
     null=label_nulls.labels(lambda *s: neural_collapse_within(*s), _reads),
-    interval=INDEX,
+    interval=SUBSAMPLING,
     unit="ratio",
     bound=(0.0, float("inf")),
 )
@@ -188,7 +187,7 @@ def neural_collapse_within(moments: State, spread: State) -> Tensor:
     on="modality",
     reads=_reads,
     null=label_nulls.labels(lambda *s: neural_collapse_angles(*s), _reads),
-    interval=INDEX,
+    interval=SUBSAMPLING,
     unit="cosine",
     bound=(0.0, 2.0),
 )
@@ -217,7 +216,7 @@ def neural_collapse_angles(moments: State, spread: State) -> Tensor:
     on="modality",
     reads=_reads,
     null=label_nulls.labels(lambda *s: nearest_centroid_accuracy(*s), _reads),
-    interval="none: the means are those of the rows that they judge",
+    interval=SUBSAMPLING,
     unit="share of rows",
     better="higher",
     bound=(0.0, 1.0),
@@ -247,7 +246,7 @@ def _knn_reads(m: str) -> tuple:
     on="modality",
     reads=_knn_reads,
     null=label_nulls.neighbours(lambda *s: knn_label_accuracy(*s), _knn_reads),
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of rows",
     better="higher",
     bound=(0.0, 1.0),
@@ -295,7 +294,7 @@ def lonely(labels: State) -> Tensor:
     on="modality",
     reads=lambda m: (Probed(m, "label"), ClassMoments(m, "label")),
     null=label_nulls.PROBE,
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of rows",
     better="higher",
     bound=(0.0, 1.0),

@@ -186,7 +186,7 @@ def _joint_reads(*m: str) -> tuple:
     on="tuple",
     reads=_joint_reads,
     null=chance.independent_verdicts(lambda *s: verdicts(*s)),
-    interval="bootstrap",
+    interval="score",
     unit="share of queries",
     bound=(0.0, 1.0),
     each="row",

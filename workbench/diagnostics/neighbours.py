@@ -10,7 +10,7 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import chance, sphere
 from workbench.diagnostics.nulls import labels as label_nulls
-from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, SUBSAMPLING_SMALL, NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Labels, Neighbours, State
 
 ORDER = 2  # among the questions
@@ -33,14 +33,13 @@ def skewness(x: Tensor) -> Tensor:
 
 
 MOST_TIED = 0.5  # of the rows
-NEIGHBOURLY = "none: neighbours of a resampled row are the row itself"
 
 
 @diagnostic(
     on="direction",
     reads=lambda a, b: (Neighbours(a, b),),
     null=sphere.hubs(skewness, within=False),
-    interval=NEIGHBOURLY,
+    interval=SUBSAMPLING_SMALL,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
     see="Right of the band: a few keys are near everyone, and take the place of other items' matches.",
@@ -67,7 +66,7 @@ def hubness(neighbours: State) -> Tensor:
     on="modality",
     reads=lambda m: (Neighbours(m, m),),
     null=sphere.hubs(skewness, within=True),
-    interval=NEIGHBOURLY,
+    interval=SUBSAMPLING_SMALL,
     unit="skewness",
     bound=(-float("inf"), float("inf")),
     gallery=True,
@@ -89,7 +88,7 @@ def hubness_within(neighbours: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Neighbours(a, b),),
     null=sphere.hubs(lambda n: (n == 0).double().mean(), within=False),
-    interval=NEIGHBOURLY,
+    interval=SUBSAMPLING,
     unit="share of keys",
     better="lower",
     bound=(0.0, 1.0),
@@ -115,7 +114,7 @@ def antihub_share(neighbours: State) -> Tensor:
     on="pair",
     reads=lambda a, b: (Neighbours(a, a), Neighbours(b, b), Labels(a, ""), Labels(b, "")),
     null=chance.overlaps(lambda s: first_rows(s), lambda a, b: overlap(a, b)),
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of neighbours",
     better="higher",
     bound=(0.0, 1.0),
@@ -181,7 +180,7 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     on="modality",
     reads=lambda m, cosine: (Neighbours(m, m),),
     null=sphere.DUPLICATES,
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of rows",
     better="lower",
     bound=(0.0, 1.0),
@@ -206,7 +205,7 @@ def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tens
     on="modality",
     reads=lambda m, cosine: (Neighbours(m, m),),
     null=sphere.DUPLICATES,
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of rows",
     bound=(0.0, 1.0),
     each="row",
@@ -233,7 +232,7 @@ def _labelled(a: str, b: str) -> tuple:
     on="direction",
     reads=_labelled,
     null=label_nulls.neighbours(lambda *s: false_negative_rate(*s), _labelled),
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of wrong keys",
     bound=(0.0, 1.0),
     each="row",

@@ -16,6 +16,8 @@ from torch import Tensor
 
 from workbench.errors import unknown
 
+SUBSAMPLING = "subsampling"
+SUBSAMPLING_SMALL = "subsampling of small sets"  # of what grows with the set in a way that its parts do not tell
 LENGTHS = {"modality": 1, "pair": 2, "direction": 2, "subset": 3, "triple": 3, "tuple": 3}
 
 
@@ -73,9 +75,9 @@ class Diagnostic(_Asked):
 
     `reads(*scope, **params)` gives tallies or statistics; the function sees their states in that order. `each` says
     that it returns one value an item, or a query, whose mean (or median) is the value; with `row` it returns the values
-    and the item of each. `interval` is `jackknife`, `jackknife of the square`, `bootstrap`, or the reason why there is
-    none. `fused`: also asked of fused queries. `axes`: depends on the coordinate axes. `any_width`: looks at each
-    modality in its own space.
+    and the item of each. `interval` is one of `intervals.JACKKNIVES`, `score` (of a mean over queries or rows),
+    `subsampling` (or of small sets only), or the reason why there is none. `fused`: also asked of fused queries.
+    `axes`: depends on the coordinate axes. `any_width`: looks at each modality in its own space.
 
     Of where it is shown: `headline`, its place among the eight numbers that matter wherever only a few are shown;
     `see`, what to see in its figure, which a diagnostic has that leads its question; `title`, its name above a narrow
@@ -111,6 +113,16 @@ class Diagnostic(_Asked):
     def heading(self) -> str:
         """Its title, or its name in words."""
         return self.title or self.name.replace("_", " ")
+
+    @property
+    def share(self) -> bool:
+        """Whether the value is a share of rows, or of what else there are so many of."""
+        return self.unit.startswith("share") and self.bound == (0.0, 1.0)
+
+    @property
+    def subsampled(self) -> bool:
+        """Whether parts of the families say how far it scatters."""
+        return self.interval in (SUBSAMPLING, SUBSAMPLING_SMALL)
 
     @property
     def per_query(self) -> bool:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls import chance
-from workbench.diagnostics.registry import diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, diagnostic
 from workbench.scan.statistics import Positive, Ranks, State, VolumeRanks
 
 ORDER = 1  # among the questions
@@ -31,7 +31,7 @@ def expected_ranks(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
     null=chance.recall(1),
-    interval="bootstrap",
+    interval="score",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
@@ -65,7 +65,7 @@ def recall_at_1(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
     null=chance.recall(5),
-    interval="bootstrap",
+    interval="score",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
@@ -88,7 +88,7 @@ def recall_at_5(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
     null=chance.recall(10),
-    interval="bootstrap",
+    interval="score",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
@@ -111,7 +111,7 @@ def recall_at_10(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
     null=chance.RANK,
-    interval="bootstrap",
+    interval="score",
     unit="rank",
     better="lower",
     bound=(1.0, float("inf")),
@@ -138,7 +138,7 @@ def median_rank(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b), Ranks(a, a, b)),
     null=chance.MIXED,
-    interval="bootstrap",
+    interval=SUBSAMPLING,
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
@@ -173,7 +173,7 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
     on="tuple",
     reads=_volume_reads,
     null=chance.VOLUME,
-    interval="bootstrap",
+    interval="score",
     unit="share of queries",
     better="higher",
     bound=(0.0, 1.0),
@@ -210,7 +210,7 @@ def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Ten
     on="direction",
     reads=lambda a, b: (Ranks(a, b),),
     null=chance.RECIPROCAL,
-    interval="bootstrap",
+    interval="score",
     unit="reciprocal rank",
     better="higher",
     bound=(0.0, 1.0),
@@ -237,7 +237,7 @@ def mrr(ranks: State) -> Tensor:
     on="direction",
     reads=lambda a, b: (Ranks(a, b), Positive(a, b)),
     null=chance.GAIN,
-    interval="bootstrap",
+    interval="score",
     unit="gain",
     better="higher",
     bound=(0.0, 1.0),

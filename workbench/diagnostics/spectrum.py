@@ -12,13 +12,12 @@ from torch import Tensor
 
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import sphere
-from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, curve, diagnostic
 from workbench.scan.statistics import Moments, Neighbours, State
 
 ORDER = 6  # among the questions
 VIEW = "PCA"  # the map that shows it
 
-SPECTRAL = "none: the spectrum of a sample is biased by its size; read it beside its null of the same size"
 DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their ratio is rounding
 TAIL = 0.1  # share of the largest ratios that TwoNN's authors drop
 
@@ -77,7 +76,7 @@ def iso(sigma: Tensor) -> Tensor:
     on="modality",
     reads=lambda m: (Moments((m,)),),
     null=sphere.isotropic(entropy_rank),
-    interval=SPECTRAL,
+    interval=SUBSAMPLING,
     unit="dimensions",
     bound=(1.0, float("inf")),
     headline=7,
@@ -104,7 +103,7 @@ def effective_rank(moments: State) -> Tensor:
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
     null=sphere.isotropic(rank_me, centred=False, raw=True),
-    interval=SPECTRAL,
+    interval=SUBSAMPLING,
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
@@ -131,7 +130,7 @@ def rankme(moments: State) -> Tensor:
     on="modality",
     reads=lambda m: (Moments((m,)),),
     null=sphere.isotropic(participation),
-    interval=SPECTRAL,
+    interval=SUBSAMPLING,
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
@@ -154,7 +153,7 @@ def participation_ratio(moments: State) -> Tensor:
     on="modality",
     reads=lambda m, share: (Moments((m,)),),
     null=sphere.isotropic(explained),
-    interval=SPECTRAL,
+    interval="none: a whole number of directions, which parts of a set of a few dimensions share",
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
@@ -177,7 +176,7 @@ def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
     on="modality",
     reads=lambda m: (Moments((m,), raw=True),),
     null=sphere.isotropic(iso, raw=True),
-    interval=SPECTRAL,
+    interval=SUBSAMPLING,
     unit="score",
     bound=(0.0, 1.0),
 )
@@ -229,7 +228,7 @@ def resultant_length(centroids: State) -> Tensor:
     on="modality",
     reads=lambda m: (Neighbours(m, m),),
     null=sphere.two_nn(lambda r: two_nn(r)),
-    interval="none: neighbours of a resampled row are the row itself",
+    interval=SUBSAMPLING,
     unit="dimensions",
     bound=(0.0, float("inf")),
     gallery=True,

@@ -68,7 +68,12 @@ def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
     return (potential["sum"] / potential["count"]).log()
 
 
-@diagnostic(on="tuple", reads=lambda *m, t: (Potential(m, t),), null=sphere.POTENTIAL, **POTENTIAL)
+@diagnostic(
+    on="tuple",
+    reads=lambda *m, t: (Potential(m, t),),
+    null=sphere.POTENTIAL,
+    **(POTENTIAL | {"interval": "jackknife of this size"}),
+)
 def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
     r"""Uniformity of all modalities' rows taken together, matched pairs included.
 

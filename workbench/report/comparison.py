@@ -1,4 +1,4 @@
-"""Is B really better than A? Paired differences over the same items, with the floor that seeds set."""
+"""Is B really better than A? Paired differences over the same items, beside what another seed changes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 from workbench.diagnostics import intervals
@@ -29,6 +30,8 @@ from workbench.sets.formats import as_set
 # what items, sentences and spaces are compared by
 RANK, HIT, SHARED = median_rank.__name__, recall_at_1.__name__, mutual_knn.__name__
 SAME, BETTER, WORSE = "not distinguishable", "higher", "lower"
+RUNS, RECIPES = "these two runs", "the recipes"
+ALPHA = 0.05
 
 
 @dataclass
@@ -36,9 +39,11 @@ class Comparison:
     """What differs between two sets of the same items.
 
     `paired`: per direction the difference of each retrieval measure, B minus A, with its interval over families, the
-    queries won and lost, the seed floor, and the verdict. `shared`: per modality how alike the two spaces are.
-    `items`: per item both ranks in each direction, and how much its neighbourhood changed. `slices`: the paired
-    difference within each value of a column.
+    queries won and lost, and `floor`, what another seed of A changes. `p` is Holm's over directions and measures, of
+    the items and, with seeds, also of B among these. The verdict is `of` these two runs, or with seeds of the recipes:
+    at most one in twenty comparisons of equal ones calls anything different. `shared`: per modality how alike the two
+    spaces are. `items`: per item both ranks in each direction, and how much its neighbourhood changed. `slices`: the
+    paired difference within each value of a column.
     """
 
     paired: pd.DataFrame
@@ -65,12 +70,12 @@ class Comparison:
             q, k = r["modalities"]
             change = f"{r['value']:+.3f} [{r['low']:+.3f}, {r['high']:+.3f}]"
             if r["verdict"] == SAME:
-                why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else ""
+                why = f", within what seeds alone change (±{r['floor']:.3f})" if r["floored"] else _of_many(r)
                 said.append(f"{q} → {k}: {SAME}; R@1 of {r['n_gallery']:,} differs by {change}{why}.")
             else:
                 alone = " One seed each: no verdict on the recipe."
                 if math.isfinite(r["floor"]):
-                    alone = f" Seeds alone change it by up to ±{r['floor']:.3f}."
+                    alone = f" Another seed of A changes it by up to ±{r['floor']:.3f}."
                 said.append(
                     f"{q} → {k}: B is {r['verdict']}; R@1 of {r['n_gallery']:,} differs by {change}, "
                     f"{r['won']} queries won and {r['lost']} lost.{alone}"
@@ -97,8 +102,9 @@ class Comparison:
 def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (), device: str = "auto") -> Comparison:
     """Compare two sets, runs or paths over the items that both have, joined on id; galleries are made equal by that.
 
-    `seeds`: further sets of A's recipe that differ only in their seed; the spread of R@1 between these and A is the
-    floor below which a difference means nothing. `by`: a column of the items for the table of slices.
+    `seeds`: further sets of A's recipe that differ only in their seed. Then B must lie outside the 95 % prediction
+    interval (Student's) of one more seed, which is wide after two seeds: three or more can decide. `by`: a column of
+    the items for the table of slices.
 
     >>> import workbench as wb
     >>> found = compare(wb.testing.planted(items=60), wb.testing.planted(items=60, cosine=0.1))
@@ -134,11 +140,12 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
         if name == RANK:
             items[f"rank A {joint}"], items[f"rank B {joint}"] = x, y
             continue
-        floor = _floor(r["value"], [o.value(name, *scope) for o in others])
-        rows.append({"name": name, "modalities": scope, **_paired(x, y, family, floor), "n_gallery": r["n_gallery"]})
+        seeded = Seeds([r["value"], *(o.value(name, *scope) for o in others)])
+        found = _paired(x, y, family, seeded, reports[1].value(name, *scope))
+        rows.append({"name": name, "modalities": scope, **found, "n_gallery": r["n_gallery"]})
         if by is not None and name == HIT:
             for value, at in columns.members(one.items[by]).items():
-                part = _paired(x[at], y[at], family[at], floor)
+                part = _paired(x[at], y[at], family[at], seeded, reports[1].value(name, *scope))
                 slices.append({"modalities": scope, by: value, **part})
     shared = [s for m in both for s in _shared(m, one, two, items, device)]
     about = {
@@ -149,7 +156,7 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
         "seeds": len(others),
         "fingerprints": [one.fingerprint, two.fingerprint],
     }
-    return Comparison(pd.DataFrame(rows), pd.DataFrame(shared), items, pd.DataFrame(slices), about)
+    return Comparison(_judged(rows), pd.DataFrame(shared), items, _judged(slices), about)
 
 
 def _of(es: EmbeddingSet, ids: pd.Series) -> EmbeddingSet:
@@ -159,21 +166,39 @@ def _of(es: EmbeddingSet, ids: pd.Series) -> EmbeddingSet:
     return es.take(place[ids].to_numpy())
 
 
-def _floor(value: float, others: list[float]) -> float:
-    """The largest difference that seeds of one recipe show between any two of them."""
-    every = [value, *others]
-    return max(every) - min(every) if others else math.nan
+@dataclass(frozen=True)
+class Seeds:
+    """A value of A, and of further seeds of its recipe."""
+
+    values: list[float]
+
+    @property
+    def floor(self) -> float:
+        """How far one more seed may lie from their mean: half of Student's prediction interval."""
+        n = len(self.values)
+        return math.nan if n < 2 else float(stdtrit(n - 1, (1 + intervals.LEVEL) / 2)) * self._deviation
+
+    def p(self, value: float) -> float:
+        """How likely one more seed is as far from them as a value; 0 where there is but one seed, which cannot say."""
+        n, far = len(self.values), abs(value - float(np.mean(self.values)))
+        if n < 2 or not far:
+            return 0.0 if n < 2 else 1.0
+        return 2 * float(stdtr(n - 1, -far / self._deviation)) if self._deviation else 0.0
+
+    @property
+    def _deviation(self) -> float:
+        return float(np.std(self.values, ddof=1)) * math.sqrt(1 + 1 / len(self.values))
 
 
-def _paired(x: np.ndarray, y: np.ndarray, family: np.ndarray, floor: float) -> dict[str, Any]:
+def _paired(x: np.ndarray, y: np.ndarray, family: np.ndarray, seeds: Seeds, value_of_b: float) -> dict[str, Any]:
+    """A difference of two runs over the same items; whose `p` is of this one alone."""
     has = np.isfinite(x) & np.isfinite(y)
     x, y = x[has], y[has]
     d = torch.from_numpy(y - x)
     codes = torch.from_numpy(pd.factorize(family[has])[0])
     value = float(d.mean()) if len(d) else math.nan
     low, high = intervals.jackknife_of_a_mean(d, torch.ones_like(d), codes) if len(d) else intervals.NO_INTERVAL
-    floored = math.isfinite(floor) and abs(value) <= floor
-    clear = math.isfinite(low) and (low > 0 or high < 0) and not floored
+    alone, seeded = intervals.p_of_no_mean(d, codes) if len(d) else 1.0, seeds.p(value_of_b)
     return {
         "a": float(x.mean()) if len(x) else math.nan,
         "b": float(y.mean()) if len(y) else math.nan,
@@ -183,10 +208,27 @@ def _paired(x: np.ndarray, y: np.ndarray, family: np.ndarray, floor: float) -> d
         "won": int((y > x).sum()),
         "lost": int((y < x).sum()),
         "n": len(d),
-        "floor": floor,
-        "floored": floored and math.isfinite(low) and (low > 0 or high < 0),
-        "verdict": SAME if not clear else BETTER if value > 0 else WORSE,
+        "floor": seeds.floor,
+        "floored": alone <= ALPHA < seeded,
+        "of": RUNS if len(seeds.values) < 2 else RECIPES,
+        "p": max(alone, seeded),
     }
+
+
+def _judged(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Rows with Holm's p in place of each, and the verdict by it."""
+    running = 0.0
+    for k, r in enumerate(sorted(rows, key=lambda r: r["p"])):
+        running = max(running, min((len(rows) - k) * r["p"], 1.0))
+        r["p"] = running
+        r["verdict"] = SAME if not running <= ALPHA else BETTER if r["value"] > 0 else WORSE
+    return pd.DataFrame(rows)
+
+
+def _of_many(r: Mapping[str, Any]) -> str:
+    """Why a difference whose own interval leaves out zero is none: it is one of several that were looked at."""
+    clear = math.isfinite(r["low"]) and (r["low"] > 0 or r["high"] < 0)
+    return f", which of so many comparisons is no surprise (Holm's p = {r['p']:.2f})" if clear else ""
 
 
 def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, device: str) -> list[dict[str, Any]]:

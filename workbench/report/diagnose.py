@@ -27,6 +27,7 @@ def diagnose(
     params: Mapping[str, Mapping[str, Any]] | None = None,
     layer: int | None = None,
     exact: bool = False,
+    subsampling: bool = True,
     executor: str = "local",
     scheduler: str | None = None,
     device: str = "auto",
@@ -36,7 +37,8 @@ def diagnose(
     `only` chooses diagnostics by name. `label` names a column of the items, for the questions about classes, and
     `roles` maps its values to `safe`, `unsafe` and `jailbreak`, for AVQI. `params` overrides parameters:
     `{"uniformity": {"t": 3}}`. Sets with layers are read at `layer` (default: the last). Above 20,000 rows pair
-    statistics sample their queries against the whole gallery and say so; `exact=True` uses them all.
+    statistics sample their queries against the whole gallery and say so; `exact=True` uses them all. Some intervals
+    need a diagnostic made again on twelve parts of the set: `subsampling=False` leaves them out.
     `executor`: `local`, `ddp` (ranks of an initialised process group) or `dask` (the cluster at `scheduler`, or one
     started here): the same plan, so the same answer. Raises `InputError` where the data cannot be read so.
 
@@ -55,7 +57,7 @@ def diagnose(
         device=device,
         exact=exact,
     )
-    rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler)))
+    rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler), subsampling))
     about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
     known = {c: es.items[c] for c in ("id", label) if c is not None}
     report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)

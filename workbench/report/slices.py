@@ -76,7 +76,8 @@ def _queries(report: Report, es: EmbeddingSet, at: np.ndarray) -> list[dict[str,
             row["reason"] = r["reason"] or "fewer than two queries"
         else:
             family = torch.as_tensor(es.families[at][has])
-            low, high = intervals.bootstrap(torch.from_numpy(values[has]), family, reduce)
+            made = intervals.of_a_share if reduce == "mean" else intervals.of_a_median
+            low, high = made(torch.from_numpy(values[has]), family)
             value = float(np.mean(values[has]) if reduce == "mean" else np.median(values[has]))
             row |= {"value": value, "low": low, "high": high, "n_query": int(has.sum())}
             # fewer queries: the null is as much wider as its mean or median is less certain

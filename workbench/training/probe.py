@@ -25,7 +25,7 @@ from workbench.training.settings import Settings
 def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
     """What a look at the probe logs: the diagnostics that are `probed`, and the first of them over plain directions."""
     names = [d.name for d in logged()]
-    report = diagnose(es, only=names, device=device)
+    report = diagnose(es, only=names, subsampling=False, device=device)
     single = ~report.frame["modalities"].map(lambda m: PLUS in m[0])
     hits = report.frame[(report.frame["name"] == names[0]) & single]
     values = {RECALL: float(hits["value"].mean()), CHANCE: float(hits["null_high"].max())}

@@ -14,7 +14,7 @@ from workbench.errors import InputError
 from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import wide
-from workbench.sets.formats.arrays import npy, npz, safetensors
+from workbench.sets.formats.arrays import npy, npz, safetensors, torch_file
 from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
 from workbench.sets.formats.delimited import bare
@@ -39,7 +39,7 @@ __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
 ALIKE = {"images": "image", "img": "image", "imgs": "image", "picture": "image", "photo": "image", "texts": "text"}
 ALIKE |= {"txt": "text", "caption": "text", "captions": "text", "doc": "document"}
 TABLES = (".parquet", ".arrow", ".feather")
-ARCHIVES = {npz.__name__, safetensors.__name__, "torch", hdf5.__name__}  # files of several arrays
+ARCHIVES = {r.name for r in READERS.values() if r.read in (npz, safetensors, torch_file, hdf5)}  # of several arrays
 FEW = 6  # tables that may each hold a modality of the same items
 COLUMNS = TEXT  # columns of the items beside arrays
 

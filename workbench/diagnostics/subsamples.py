@@ -1,0 +1,98 @@
+"""Parts of the families, drawn without replacement: how far a diagnostic scatters when its gallery varies too.
+
+For whatever is no mean of independent rows: graphs of neighbours, spectra, indices of clusters, what is fitted. The
+whole diagnostic is made again on each part; no row is ever there twice, so none is its own neighbour.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from workbench.diagnostics.context import Context
+from workbench.diagnostics.registry import SUBSAMPLING_SMALL, Diagnostic, NotApplicable, statistics_of
+from workbench.diagnostics.scope import Measurement
+from workbench.scan.executors import execute
+from workbench.scan.plan import SAMPLE_ROWS, Scan
+from workbench.scan.statistics import Earlier, PairStatistic
+from workbench.sets.fused import PLUS, with_fused
+
+PARTS = 12
+KEPT = 0.8  # of the families: near the whole, so that neighbours are as near
+MOST = 250  # families of a part: the scatter of more is that of these, scaled
+USABLE = 0.75  # of the parts, in which the diagnostic must apply
+
+
+@dataclass(frozen=True)
+class Error:
+    """What parts scatter by, scaled to the whole, and their mean; NaN where too few parts have the value."""
+
+    plain: float = math.nan
+    typical: float = math.nan
+
+    def of(self, value: float) -> float:
+        """The standard error of a value of the whole: larger as that is, where it grows with the number of items."""
+        return self.plain * max(abs(value / self.typical), 1.0) if self.typical else self.plain
+
+
+def errors(asked: Sequence[Measurement], context: Context) -> dict[int, Error]:
+    """The errors of those that are subsampled, by the id of each."""
+    wanted = [one for one in asked if isinstance(one.of, Diagnostic) and one.of.subsampled and not one.reason]
+    families, code = np.unique(context.family.numpy(), return_inverse=True)
+    kept = min(round(KEPT * len(families)), len(families) - 1, MOST)
+    if not wanted or kept < 2 or not context.subsampling:
+        return {}
+    values: dict[int, list[float]] = {id(one): [] for one in wanted}
+    for part in _parts(code, len(families), kept):
+        known, scan = _scanned(part, wanted, context)
+        for one in wanted:
+            value = _value(one, known, scan)
+            if math.isfinite(value):
+                values[id(one)].append(value)
+    return {id(one): _error(values[id(one)], one, len(families), kept, context) for one in wanted}
+
+
+def _parts(code: np.ndarray, families: int, kept: int) -> Iterator[np.ndarray]:
+    """The items of each part, ascending."""
+    rng = np.random.default_rng(0)
+    for _ in range(PARTS):
+        yield np.flatnonzero(np.isin(code, rng.choice(families, kept, replace=False)))
+
+
+def _scanned(items: np.ndarray, wanted: Sequence[Measurement], context: Context) -> tuple[Earlier, Scan]:
+    single = [m for m in context.es.modalities if PLUS not in m]
+    scan = Scan(
+        with_fused(context.es.only(single).take(items), (m for one in wanted for m in one.scope)),
+        (s for one in wanted for s in statistics_of(one.reads)),
+        labels={by: label.numpy()[items] for by, label in context.scan.view.labels.items()},
+        device=str(context.scan.device),
+        exact=True,
+    )
+    return execute(scan, "local"), scan
+
+
+def _value(one: Measurement, known: Earlier, scan: Scan) -> float:
+    diagnostic = one.of
+    assert isinstance(diagnostic, Diagnostic)
+    replicated = [r.replicates(known, scan.es).full if hasattr(r, "replicates") else known[r] for r in one.reads]
+    try:
+        got: Any = diagnostic.function(*replicated, **one.params)
+    except NotApplicable:
+        return math.nan
+    if diagnostic.each == "row":
+        got = got[0]
+    return float(got.double().mean()) if diagnostic.each else float(got)
+
+
+def _error(values: list[float], one: Measurement, families: int, kept: int, context: Context) -> Error:
+    assert isinstance(one.of, Diagnostic)
+    capped = kept == MOST < round(KEPT * families)
+    if len(values) < USABLE * PARTS or (capped and one.of.interval == SUBSAMPLING_SMALL):
+        return Error()
+    looked = [s for s in statistics_of(one.reads) if isinstance(s, PairStatistic) and context.scan.sampled(s)]
+    of = min(families, SAMPLE_ROWS) if looked else families  # a sample of queries knows no more than it has
+    return Error(float(np.std(values, ddof=1)) * math.sqrt(kept / (of - kept)), float(np.mean(values)))
