@@ -155,5 +155,5 @@ def _avqi(z: dict[str, Tensor]) -> dict[str, float]:
     role = [r for r, v in z.items() for _ in range(len(v))]
     es = EmbeddingSet({"state": x}, pd.DataFrame({"id": [f"h{k}" for k in range(len(x))], "role": role}))
     wanted = ["avqi_released", "avqi_safe_vs_adversarial"]
-    report = diagnose(es, label="role", roles=ROLES, only=wanted)
+    report = diagnose(es, label="role", roles=ROLES, only=wanted, subsampling=False)
     return {w: float(report.value(w, "state")) for w in wanted}
