@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -275,3 +276,43 @@ def test_rows_that_a_sampler_pads_are_named_with_the_column_that_counts_them_onc
     frame = pd.DataFrame({"sample_idx": order, "image": list(x[order]), "text": list(y[order])})
     frame.to_parquet(tmp_path / "a.parquet")
     assert any("3 rows are there again" in line for line in wb.sets.formats.ids.repeated(load(tmp_path / "a.parquet")))
+
+
+def test_views_of_lists_and_classes_that_are_null_are_read(tmp_path: Path) -> None:
+    x, y, of = pair(40)
+    texts = [v.tolist() if k != 3 else None for k, v in enumerate(y)]
+    kinds = pa.DictionaryArray.from_arrays(pa.array([k % 3 for k in range(40)]), pa.array(["a", None, "b"]))
+    held = {"image": list(x), "text": pa.array(texts, pa.list_view(pa.float64())), "kind": kinds}
+    with pa.OSFile(str(tmp_path / "a.arrow"), "wb") as f, pa.ipc.new_file(f, (t := pa.table(held)).schema) as out:
+        out.write_table(t, max_chunksize=16)
+    es = load(tmp_path / "a.arrow")
+    assert len(es["text"]) == 39
+    assert told(es) == pytest.approx(recall(x, y, of), abs=0.06)
+    assert es.items["kind"].isna().sum() == 13
+
+
+def test_ids_that_come_again_in_another_split_are_named_with_the_way_out(tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets")
+    x, y, of = pair(40)
+    for ids in (range(25), range(3, 28)):
+        rows = {"train": (ids, slice(0, 25)), "validation": (range(15), slice(25, 40))}
+        made = {
+            s: datasets.Dataset.from_dict({"id": list(i), "image": x[at].tolist(), "text": y[at].tolist()})
+            for s, (i, at) in rows.items()
+        }
+        datasets.DatasetDict(made).save_to_disk(str(tmp_path / f"d{ids[0]}"))
+    assert load(tmp_path / "d0").items["id"][25] == "validation/0"
+    with pytest.raises(InputError, match="is in train and in validation .* tell them apart: --id split,id"):
+        load(tmp_path / "d3")
+    assert told(read(tmp_path / "d3", Reading(id="split,id"))) == recall(x, y, of)
+
+
+def test_packed_and_cut_files_say_what_to_do(tmp_path: Path) -> None:
+    x, y, _ = pair(5)
+    lines = [json.dumps({"image": x[k].tolist(), "text": y[k].tolist()}) for k in range(5)]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines)[:-40])
+    with pytest.raises(InputError, match="line 5, the last, cut short: take it away"):
+        load(tmp_path / "a.jsonl")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
+    with pytest.raises(InputError, match="compressed; unpack it first"):
+        load(tmp_path / "a.jsonl.gz")

@@ -24,6 +24,7 @@ from workbench.sets.fused import PLUS, with_fused
 PARTS = 12
 KEPT = 0.8  # of the families: near the whole, so that neighbours are as near
 MOST = 250  # families of a part: the scatter of more is that of these, scaled
+FEW = 3  # rows of a modality below which a part says nothing
 USABLE = 0.75  # of the parts, in which the diagnostic must apply
 
 
@@ -48,6 +49,8 @@ def errors(asked: Sequence[Measurement], context: Context) -> dict[int, Error]:
         return {}
     values: dict[int, list[float]] = {id(one): [] for one in wanted}
     for part in _parts(code, len(families), kept):
+        if any(np.isin(own.numpy(), part).sum() < FEW for own in context.owner.values()):
+            continue
         known, scan = _scanned(part, wanted, context)
         for one in wanted:
             value = _value(one, known, scan)

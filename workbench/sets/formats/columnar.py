@@ -154,7 +154,8 @@ def datasets_folder(path: Path) -> Table:
                 yield batch.append_column("split", pa.array([split] * batch.num_rows)) if named else batch
 
     whole = schema.append(pa.field("split", pa.string())) if named else schema
-    return Table(whole, batches, sum(t.count or 0 for t in parts.values()), str(path))
+    counts = [(s, t.count or 0) for s, t in parts.items()]
+    return Table(whole, batches, sum(n for _, n in counts), str(path), files=counts, called=list(parts))
 
 
 @reader(

@@ -16,6 +16,8 @@ from workbench.sets.formats import (  # noqa: F401 - their readers declare thems
 )
 from workbench.sets.formats.registry import HEAD, READERS, Reader
 
+PACKED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")  # gzip, bzip2, xz, zstd, zip
+
 
 def told(path: Path) -> Reader | None:
     """The format that the content of a file or folder tells, if it tells one."""
@@ -55,6 +57,8 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path}: is a pickle, which is never read; save plain arrays")
     if head[:4] == b"FEA1":
         raise InputError(f"{path}: the first version of Feather; write it again as Feather 2, Arrow or Parquet")
+    if any(head.startswith(m) for m in PACKED):
+        raise InputError(f"{path}: is compressed; unpack it first (gunzip, unzip, zstd -d), or write it as Parquet")
     raise InputError(f"{path}: cannot read {path.suffix.lower() or 'a file without suffix'}; known: {known}")
 
 

@@ -48,6 +48,8 @@ def plain(column: Any) -> Any:
         return held if held.null_count < len(held) else column.field("path")
     if pa.types.is_null(kind):
         return column.cast(pa.string())
+    if pa.types.is_dictionary(kind) and column.dictionary.null_count:
+        return column.dictionary_decode()  # a class that is null is none
     if not pa.types.is_nested(kind):
         return column
     return pa.array([None if v is None else as_json(dict(v) if pa.types.is_map(kind) else v)
@@ -101,7 +103,11 @@ def _records(text: str, file: Path, said: list[str]) -> dict[str, list[Any]]:
         rows = []
         for k, line in enumerate(text.split("\n")):
             if line.strip():
-                row = json.loads(line, object_pairs_hook=_once)
+                try:
+                    row = json.loads(line, object_pairs_hook=_once)
+                except json.JSONDecodeError as e:
+                    last = "" if text[text.index(line) + len(line) :].strip() else ", the last, cut short: take it away"
+                    raise ValueError(f"line {k + 1}{last}; {e.msg} at character {e.pos + 1}") from None
                 if not isinstance(row, dict):
                     raise ValueError(f"line {k + 1} holds {line.strip()!r:.40}, not {{name: value}}")
                 rows.append(row)

@@ -15,6 +15,7 @@ from workbench.sets.formats.guess import Column, broken, numbered, says_bits, sa
 from workbench.sets.formats.plain import plain
 from workbench.sets.formats.source import Table
 
+VIEWS = ("list_view", "large_list_view")  # types of Arrow that are lists in another layout
 Convert = Callable[[Any, int], Any]  # a record batch, and the row it begins at, to a column of lists
 
 
@@ -93,7 +94,8 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
 
 
 def _flattened(table: Table) -> Table:
-    """Fields of a struct as columns, where some are lists: vector.image and vector.text, as Qdrant writes them."""
+    """Fields of a struct as columns, where some are lists: vector.image and vector.text, as Qdrant writes them; and
+    views of lists as lists."""
     import pyarrow as pa
 
     def vectors_in(kind: Any) -> bool:
@@ -102,7 +104,8 @@ def _flattened(table: Table) -> Table:
         )
 
     nested = [f.name for f in table.schema if vectors_in(f.type)]
-    if not nested:
+    viewed = {f.name: pa.large_list(f.type.value_type) for f in table.schema if str(f.type).startswith(VIEWS)}
+    if not nested and not viewed:
         return table
 
     def flat(batch: Any) -> Any:
@@ -114,7 +117,7 @@ def _flattened(table: Table) -> Table:
                 columns += column.flatten()
             else:
                 names.append(f.name)
-                columns.append(column)
+                columns.append(pa.array(column.to_pylist(), viewed[f.name]) if f.name in viewed else column)
         return pa.RecordBatch.from_arrays(columns, names=names)
 
     schema = flat(pa.RecordBatch.from_pylist([], schema=pa.schema(list(table.schema)))).schema
