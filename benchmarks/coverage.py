@@ -8,7 +8,6 @@ workbench/diagnostics/coverage.json; a killed run goes on where it was.
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Callable
@@ -20,12 +19,12 @@ import pandas as pd
 import torch
 
 import workbench as wb
+from benchmarks import cells
 from workbench import diagnostics as room
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.evaluate import answers
 from workbench.diagnostics.registry import NAN_BAND, Diagnostic, Null, diagnostics
 from workbench.diagnostics.scope import labellings, measurements
-from workbench.disk import write_text
 from workbench.progress import progress
 from workbench.scan.executors import execute
 from workbench.scan.plan import Scan
@@ -143,30 +142,19 @@ def held(cell: Cell, draws: int) -> dict[str, list[int]]:
     return out
 
 
-def measured() -> dict[str, dict[str, list[int]]]:
+def measured() -> dict[str, cells.Counts]:
     """What has been measured so far: by cell and diagnostic, how many intervals, too high, and too low."""
-    return json.loads(OUT.read_text()) if OUT.exists() else {}
+    return cells.measured(OUT)
 
 
 def table() -> str:
     """What has been measured, a line a diagnostic, a column a cell: the share of intervals that hold, in hundredths."""
-    known = measured()
-    lines = [f"| diagnostic | interval | {' | '.join(known)} |", "|---" * (2 + len(known)) + "|"]
-    for name, d in diagnostics().items():
-        counts = [c.get(name) for c in known.values()]
-        if any(counts):
-            cells = [f"{100 * (1 - (c[1] + c[2]) / c[0]):.0f}" if c else "–" for c in counts]
-            lines.append(f"| `{name}` | {d.interval} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return cells.table(measured(), lambda c: f"{100 * (1 - (c[1] + c[2]) / c[0]):.0f}", interval=lambda d: d.interval)
 
 
 def main(draws: int = DRAWS) -> None:
-    known = measured()
-    for cell in CELLS:
-        if cell.name not in known:
-            known[cell.name] = held(cell, draws)
-            known = {c.name: known[c.name] for c in CELLS if c.name in known}
-            write_text(OUT, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    every = {c.name: c for c in CELLS}
+    cells.measure(OUT, list(every), lambda n: held(every[n], draws))
     print(table())
 
 

@@ -6,7 +6,6 @@ writes the shares to workbench/diagnostics/nulls/measured.json. A killed run goe
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +15,9 @@ import pandas as pd
 import torch
 
 import workbench as wb
+from benchmarks import cells
 from workbench.diagnostics import nulls
 from workbench.diagnostics.registry import diagnostics
-from workbench.disk import write_text
 from workbench.progress import progress
 
 OUT = Path(nulls.__file__).with_name("measured.json")
@@ -97,28 +96,14 @@ def outside(cell: Cell, draws: range) -> dict[str, list[int]]:
     return found
 
 
-def measured() -> dict[str, dict[str, list[int]]]:
-    """What has been measured so far: by cell and diagnostic, how many values, below, and above."""
-    return json.loads(OUT.read_text()) if OUT.exists() else {}
-
-
 def table() -> str:
     """What has been measured, a line a diagnostic, a column a cell: the shares below and above, in hundredths."""
-    known = measured()
-    lines = [f"| diagnostic | {' | '.join(known)} |", "|---" * (1 + len(known)) + "|"]
-    for name in (n for n in diagnostics() if any(n in c for c in known.values())):
-        shares = [c.get(name) for c in known.values()]
-        cells = [f"{100 * s[1] / s[0]:.0f} + {100 * s[2] / s[0]:.0f}" if s else "–" for s in shares]
-        lines.append(f"| `{name}` | {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return cells.table(cells.measured(OUT), lambda s: f"{100 * s[1] / s[0]:.0f} + {100 * s[2] / s[0]:.0f}")
 
 
 def main(draws: int = 200, large: int = 20) -> None:
-    known = measured()
-    for cell in (*CELLS, LARGE):
-        if cell.name not in known:
-            known[cell.name] = outside(cell, range(large if cell is LARGE else draws))
-            write_text(OUT, json.dumps(known, indent=1, ensure_ascii=False) + "\n")
+    every = {c.name: c for c in (*CELLS, LARGE)}
+    cells.measure(OUT, list(every), lambda n: outside(every[n], range(large if n == LARGE.name else draws)))
     print(table())
 
 

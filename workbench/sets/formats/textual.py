@@ -11,19 +11,8 @@ import numpy as np
 from workbench.errors import InputError
 from workbench.sets.formats.guess import SHORT, says_vector
 
-NONE = {
-    "",
-    "nan",
-    "none",
-    "null",
-    "na",
-    "n/a",
-    "<na>",
-    "[]",
-    "()",
-    "{}",
-    "\\n",
-}  # in the place of a vector; \N of PostgreSQL
+# in the place of a vector; the last is PostgreSQL's null
+NONE = {"", "nan", "none", "null", "na", "n/a", "<na>", "[]", "()", "{}", "\\n"}
 SAMPLE = 100  # cells that tell whether a column of text holds vectors
 _WRAP = re.compile(r"(?:(?:np\.|numpy\.|torch\.)?(?:array|tensor|vector)\s*\()?\s*([\[({])([^\[\](){}]*)[\])}]\s*"
                    r"(?:,\s*\w+\s*=\s*[\w.'\"]+\s*)*\)?\s*")  # fmt: skip

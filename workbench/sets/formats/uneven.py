@@ -168,8 +168,8 @@ def _by_key(found: Arrays) -> Arrays:
     for name, x in found.arrays.items():
         if x.ndim:
             lengths.setdefault(len(x), {})[name] = x
-    alone = any(all(x.ndim == kind for x in group.values()) for group in lengths.values() for kind in (1,))
-    if len(lengths) < 2 or alone or not all(any(x.ndim == 1 for x in g.values()) for g in lengths.values()):
+    axes = [{min(x.ndim, 2) for x in group.values()} for group in lengths.values()]
+    if len(lengths) < 2 or any(a != {1, 2} for a in axes):  # vectors, and a column, in each
         return found
     parts = []
     for count, group in lengths.items():
