@@ -291,3 +291,52 @@ def test_columns_of_a_number_each_are_vectors_of_eight_and_say_which_is_missing(
 
 def test_the_name_of_a_file_is_told_from_its_folders_and_its_ending():
     assert [stem(v) for v in ("a\\b/000.jpg", "v1.2", "x.tar", "0", "")] == ["0", "v1.2", "x", "0", ""]
+
+
+def test_items_that_one_file_lacks_may_be_missing(files):
+    some = [i for i in shuffled(IDS) if i > "p005"]
+    at = [IDS.index(i) for i in some]
+    paths = files(image={"id": IDS, "n": range(N), "embedding": X}, text={"id": some, "n": at, "embedding": Y[at]})
+    with pytest.raises(InputError, match=r"text\.parquet lacks id 'p000' of image\.parquet .*--drop-missing"):
+        load_together(paths)
+    es, _ = load_together(paths, Reading(drop_missing=True))
+    assert len(es) == N
+    assert es.item_of_row("text").tolist() == sorted(at)
+    assert recall(es) == 1
+    assert es.items["n"].tolist() == list(range(N))  # whole numbers, and those of the first where the second has none
+
+
+@pytest.mark.filterwarnings("ignore::pandas.errors.Pandas4Warning")  # of the library that writes the file
+def test_files_of_the_same_items_whose_vectors_are_called_alike_are_named_as_the_files(tmp_path):
+    anndata = pytest.importorskip("anndata")
+    with pd.option_context("future.infer_string", False):
+        for name, x, ids in (("rna", X, IDS), ("atac", Y[ORDER], shuffled(IDS))):
+            obs = pd.DataFrame({"batch": [1] * N}, index=pd.Index(ids, dtype=object))
+            anndata.AnnData(obs=obs, obsm={"X_glue": x}).write_h5ad(tmp_path / f"{name}.h5ad")
+    es = load(tmp_path)
+    assert es.modalities == ("atac", "rna")
+    of = {str(i): k for k, i in enumerate(es.items["id"])}
+    assert np.allclose(es["rna"].numpy()[[of[i] for i in IDS]], X)
+    assert np.allclose(es["atac"].numpy()[[of[i] for i in IDS]], Y)
+
+
+def test_a_folder_of_tables_with_other_columns_is_what_the_list_of_its_files_is(files, tmp_path):
+    captions = [{"id": 1000 + k, "image_id": int(OWN[k]), "caption": f"c{k}"} for k in range(len(OWN))]
+    images = [{"id": k, "file_name": PATHS[k]} for k in range(N)]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    files(image={"file_name": shuffled(PATHS), "image_embedding": X[ORDER]},
+          text={"annotation_id": 1000 + np.arange(len(OWN)), "text_embedding": TEXTS})  # fmt: skip
+    es = load(tmp_path)
+    assert (len(es), len(es[es.modalities[1]])) == (N, 5 * N)
+    assert np.allclose(es[es.modalities[0]].numpy(), X[ORDER])
+
+
+def test_vectors_by_name_join_the_table_that_says_their_names(tmp_path):
+    captions = [{"id": 1000 + k, "image_id": 50 + int(OWN[k]), "caption": f"c{k}"} for k in range(len(OWN))]
+    images = [{"id": 50 + k, "file_name": PATHS[k]} for k in range(N)]
+    (tmp_path / "coco.json").write_text(json.dumps({"images": images, "annotations": captions}))
+    np.savez(tmp_path / "image.npz", **{PATHS[k]: X[k] for k in ORDER})
+    np.savez(tmp_path / "text.npz", **{str(1000 + k): TEXTS[k] for k in range(len(OWN))})
+    es = load(tmp_path)
+    assert recall(es) == 1
+    assert (len(es), len(es["text"])) == (N, 5 * N)

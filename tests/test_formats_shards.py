@@ -307,3 +307,14 @@ def test_whole_ids_join_decimal_ones(tmp_path):
     pd.DataFrame({"id": [2, 1], "b": [2, 1], "emb": [[0.1] * 4, [0.2] * 4]}).to_parquet(tmp_path / "b.parquet")
     es, _ = import_set([tmp_path / "a.parquet", tmp_path / "b.parquet"], tmp_path / "set")
     assert es.items["a"].tolist() == es.items["b"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["rank{}", "feats_rank{}", "shard{}", "embPart{}", "gpu{}"])
+def test_words_that_count_parts_need_no_mark_before_the_number(tmp_path, name):
+    x = np.random.default_rng(0).standard_normal((24, 8)).astype("f4")
+    for k in range(12):
+        at = slice(2 * k, 2 * k + 2)
+        np.savez(tmp_path / f"{name.format(k)}.npz", image=x[at], text=x[at] + 1)
+    es = load(tmp_path)
+    assert es.modalities == ("image", "text")
+    assert np.array_equal(es["image"].numpy(), x)

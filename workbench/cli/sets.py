@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SPLIT = "only the items of this split: train, validation or test"
 LABEL = "column of the items with their classes, for the questions about them"
 ITEM = "column that says which item a row belongs to: several captions, crops or templates of one"
-DROP = "leave out rows that are NaN, infinite or zero; their modality is then missing for that item"
+DROP = "leave out rows that are NaN, infinite or zero, and ids that one file lacks; their modality is then missing"
 MODALITY = "a modality as name=column, whatever it looks like; repeat, in order"
 CAPTIONS = "modality with several vectors a row that are captions, not layers; repeat"
 BITS = "column of bytes with eight dimensions each; repeat"

@@ -18,11 +18,12 @@ from workbench.sets.columns import as_json, settled, text
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import columnar as tables
 from workbench.sets.formats import wide
-from workbench.sets.formats.guess import says_bits, short_names, told, verdicts
+from workbench.sets.formats.guess import SHORT, says_bits, short_names, told, verdicts
 from workbench.sets.formats.ids import of_items, told_apart
 from workbench.sets.formats.keys import crossed
 from workbench.sets.formats.long import split_up
 from workbench.sets.formats.plain import table_of, to_frame
+from workbench.sets.formats.quantised import beside, shaped
 from workbench.sets.formats.shards import SPLIT_NAMES, split_in
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
@@ -52,6 +53,8 @@ class Reading:
 
 def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> EmbeddingSet:
     """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
+    if found.lacking and not reading.drop_missing:
+        raise InputError(found.lacking)
     arrays, keys = wide.by_key(found.arrays)
     if not keys:
         found = evened(found)
@@ -71,8 +74,12 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     if not many:
         shapes = listed((f"{k} {tuple(x.shape)}" for k, x in arrays.items()), 6) or "nothing"
         raise InputError(f"{found.source}: no array of vectors (rows, d); it holds {shapes}")
+    whole = [k for k, x in many.items() if not wide.column(k, x).floating]
+    by = {k: q for k in whole if (q := beside(k, [o for o in arrays if o not in whole]))}
+    used = {n: np.asarray(arrays[n]) for q in by.values() for n in q.names}
+    many = {k: x for k, x in many.items() if k not in used}
     judged = verdicts([wide.column(k, x) for k, x in many.items()])
-    chosen = [k for k, v in judged.items() if v.take]
+    chosen = [k for k, v in judged.items() if v.take or (k in by and many[k].shape[-1] >= SHORT)]
     if not chosen:  # what speaks for it is nothing, and there is nothing else: checked, and refused, as such
         chosen = list(many)
     wanted = _wanted(reading, chosen, list(many), found.source, short)
@@ -81,6 +88,10 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     rows = {m: np.asarray(found.rows[c]) for m, c in wanted.items() if c in found.rows}
     for m, c in wanted.items():
         x, was = wide.widened(many[c], c, found.source, c in reading.bits or says_bits(c))
+        if c in by and x.ndim == 2:
+            n, d = x.shape
+            x = by[c].real(np.asarray(x), lambda k, n=n, d=d: shaped(used[k], n, d, k, found.source))  # type: ignore[misc]
+            was = f"{wide.kind_of_numbers(many[c])}, {d} numbers a row, {by[c]}"
         if x.ndim == 3 and {m, c} & set(reading.captions):
             rows[m] = np.repeat(rows.get(m, np.arange(len(x))), x.shape[1])
             was += f", {x.shape[1]} captions an item"
@@ -88,6 +99,8 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
         found.said += _said(m, c, was, x.shape[1] if x.ndim == 3 else 0, every=short)
         vectors[m] = x
     _no_captions(reading, wanted, found.source)
+    items = next((len(x) for m, x in vectors.items() if m not in rows), None)
+    columns = {k: x for k, x in columns.items() if k not in used or len(x) == items}
     count = _count(frame, columns, vectors, rows, found.source)
     for k, x in rest.items():
         fits = x.ndim == 2 and (len(x) == count or k in found.rows)

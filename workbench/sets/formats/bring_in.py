@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -22,7 +25,7 @@ from workbench.sets.formats.folders import of_splits
 from workbench.sets.formats.folders import together as shard_folder
 from workbench.sets.formats.guess import KINDS, means_only_vector, words
 from workbench.sets.formats.joins import Part, joined
-from workbench.sets.formats.keys import COUNTED, KEYS, MOST, keys, names_in
+from workbench.sets.formats.keys import COUNTED, KEYS, MOST, Names, called_key, keys, names_in
 from workbench.sets.formats.kinds import kind_of, named, told
 from workbench.sets.formats.linked import tables_in
 from workbench.sets.formats.plain import TEXT, TEXT_TABLE, read_columns, to_frame
@@ -129,7 +132,7 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
             parts += [_part(Path(f"{name} of {path.name}"), table, said, item) for name, table in linked[path].items()]
         else:
             parts.append(_part(path, opened(path), said, item))
-    found = joined(parts, " + ".join(p.name for p in paths))
+    found = joined(_told_apart(parts), " + ".join(p.name for p in paths))
     found.said[:0] = said
     return found
 
@@ -156,6 +159,9 @@ def _in_series(paths: Sequence[Path]) -> bool:
 
 
 def _at(path: Path, kind: str, item: str) -> Arrays | Table:
+    files = _unlike(path, READERS[kind])
+    if files:
+        return _together(files, item)
     found, beside = READERS[kind].read(path), _beside(path, READERS[kind])
     return _with_those(path, found, beside, item) if beside else found
 
@@ -168,6 +174,16 @@ def _beside(path: Path, reader: Reader) -> list[Path]:
     return [f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._" and f.is_file()]
 
 
+def _unlike(path: Path, reader: Reader) -> list[Path]:
+    """The tables in a folder, where those of one kind have other columns than each other: parts of the items."""
+    if not path.is_dir() or not reader.parts or not isinstance(reader.folder, str):
+        return []
+    own = [f for f in sorted(path.iterdir()) if f.suffix.lower() == reader.folder and f.name[0] not in "._"]
+    if not 1 < len(own) <= FEW or _in_series(own) or not _apart(own, lambda f: READERS[_kind(f)].read(f)):
+        return []
+    return [*own, *_beside(path, reader), *(f for f in sorted(path.glob("*.json")) if tables_in(f))]
+
+
 def _with_those(path: Path, found: Arrays | Table, beside: Sequence[Path], item: str) -> Arrays | Table:
     """A folder of tables with those of other kinds beside them, where they are of the same items; said, where not."""
     own = [f for f in path.iterdir() if f.suffix.lower() == READERS[kind_of(path)].folder]
@@ -177,6 +193,8 @@ def _with_those(path: Path, found: Arrays | Table, beside: Sequence[Path], item:
         parts += [_part(own[0] if len(own) == 1 else path, found, said, item)]
         parts += [_part(f, READERS[_kind(f)].read(f), said, item) for f in beside]
         whole = joined(parts, str(path))
+        if whole.lacking:
+            raise InputError(whole.lacking)
     except InputError as e:
         if any(p.arrays for p in parts[1:]):
             raise  # vectors are meant
@@ -239,6 +257,11 @@ def _of_equal_items(tables: Sequence[Table]) -> bool:
         if len(seen.vectors) != 1 or not seen.plain.schema.names:
             return False
         named.append(list(names_in(to_frame(stacked(list(seen.plain.batches()))))))
+    return _one_to_one(named)
+
+
+def _one_to_one(named: Sequence[Sequence[Names]]) -> bool:
+    """Whether tables name the same items, each a row for each."""
     best = [min(keys(named[0], other, ()), key=lambda k: k.rank, default=None) for other in named[1:]]
     return all(k is not None and k.once and -k.rank[0] > MOST and k.rank[1] < COUNTED for k in best)
 
@@ -268,6 +291,21 @@ def _part(path: Path, found: Arrays | Table, said: list[str], item: str) -> Part
     return Part(path.name, {own[k]: x for k, x in arrays.items()}, columns, rows)
 
 
+def _told_apart(parts: Sequence[Part]) -> list[Part]:
+    """Parts of the same items whose arrays are called alike, by the names of their files: rna.h5ad and atac.h5ad."""
+    called = Counter(n for p in parts for n in p.arrays)
+    alike = [p for p in parts if any(called[n] > 1 for n in p.arrays)]
+    if not alike or not _one_to_one([p.names for p in alike]):
+        return list(parts)
+    return [replace(p, **_renamed(p, called)) if p in alike else p for p in parts]
+
+
+def _renamed(part: Part, called: Mapping[str, int]) -> dict[str, Any]:
+    stem = Path(part.name).stem
+    to = {n: n if called[n] < 2 else stem if len(part.arrays) == 1 else f"{stem}.{n}" for n in part.arrays}
+    return {"arrays": {to[n]: x for n, x in part.arrays.items()}, "rows": {to[n]: r for n, r in part.rows.items()}}
+
+
 def _of_table(path: Path, found: Table, said: list[str], item: str) -> Part:
     seen = tidy(found, alone=False)
     if not seen.vectors:
@@ -290,8 +328,8 @@ def _with_id(es: EmbeddingSet, said: list[str]) -> EmbeddingSet:
     """A column that names every item once is its id, where the source has none."""
     if not (es.items["id"] == [str(i) for i in range(len(es))]).all():
         return es
-    for c in es.items:
-        if str(c).lower() in KEYS[1:] and es.items[c].notna().all() and es.items[c].astype(str).is_unique:
+    for c in sorted(es.items, key=lambda c: str(c).lower() not in KEYS):
+        if called_key(str(c)) and str(c) != "id" and es.items[c].notna().all() and es.items[c].astype(str).is_unique:
             said.append(f"{c} is the id: every item has another one")
             es.items["id"] = es.items[c].astype(str)
             return es

@@ -51,18 +51,20 @@ class Part:
 def joined(parts: Sequence[Part], source: str) -> Arrays:
     """One source of several parts; raises `InputError` where their rows cannot be the same items."""
     said: list[str] = []
+    lacking: list[str] = []
     there = [p for p in parts if p.count is not None]
     wholes = _in_rows(there, said)
     while (found := _likeliest(wholes)) is not None:
         a, b, key = found
-        both = _by_key(a, b, key, said)
+        both = _by_key(a, b, key, said, lacking)
         wholes = [both if p is a else p for p in wholes if p is not b]
     whole = wholes[0]
     for part in wholes[1:]:
         whole = _by_order(whole, part)
         said.append(f"{part.name} is joined by row order")
     order = [k for p in there for k in p.arrays]
-    return Arrays({k: whole.arrays[k] for k in order}, source, whole.columns, whole.rows, said)
+    arrays = {k: whole.arrays[k] for k in order}
+    return Arrays(arrays, source, whole.columns, whole.rows, said, lacking[0] if lacking else "")
 
 
 def _in_rows(parts: Sequence[Part], said: list[str]) -> list[Part]:
@@ -109,8 +111,11 @@ def _likeliest(parts: Sequence[Part]) -> tuple[Part, Part, Key] | None:
     return min(found, key=lambda w: (not w[2].once, w[2].rank), default=None)
 
 
-def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
-    """Two tables as one whose items are those of the first; raises `InputError` for what has no place."""
+def _by_key(a: Part, b: Part, key: Key, said: list[str], lacking: list[str]) -> Part:
+    """Two tables as one whose items are those of the first; raises `InputError` for what has no place.
+
+    `lacking` gets a sentence where the second does not name all items.
+    """
     assert a.columns is not None
     assert b.columns is not None
     for part, column, name in ((a, a.columns, key.first), (b, b.columns, key.second)):
@@ -128,10 +133,13 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
         odd = columns.text(a.columns[key.first])[gone][0]
         known = "" if key.first == key.second else f", where it is {key.second}"
         known += f", such as {columns.text(b.columns[key.second])[0]!r} there" if not len(named) else ""
-        raise InputError(
+        lacking.append(
             f"{b.name} lacks {key.first} {odd!r} of {a.name}{known} ({int(gone.sum()):,} of {len(gone):,} are "
-            "missing); give it those rows, or take the rows away"
+            "missing); give it those rows"
+            + (", or take the rows away" if not len(named) else ", or let them be missing: --drop-missing")
         )
+        if not len(named):
+            raise InputError(lacking[0])
     again = (
         f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns are those "
     )
@@ -139,13 +147,20 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str]) -> Part:
     if (more := int((key.owner < 0).sum())) > 0:
         said.append(f"{b.name} has {more:,} rows more, which {a.name} does not name: left out")
     arrays, rows = _moved(b, key.owner, len(a.columns))
-    there = np.flatnonzero(key.owner >= 0)[first]
-    frame = b.columns.iloc[there].reset_index(drop=True)
+    there = np.full(len(a.columns), -1)
+    there[named] = np.flatnonzero(key.owner >= 0)[first]
+    held = b.columns.reset_index(drop=True)
+    gone = there < 0
+    if gone.any():
+        held = held.astype({c: "Int64" for c in held if held[c].dtype.kind in "iu"})  # whole numbers stay whole
+    frame = held.reindex(there).reset_index(drop=True)
+    for c in [c for c in frame if gone.any() and c in a.columns]:
+        frame[c] = frame[c].astype(object).where(~gone, a.columns[c].reset_index(drop=True).astype(object))
     own = [c for c in frame if c in a.columns and c != key.second and _of_its_own(a, b, str(c), key)]
     if own:
         said.append(f"{', '.join(map(str, own))} of {b.name} is left out: {a.name} has its own")
         frame = frame.drop(columns=own)
-    if key.first == key.second:
+    if key.second in a.columns:  # the same, or what the other calls by another name
         frame = frame.drop(columns=key.second)
     return _both(a, replace(b, arrays=arrays, rows=rows, columns=frame))
 
@@ -203,7 +218,10 @@ def _both(whole: Part, part: Part) -> Part:
     """Arrays and columns of both, whose items are the same in the same order."""
     for name in part.arrays:
         if name in whole.arrays:
-            raise InputError(f"{part.name}: a second array named {name!r}; rename one of the files")
+            raise InputError(
+                f"{part.name} has an array named {name!r}, and so has {whole.name}: where it is more rows of it, "
+                "number the files (rank_0, rank_1, …); where it is another modality, rename the array"
+            )
     frame = whole.columns if part.columns is None else part.columns.reset_index(drop=True)
     if whole.columns is not None and part.columns is not None:
         frame = _with(whole.columns, part.columns.reset_index(drop=True), whole.name, part.name)

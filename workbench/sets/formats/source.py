@@ -13,13 +13,17 @@ from workbench.errors import InputError
 
 @dataclass
 class Arrays:
-    """Arrays by name, whatever can be sliced: two or three axes are vectors, one axis is a column of the items."""
+    """Arrays by name, whatever can be sliced: two or three axes are vectors, one axis is a column of the items.
+
+    `lacking`: why parts do not hold the same items, which is refused unless what lacks a row may be missing.
+    """
 
     arrays: Mapping[str, Any]
     source: str
     columns: Any = None  # a frame of the items, where the format has one
     rows: Mapping[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)  # what was assumed while it was read, in plain words
+    lacking: str = ""
 
 
 @dataclass

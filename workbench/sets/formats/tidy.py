@@ -11,8 +11,9 @@ import numpy as np
 from workbench.errors import InputError, listed
 from workbench.sets.formats import stored, textual
 from workbench.sets.formats.columnar import is_list, list_column, vectors
-from workbench.sets.formats.guess import Column, broken, numbered, says_bits, says_vector, told, verdicts
+from workbench.sets.formats.guess import SHORT, Column, broken, numbered, says_bits, says_vector, told, verdicts
 from workbench.sets.formats.plain import plain
+from workbench.sets.formats.quantised import Quantised, beside, shaped
 from workbench.sets.formats.source import Table
 
 VIEWS = ("list_view", "large_list_view")  # types of Arrow that are lists in another layout
@@ -70,7 +71,9 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
     order = {n: k for k, n in enumerate(table.schema.names)}
     found = dict(sorted(found.items(), key=lambda each: order.get((groups.get(each[0]) or each)[0], 0)))
     judged = verdicts(list(found.values()), **how)
-    chosen = list(asked) or [n for n, v in judged.items() if v.take]
+    numeric = [f.name for f in table.schema if _is_number(f.type)]
+    by = {n: q for n, c in found.items() if not c.floating and not c.nested and (q := beside(n, numeric))}
+    chosen = list(asked) or [n for n, v in judged.items() if v.take or (n in by and found[n].width >= SHORT)]
     if not chosen and how.get("alone", True):
         raise InputError(_none(table, found))
     said = [told(n, v) for n, v in judged.items() if not v.take and n not in chosen] + broken(numbers, groups)
@@ -87,6 +90,10 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
             raise InputError(f"{table.source}: column {name!r} holds {c.kind}; packed bits are bytes (uint8)")
         if name in kept:
             converts[name], was[name] = _of_bytes(table, c), f"{kept[name]} of {c.kind}, {c.width} numbers a row"
+            continue
+        if name in by and not (packed or name in text or name in groups):
+            converts[name] = _of_quantised(table, c, by[name])
+            was[name] = f"{c.kind}, {c.width} numbers a row, {by[name]}"
             continue
         converts[name] = _converter(table, c, name in text, groups.get(name), packed)
         was[name] = _was(c, name in text, name in groups, packed)
@@ -165,7 +172,8 @@ def _was(c: Column, text: bool, group: bool, packed: bool) -> str:
         return f"bits packed in {c.kind}, {8 * c.width} dimensions of +1 and -1"
     if c.floating and "decimal" not in c.kind:
         return f"{c.kind}, {size}"
-    return f"{c.kind}, {size}, widened to {'float32' if _narrow(c) else 'float64'}"
+    zero = "; 0 is taken for zero, unless a column zero_point beside it says otherwise" * (c.kind == "uint8")
+    return f"{c.kind}, {size}, widened to {'float32' if _narrow(c) else 'float64'}{zero}"
 
 
 def _narrow(c: Column) -> bool:
@@ -192,6 +200,29 @@ def _of_bytes(table: Table, c: Column) -> Convert:
         return list_column(x.ravel(), np.where(there, c.width, 0), there)
 
     return of_bytes
+
+
+def _is_number(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _of_quantised(table: Table, c: Column, by: Quantised) -> Convert:
+    def of_quantised(batch: Any, start: int) -> Any:
+        import pyarrow as pa
+
+        column = _stored(batch.column(c.name))
+        x, there = vectors(column.cast(_widened(column.type, pa.float64())), c.name, table.source, start)
+
+        def numbers(name: str) -> np.ndarray:
+            each = batch.column(name).cast(pa.float64()).to_numpy(zero_copy_only=False)[there]
+            return shaped(each, len(x), -1, name, table.source)
+
+        real = by.real(x, numbers)
+        return list_column(real.ravel(), np.where(there, real.shape[-1], 0), there)
+
+    return of_quantised
 
 
 def _sample(column: Any) -> list[Any]:
