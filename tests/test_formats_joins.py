@@ -14,7 +14,7 @@ import torch
 
 from tests.commands import run
 from workbench.errors import InputError
-from workbench.sets.formats import Reading, load
+from workbench.sets.formats import Reading, load, load_aloud
 from workbench.sets.formats.bring_in import load_together
 from workbench.sets.formats.keys import stem
 
@@ -340,3 +340,85 @@ def test_vectors_by_name_join_the_table_that_says_their_names(tmp_path):
     es = load(tmp_path)
     assert recall(es) == 1
     assert (len(es), len(es["text"])) == (N, 5 * N)
+
+
+def test_rows_without_a_key_are_left_out_where_they_may_be(files):
+    holes = [None if k < 3 else IDS[o] for k, o in enumerate(OWN)]
+    paths = files(image={"image_id": IDS, "embedding": X}, text={"image_id": holes, "embedding": TEXTS})
+    with pytest.raises(InputError, match=r"'image_id', which joins it, is empty at row 0 \(3 of 120 .*--drop-missing"):
+        load_together(paths)
+    es, _ = load_together(paths, Reading(drop_missing=True))
+    assert (len(es), len(es["text"])) == (N, 5 * N - 3)
+    assert recall(es) == 1
+
+
+def test_two_columns_name_the_rows_of_two_files_together(files):
+    batch, barcode = ["a"] * (N // 2) + ["b"] * (N // 2), [k % (N // 2) for k in range(N)]
+    paths = files(
+        image={"batch": batch, "barcode": barcode, "embedding": X},
+        text={"batch": shuffled(batch), "barcode": shuffled(barcode), "embedding": Y[ORDER]},
+    )
+    with pytest.raises(InputError, match="--id a,b"):
+        load_together(paths)
+    es, _ = load_together(paths, Reading(id="batch,barcode"))
+    assert recall(es) == 1
+    assert es.items["id"].tolist() == [f"{b}/{c}" for b, c in zip(batch, barcode, strict=True)]
+
+
+def test_a_dictionary_of_a_few_captions_each_is_rows_of_its_names(tmp_path):
+    torch.save({f"/data/{PATHS[k]}": torch.tensor(X[k : k + 1]) for k in ORDER}, tmp_path / "image.pt")
+    counts = draw.integers(2, 5, N)
+    near = {
+        PATHS[k]: torch.tensor(X[k] + 0.1 * draw.standard_normal((c, D)).astype("f4")) for k, c in enumerate(counts)
+    }
+    torch.save(near, tmp_path / "text.pt")
+    es = load(tmp_path)
+    assert (len(es), len(es["text"])) == (N, int(counts.sum()))
+    assert recall(es) == 1
+
+
+@pytest.mark.parametrize("listed", [False, True])
+@pytest.mark.parametrize("columns", ["{}_meta", "{}"])
+def test_tables_beside_arrays_of_several_splits_are_theirs(tmp_path, listed, columns):
+    for split, at in (("train", slice(0, 16)), ("val", slice(16, N))):
+        np.save(tmp_path / f"{split}_image.npy", X[at])
+        np.save(tmp_path / f"{split}_text.npy", Y[at])
+        frame = pd.DataFrame({"id": range(len(X[at])), "kind": [f"k{i}" for i in range(at.start, at.stop)]})
+        frame.to_csv(tmp_path / f"{columns.format(split)}.csv", index=False)
+    (tmp_path / "train_log.csv").write_text("step,loss\n1,2.0\n")
+    if listed:
+        (tmp_path / "train_log.csv").unlink()
+        es, said = load_together(sorted(tmp_path.iterdir()))
+    else:
+        es, said = load_aloud(tmp_path)
+        assert any("train_log.csv is left out: there is none of val" in line for line in said)
+    assert es.items["kind"].tolist() == [f"k{i}" for i in range(N)]
+    assert es.items["id"].tolist()[15:17] == ["train/15", "val/0"]
+    (tmp_path / f"{columns.format('val')}.csv").write_text("id,kind\n0,a\n")
+    with pytest.raises(InputError, match=r"has 1 rows, where the arrays of val have 8"):
+        load(tmp_path)
+
+
+def test_captions_in_json_say_whose_the_rows_of_a_folder_of_arrays_are(tmp_path):
+    captions = [{"id": 1000 + k, "image_id": 50 + int(OWN[k]), "caption": f"c{k}"} for k in range(len(OWN))]
+    (tmp_path / "coco.json").write_text(
+        json.dumps({"images": [{"id": 50 + k, "file_name": PATHS[k]} for k in range(N)], "annotations": captions})
+    )
+    np.save(tmp_path / "image.npy", X)
+    np.save(tmp_path / "text.npy", TEXTS)
+    es = load(tmp_path)
+    assert (len(es), len(es["text"])) == (N, 5 * N)
+    assert recall(es) == 1
+
+
+def test_a_bad_row_is_named_by_its_place_in_the_table(tmp_path):
+    rows = [None if k in (4, 9) else X[k] for k in range(N)]
+    rows[12] = np.full(D, np.nan, "f4")
+    pd.DataFrame({"image": list(Y), "text": rows}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(InputError, match="'text' has NaN at row 12,"):
+        load(tmp_path / "a.parquet")
+    padded = np.stack([X, Y], 1)
+    padded[3, 1] = 0
+    np.savez(tmp_path / "a.npz", image=X, text=padded)
+    with pytest.raises(InputError, match="zero vector at row 3.*--captions text too"):
+        load(tmp_path / "a.npz")

@@ -119,8 +119,18 @@ def _links(es: EmbeddingSet, relevance: pd.DataFrame | str | os.PathLike[str]) -
         raise InputError(
             f"column {table.columns[2]!r} holds what is no grade; grades are numbers, 0 not relevant"
         ) from None
-    if not np.isfinite(grades).all() or (grades < 0).any():
-        raise InputError(f"a grade is {grades[~(grades >= 0)][0]:g}; grades are 0 and more")
+    wrong = ~np.isfinite(grades) | (grades < 0)
+    if wrong.any():
+        raise InputError(
+            f"column {table.columns[2]!r} of the table of relevance has {grades[wrong][0]:g} at row "
+            f"{int(wrong.argmax())}; grades are 0 and more: fill it in, or take the row away"
+        )
+    for c, each in zip(table.columns[:2], ids, strict=True):
+        if (empty := np.asarray(each) == "").any():
+            raise InputError(
+                f"column {c!r} of the table of relevance is empty at row {int(empty.argmax())}; a row names a query "
+                "and a key: fill it in, or take the row away"
+            )
     out: dict[int, dict[int, float]] = {}
     for q, k, g in zip(*ids, grades, strict=True):
         for i in (q, k):

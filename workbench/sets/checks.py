@@ -62,8 +62,15 @@ def _plain(x: np.ndarray) -> np.ndarray:
     return x
 
 
-def check_rows(name: str, x: Tensor, source: str) -> None:
-    """Every number finite, no row of zeros; the first offender is named."""
+def check_rows(name: str, x: Tensor, source: str, item: Tensor | None = None) -> None:
+    """Every number finite, no row of zeros; the first offender is named, by its `item` where rows are not the items."""
+
+    def place(row: int) -> str:
+        if item is None:
+            return f"row {row}"
+        several = int((item == item[row]).sum()) > 1
+        return f"row {row} (of item {int(item[row])})" if several else f"row {int(item[row])}"
+
     for start in range(0, len(x), CHECK_ROWS):
         part = x[start : start + CHECK_ROWS]
         # the sum of a row is finite unless an entry is not, or it overflows: only then look closer
@@ -73,15 +80,16 @@ def check_rows(name: str, x: Tensor, source: str) -> None:
                 row, column = int(bad[0, 0]) + start, int(bad[0, -1])
                 value = "NaN" if bool(part[tuple(bad[0])].isnan()) else "an infinite number"
                 raise InputError(
-                    f"{source}: modality {name!r} has {value} at row {row}, dimension {column} "
-                    f"({len(bad)} such entries among rows {start} to {start + len(part) - 1}); "
+                    f"{source}: modality {name!r} has {value} at {place(row)}, dimension {column} "
+                    f"({len(bad)} such entries among {len(part):,} rows); "
                     "mend those rows, or leave them out (--drop-missing)"
                 )
         zero = (part.abs().amax(-1) == 0).nonzero()
         if len(zero):
             raise InputError(
-                f"{source}: modality {name!r} has a zero vector at row {int(zero[0, 0]) + start}, which has no "
+                f"{source}: modality {name!r} has a zero vector at {place(int(zero[0, 0]) + start)}, which has no "
                 "direction; leave the row out (--drop-missing): the modality is then missing for that item"
+                + (f"; zeros that fill up captions: --captions {name} too" if x.ndim == 3 else "")
             )
 
 

@@ -90,7 +90,7 @@ class EmbeddingSet:
         for name, index in rows.items():
             self._attach(name, torch.as_tensor(np.asarray(index)), count)
         for name, x in self._vectors.items():
-            check_rows(name, x, source)
+            check_rows(name, x, source, self._rows.get(name))
         self._fingerprint: str | None = None
         self.of_layer: int | None = None  # the layer that was taken of a set that has several
 

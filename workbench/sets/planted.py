@@ -199,6 +199,13 @@ def apart(es: EmbeddingSet, gap: float) -> EmbeddingSet:
     return changed(es, {m: unit(es.unit(m) + s * strength * to, dim=1) for m, s in ((a, 1), (b, -1))})
 
 
+def drifted(es: EmbeddingSet, modality: str, strength: float, *, seed: int = 0) -> EmbeddingSet:
+    """A modality whose rows move along one direction, by so many lengths from the first to the last."""
+    x = es.unit(modality)
+    along = torch.linspace(-0.5, 0.5, len(x))[:, None] * strength
+    return changed(es, {modality: x + along * unit(drawn(seed + 4, 1, x.shape[1]), dim=1)})
+
+
 def swapped(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
     """The vectors of the first two modalities in each other's place, for a share of the items."""
     a, b = es.modalities[:2]
@@ -268,4 +275,29 @@ def fallen_back(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0)
     x = es[modality].clone()
     some = np.random.default_rng(seed).random(len(x)) < share
     x[torch.from_numpy(some)] = x[0].clone()
+    return changed(es, {modality: x})
+
+
+def flipped(es: EmbeddingSet, modality: str, share: float, *, seed: int = 0) -> EmbeddingSet:
+    """A share of the rows of a modality with their sign flipped."""
+    x = es[modality].clone()
+    x[torch.from_numpy(np.random.default_rng(seed).random(len(x)) < share)] *= -1
+    return changed(es, {modality: x})
+
+
+def of_odd_lengths(es: EmbeddingSet, modality: str, share: float, times: float, *, seed: int = 0) -> EmbeddingSet:
+    """A share of the rows of a modality so many times as long, and with nothing but noise in them."""
+    x = es[modality].clone()
+    some = torch.from_numpy(np.random.default_rng(seed).random(len(x)) < share)
+    noise = unit(drawn(seed + 1, *x.shape), dim=1) * times * x.norm(dim=1).median()
+    return changed(es, {modality: torch.where(some[:, None], noise.to(x), x)})
+
+
+def gathered(es: EmbeddingSet, modality: str, share: float, points: int, *, seed: int = 0) -> EmbeddingSet:
+    """A share of the rows of a modality within a little of so many points, as of texts that were cut off."""
+    rng = np.random.default_rng(seed)
+    x = es.unit(modality).clone()
+    some = np.flatnonzero(rng.random(len(x)) < share)
+    to = torch.from_numpy(rng.choice(len(x), points, replace=False)[rng.integers(points, size=len(some))])
+    x[torch.from_numpy(some)] = unit(x[to] + 0.05 * unit(drawn(seed + 2, len(some), x.shape[1]), dim=1), dim=1)
     return changed(es, {modality: x})

@@ -97,3 +97,14 @@ def variants(es: EmbeddingSet, share: float, *, seed: int = 0) -> EmbeddingSet:
             x[first[i]] = x[first[i - 1]] + 0.02 * unit(drawn(seed + i, x.shape[1]), dim=0)
         vectors[m] = x
     return changed(es, vectors, items=es.items.drop(columns="family", errors="ignore"))
+
+
+def mislabelled(es: EmbeddingSet, share: float, classes: int = 4, *, seed: int = 0) -> EmbeddingSet:
+    """A column whose classes every modality shows, and of which a share of the items bears another class's name."""
+    made = classed(es, classes, seed=seed)
+    shown = {m: unit(es.unit(m) + _direction(made, m, classes, seed), dim=1) for m in es.modalities}
+    rng = np.random.default_rng(seed + 1)
+    code = np.unique(made.items[KIND].to_numpy(), return_inverse=True)[1]
+    other = (code + rng.integers(1, classes, size=len(es))) % classes
+    code = np.where(rng.random(len(es)) < share, other, code)
+    return changed(made, shown, items=made.items.assign(**{KIND: [f"k{c}" for c in code]}))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,10 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
     if found.lacking and not reading.drop_missing:
         raise InputError(found.lacking)
-    arrays, keys = wide.by_key(found.arrays)
+    named = wide.by_key(found.arrays)
+    arrays, keys = named.arrays, named.ids
+    if keys and named.rows:
+        found = replace(found, arrays=arrays, rows=named.rows)
     if not keys:
         found = evened(found)
         arrays = found.arrays
@@ -202,6 +205,11 @@ def _no_captions(reading: Reading, wanted: Mapping[str, str], source: str) -> No
             raise unknown(f"modality of {source} for captions", name, wanted)
 
 
+def together(frame: pd.DataFrame, some: Sequence[str]) -> list[str]:
+    """The values of several columns as one, a/b."""
+    return ["/".join(v) for v in zip(*(text(frame[c]) for c in some), strict=True)]
+
+
 def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.DataFrame | None:
     """The items with `id`, `label` and `split` where and as the reading says they are."""
     for target, column in (("id", reading.id), ("label", reading.label)):
@@ -215,7 +223,7 @@ def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.Da
         if len(parts) == 1:
             frame = frame.assign(**{target: frame[column].to_numpy()})
         else:
-            frame = frame.assign(**{target: ["/".join(v) for v in zip(*(text(frame[c]) for c in parts), strict=True)]})
+            frame = frame.assign(**{target: together(frame, parts)})
     if frame is None or "split" not in frame:
         return frame
     names = {v: str(v).strip() for v in frame["split"].dropna().unique()}
@@ -348,7 +356,7 @@ def gathered(table: Table, reading: Reading, scratch: Path | None, *, short: boo
         raise _crossed(table.source, apart[1], apart[3])
     frame = labelled(items, reading, table.source)
     if frame is not None and not item:
-        frame = told_apart(frame, table)
+        frame = told_apart(frame, table.files, table.called, table.said)
     return of_items(vectors, frame, rows, item, table.source)
 
 

@@ -18,7 +18,7 @@ from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import wide
 from workbench.sets.formats.arrays import npy, npz, safetensors, torch_file
-from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
+from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked, together
 from workbench.sets.formats.columnar import parquet
 from workbench.sets.formats.delimited import bare
 from workbench.sets.formats.folders import of_splits
@@ -67,7 +67,7 @@ def import_set(
     said: list[str] = []
     with tempfile.TemporaryDirectory(prefix=".import-", dir=out.parent) as scratch:
         reading = reading or Reading()
-        found = _together(paths, reading.item)
+        found = _together(paths, reading)
         if isinstance(found, Table):
             es = of_table(found, reading, Path(scratch), short=True)
         else:
@@ -84,14 +84,15 @@ def load_together(
 ) -> tuple[EmbeddingSet, list[str]]:
     """Several files as one set in memory, as `import_set` takes them; with what was guessed in plain words."""
     reading = reading or Reading()
-    found = _together([Path(s) for s in sources], reading.item)
+    found = _together([Path(s) for s in sources], reading)
     if isinstance(found, Table):
         return of_table(found, reading, short=True), found.said
     return of_arrays(found, reading, short=True), found.said
 
 
-def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
-    """One source of several paths; `item`: the column that says which item a row is, where several may be one."""
+def _together(paths: Sequence[Path], reading: Reading) -> Arrays | Table:
+    """One source of several paths; the reading says which columns name an item, or a row."""
+    item = reading.item
     paths = _inside(paths[0]) if len(paths) == 1 else paths
     kinds = {p: _kind(p) for p in paths}
     opened = cache(lambda p: READERS[kinds[p]].read(p))  # a table of text is read whole
@@ -112,9 +113,11 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
         files = in_order(paths)
         return following([f for f in map(opened, files) if isinstance(f, Arrays)], files, str(paths[0].parent))
     if len(paths) == 1 and not linked:
-        return _at(paths[0], kinds[paths[0]], item)
-    if every == {npy.__name__} and (of_names := of_splits(paths[0].parent, paths)) is not None:
-        return of_names
+        return _at(paths[0], kinds[paths[0]], reading)
+    if npy.__name__ in every <= {npy.__name__, TEXT_TABLE, parquet.__name__} and not linked:
+        held = [p for p in paths if kinds[p] == npy.__name__]
+        if (of_names := of_splits(paths[0].parent, held, [p for p in paths if p not in held])) is not None:
+            return of_names
     arrays = _numbered([p for p in paths if kinds[p] == npy.__name__])
     plain = [p for p in paths if kinds[p] in (parquet.__name__, TEXT_TABLE) and p not in linked]
     lists_of = _numbered([p for p in plain if _plain(opened(p))])
@@ -132,15 +135,23 @@ def _together(paths: Sequence[Path], item: str) -> Arrays | Table:
             parts += [_part(Path(f"{name} of {path.name}"), table, said, item) for name, table in linked[path].items()]
         else:
             parts.append(_part(path, opened(path), said, item))
-    found = joined(_told_apart(parts), " + ".join(p.name for p in paths))
+    found = joined(_told_apart([_keyed(p, reading.id) for p in parts]), " + ".join(p.name for p in paths))
     found.said[:0] = said
     return found
 
 
-def found_at(path: Path, item: str = "") -> Arrays | Table:
+def found_at(path: Path, reading: Reading) -> Arrays | Table:
     """What is at one path: a file, or a folder with all of its files."""
     inside = _inside(path)
-    return _at(path, kind_of(path), item) if inside == [path] else _together(inside, item)
+    return _at(path, kind_of(path), reading) if inside == [path] else _together(inside, reading)
+
+
+def _keyed(part: Part, name: str) -> Part:
+    """A part whose rows several columns name together, with these as one more column, by which it is joined."""
+    some = name.split(",")
+    if len(some) < 2 or part.columns is None or any(c not in part.columns for c in some):
+        return part
+    return replace(part, columns=part.columns.assign(**{name: together(part.columns, some)}).drop(columns=some[-1]))
 
 
 def _inside(path: Path) -> Sequence[Path]:
@@ -158,12 +169,12 @@ def _in_series(paths: Sequence[Path]) -> bool:
     return (len(numbers) == 1 and -1 not in next(iter(numbers.values()))) or splits([p.stem for p in paths]) is not None
 
 
-def _at(path: Path, kind: str, item: str) -> Arrays | Table:
+def _at(path: Path, kind: str, reading: Reading) -> Arrays | Table:
     files = _unlike(path, READERS[kind])
     if files:
-        return _together(files, item)
+        return _together(files, reading)
     found, beside = READERS[kind].read(path), _beside(path, READERS[kind])
-    return _with_those(path, found, beside, item) if beside else found
+    return _with_those(path, found, beside, reading.item) if beside else found
 
 
 def _beside(path: Path, reader: Reader) -> list[Path]:
@@ -176,9 +187,12 @@ def _beside(path: Path, reader: Reader) -> list[Path]:
 
 def _unlike(path: Path, reader: Reader) -> list[Path]:
     """The tables in a folder, where those of one kind have other columns than each other: parts of the items."""
-    if not path.is_dir() or not reader.parts or not isinstance(reader.folder, str):
+    if not path.is_dir() or not isinstance(reader.folder, str):
         return []
     own = [f for f in sorted(path.iterdir()) if f.suffix.lower() == reader.folder and f.name[0] not in "._"]
+    if not reader.parts:  # arrays, beside what says whose captions they are
+        several = [f for f in sorted(path.glob("*.json")) if tables_in(f)]
+        return [*own, *several] if own and several else []
     if not 1 < len(own) <= FEW or _in_series(own) or not _apart(own, lambda f: READERS[_kind(f)].read(f)):
         return []
     return [*own, *_beside(path, reader), *(f for f in sorted(path.glob("*.json")) if tables_in(f))]
@@ -193,7 +207,7 @@ def _with_those(path: Path, found: Arrays | Table, beside: Sequence[Path], item:
         parts += [_part(own[0] if len(own) == 1 else path, found, said, item)]
         parts += [_part(f, READERS[_kind(f)].read(f), said, item) for f in beside]
         whole = joined(parts, str(path))
-        if whole.lacking:
+        if whole.lacking and not any(p.arrays for p in parts[1:]):
             raise InputError(whole.lacking)
     except InputError as e:
         if any(p.arrays for p in parts[1:]):
@@ -277,10 +291,14 @@ def _part(path: Path, found: Arrays | Table, said: list[str], item: str) -> Part
     if isinstance(found, Table):
         return _of_table(path, found, said, item)
     said.extend(found.said)
-    by_id, ids = wide.by_key(found.arrays)
-    if ids and found.columns is None:
-        said.append(f"{path.name}: {len(ids):,} names with a vector each: the names are the ids")
-        return Part(path.name, {path.stem: next(iter(by_id.values()))}, pd.DataFrame({"id": ids}))
+    by_name = wide.by_key(found.arrays)
+    if by_name.ids and found.columns is None:
+        each = (
+            f"{len(by_name.ids):,} names with {'vectors' if by_name.rows else 'a vector each'}: the names are the ids"
+        )
+        said.append(f"{path.name}: {each}")
+        rows = {path.stem: by_name.rows["vectors"]} if by_name.rows else {}
+        return Part(path.name, {path.stem: by_name.arrays["vectors"]}, pd.DataFrame({"id": by_name.ids}), rows)
     columns = None if found.columns is None else settled(found.columns)
     flat = {k: x for k, x in found.arrays.items() if x.ndim == 1}
     if flat and len({len(x) for x in flat.values()}) == 1:

@@ -261,9 +261,7 @@ def vectors(column: Any, name: str, source: str, start: int) -> tuple[Any, np.nd
             f"but {width} before; all vectors of a modality need one length (--modality takes other columns)"
         )
     flat = column.drop_null().flatten()
-    if flat.null_count:
-        row = int(np.flatnonzero(present)[flat.is_null().to_numpy(zero_copy_only=False).argmax() // max(width, 1)])
-        raise InputError(f"{source}: column {name!r} has a missing number inside its vector at row {start + row}")
+    # a missing number comes out as NaN, as pandas took it in
     return flat.to_numpy(zero_copy_only=False).reshape(-1, width), present
 
 

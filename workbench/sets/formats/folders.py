@@ -13,6 +13,7 @@ from workbench.errors import InputError, first_line
 from workbench.sets.columns import settled
 from workbench.sets.formats import shards
 from workbench.sets.formats.arrays import array_of
+from workbench.sets.formats.ids import told_apart
 from workbench.sets.formats.joins import Part, joined
 from workbench.sets.formats.plain import TEXT, read_columns, to_frame
 from workbench.sets.formats.registry import reader
@@ -31,11 +32,11 @@ def npy_folder(path: Path) -> Arrays:
     Tables beside them (Parquet, .csv, .tsv, .json, .jsonl) hold columns of the items.
     """
     files = sorted(path.glob("*.npy"))
-    if (parts := of_splits(path, files)) is not None:
-        return parts
-    arrays = shards.grouped(files)
     ends = [e for e in (*TEXT, ".parquet") if e != ".json"]  # which describes a folder more often than its items
-    tables = shards.grouped([f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._"])
+    beside = [f for f in sorted(path.iterdir()) if f.suffix.lower() in ends and f.name[0] not in "._"]
+    if (parts := of_splits(path, files, beside)) is not None:
+        return parts
+    arrays, tables = shards.grouped(files), shards.grouped(beside)
     count = sum(len(array_of(f)) for f in next(iter(arrays.values())).values() if array_of(f).ndim)
     said = []
     for name, group in list(tables.items()):
@@ -47,8 +48,11 @@ def npy_folder(path: Path) -> Arrays:
     return found
 
 
-def of_splits(path: Path, files: Sequence[Path]) -> Arrays | None:
-    """Arrays whose names say their split, one after the other with a column `split`; None where they do not."""
+def of_splits(path: Path, files: Sequence[Path], tables: Sequence[Path] = ()) -> Arrays | None:
+    """Arrays whose names say their split, one after the other with a column `split`; None where they do not.
+
+    `tables`: of the same items, one a split or one of all; those that are neither are left out, and named.
+    """
     named = {f: shards.split_in(f.stem) for f in files}
     every = list(dict.fromkeys(n[0] for n in named.values() if n))
     if len({shards.SPLIT_NAMES[s.lower()] for s in every}) < 2:
@@ -66,9 +70,47 @@ def of_splits(path: Path, files: Sequence[Path]) -> Arrays | None:
         joined([Part(f"{n} of {split}", {n: x}) for n, x in arrays.items()], str(path))  # as many rows in each
     rows = {split: len(next(iter(arrays.values()))) for split, arrays in parts.items()}
     columns = pd.DataFrame({"split": [s for s, n in rows.items() for _ in range(n)]})
+    frames, lines = _frames_of_splits(tables, rows)
+    for name, frame in frames.items():
+        own = [c for c in frame if c != "split" and c not in columns]
+        columns = pd.concat([columns, frame[own]], axis=1)
+        lines.append(f"{name} is joined by row order")
     whole = {name: _one([arrays[name] for arrays in parts.values()], path, name) for name in names}
     said = [f"split is said by the names of the files: {', '.join(f'{s} {n:,}' for s, n in rows.items())}"]
-    return Arrays(whole, str(path), columns, said=said)
+    return Arrays(whole, str(path), columns, said=[*said, *lines])
+
+
+def _frames_of_splits(tables: Sequence[Path], rows: Mapping[str, int]) -> tuple[dict[str, pd.DataFrame], list[str]]:
+    """Tables beside arrays of several splits as tables of all items, in the order of the splits; and what is left out.
+
+    Raises `InputError` where one is of a split and does not have its rows.
+    """
+    frames: dict[str, pd.DataFrame] = {}
+    said: list[str] = []
+    groups: dict[str, dict[str, Path]] = {}
+    for file in tables:
+        found = shards.split_in(file.stem)
+        if found is not None and found[0] in rows:
+            groups.setdefault(found[1] or "columns", {})[found[0]] = file
+        elif why := _unlike(file, sum(rows.values())):
+            said.append(f"{file.name} is left out: {why}")
+        else:
+            frames[file.name] = frame_of(file, said)
+    for group in groups.values():
+        several = ", ".join(f.name for f in group.values())
+        if {*group} != {*rows}:
+            said.append(f"{several} is left out: there is none of {', '.join(s for s in rows if s not in group)}")
+            continue
+        parts = {s: frame_of(group[s], said) for s in rows}
+        for split, frame in parts.items():
+            if len(frame) != rows[split]:
+                raise InputError(
+                    f"{group[split]}: has {len(frame):,} rows, where the arrays of {split} have {rows[split]:,}; give "
+                    "it a row an item, in the same order"
+                )
+        whole = pd.concat(parts.values(), ignore_index=True)
+        frames[several] = told_apart(whole, [(group[s].name, n) for s, n in rows.items()], list(rows), said)
+    return frames, said
 
 
 def _turn(split: str) -> int:

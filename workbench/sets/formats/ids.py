@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,18 +13,19 @@ from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.guess import words
 from workbench.sets.formats.keys import MOST, called_key
-from workbench.sets.formats.source import Table
 from workbench.sets.grouping import by_item, grouped
 
+FILES = {"path", "filepath", "file", "filename", "url", "uri"}
 COUNTERS = ("idx", "index", "no", "number")  # names of what a loader counts its samples by, which are no keys of joins
 
 
-def told_apart(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
+def told_apart(
+    frame: pd.DataFrame, files: Sequence[tuple[str, int]], called: Sequence[str], said: list[str]
+) -> pd.DataFrame:
     """Rows of several files whose ids count them in each have the split, or the name, of the file before them.
 
     Raises `InputError` where any other id is in two of them.
     """
-    files = table.files
     if len(files) < 2 or "id" not in frame or columns.missing(frame["id"]).any():
         return frame
     ids = columns.text(frame["id"])
@@ -32,8 +33,8 @@ def told_apart(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
         return frame
     of = np.repeat(np.arange(len(files)), [n for _, n in files])
     if any(all(_counts(ids[of == k], first) for k in range(len(files))) for first in (0, 1)):
-        stems = list(table.called) or [name.rpartition(".")[0] or name for name, _ in files]
-        table.said.append(f"ids count the rows of each file: the first is called {stems[0]}/{ids[0]}")
+        stems = list(called) or [name.rpartition(".")[0] or name for name, _ in files]
+        said.append(f"ids count the rows of each file: the first is called {stems[0]}/{ids[0]}")
         return frame.assign(id=[f"{stems[k]}/{i}" for k, i in zip(of, ids, strict=True)])
     row = int(again.argmax())
     first = int((ids == ids[row]).argmax())
@@ -50,7 +51,8 @@ def repeated(es: EmbeddingSet) -> list[str]:
     """Lines about columns such as image_id whose equal values have equal rows of a modality: rows of one item."""
     said = []
     for c in es.items:
-        named = called_key(str(c)) or (words(str(c))[-1:] or [""])[0] in COUNTERS
+        known = words(str(c))
+        named = called_key(str(c)) or (known[-1:] or [""])[0] in COUNTERS or bool(FILES & {*known})
         if c == "id" or not named or columns.missing(es.items[c]).any() or es.items[c].is_unique:
             continue
         code, names = pd.factorize(columns.text(es.items[c]))

@@ -121,7 +121,10 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str], lacking: list[str]) -> 
     for part, column, name in ((a, a.columns, key.first), (b, b.columns, key.second)):
         gone = columns.missing(column[name])
         if gone.any():
-            raise InputError(f"{part.name}: column {name!r}, which joins it, is empty at row {int(gone.argmax())}")
+            lacking.append(
+                f"{part.name}: column {name!r}, which joins it, is empty at row {int(gone.argmax())} "
+                f"({int(gone.sum()):,} of {len(gone):,} are); fill it in, or leave these rows out: --drop-missing"
+            )
     if not key.once and not b.arrays:
         ids = columns.text(b.columns[key.second])
         odd = ids[pd.Series(ids).duplicated().to_numpy()][0]
@@ -235,7 +238,7 @@ def _with(frame: pd.DataFrame, more: pd.DataFrame, first: str, second: str) -> p
             continue
         odd = (columns.text(frame[name]) != columns.text(more[name])).nonzero()[0]
         if len(odd):
-            key = "give both a column that names each row once"
+            key = "give both a column that names each row once, or say which do so together (--id a,b)"
             mend = f"rename the one that is of something else, or {key}" if called_key(str(name)) else "rename one"
             if sorted(columns.text(frame[name])) == sorted(columns.text(more[name])):
                 mend = f"they are the same in another order, so the rows are not the same: {key}"

@@ -71,7 +71,7 @@ def read(path: Path, reading: Reading | None = None) -> EmbeddingSet:
 
 
 def _read(path: Path, reading: Reading) -> tuple[EmbeddingSet, list[str]]:
-    found = found_at(path, reading.item)
+    found = found_at(path, reading)
     return of_table(found, reading) if isinstance(found, Table) else of_arrays(found, reading), found.said
 
 

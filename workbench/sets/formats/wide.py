@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from workbench.sets.formats.guess import Column
 from workbench.sets.formats.tidy import unpacked
 
 MANY = 8  # vectors of one length by name that are items, not columns
+CAPTIONS = 32  # vectors of a name at most, where names have several
 NARROW = ("int8", "uint8", "int16", "uint16")
 
 
@@ -59,23 +61,36 @@ def bfloat16(x: np.ndarray) -> np.ndarray:
     return raw.view(np.float32)
 
 
-def by_key(arrays: Mapping[str, Any]) -> tuple[Mapping[str, Any], list[str]]:
-    """Many vectors of one length by name as one array, and their names; anything else as it is, and no names."""
-    shapes = {tuple(x.shape) for x in arrays.values()}
-    if len(arrays) < MANY or len(shapes) != 1:
-        return arrays, []
-    shape = shapes.pop()
-    if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != 1) or shape[-1] < 2:
-        return arrays, []
+@dataclass(frozen=True)
+class Named:
+    """Vectors by name as one array, `ids` their names; `rows`: of which of these each row is, where some have several.
+
+    Without ids: what is no such thing, as it was.
+    """
+
+    arrays: Mapping[str, Any]
+    ids: list[str] = field(default_factory=list)
+    rows: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+
+def by_key(arrays: Mapping[str, Any]) -> Named:
+    """Many vectors of one width by name, or a few of each name."""
+    widths = {x.shape[-1] if x.ndim in (1, 2) else 0 for x in arrays.values()}
+    counts = [x.shape[0] if x.ndim > 1 else 1 for x in arrays.values()]
+    if len(arrays) < MANY or len(widths) != 1 or widths.pop() < 2:
+        return Named(arrays)
+    few = 0 < min(counts) < max(counts) <= CAPTIONS and all(x.ndim == 2 for x in arrays.values())
+    if set(counts) != {1} and not few:
+        return Named(arrays)
     parts = list(arrays.values())
     kinds = {kind_of_numbers(x) for x in parts}
     if len(kinds) != 1 or not kinds.pop().startswith(("float", "bfloat", "int8", "uint8")):
-        return arrays, []
+        return Named(arrays)
     whole: Any
     if hasattr(parts[0], "detach"):
         import torch
 
-        whole = torch.stack([x.reshape(-1) for x in parts])
+        whole = torch.cat([x.reshape(-1, x.shape[-1]) for x in parts])
     else:
-        whole = np.stack([np.asarray(x).reshape(-1) for x in parts])
-    return {"vectors": whole}, list(arrays)
+        whole = np.concatenate([np.asarray(x).reshape(-1, x.shape[-1]) for x in parts])
+    return Named({"vectors": whole}, list(arrays), {"vectors": np.repeat(np.arange(len(parts)), counts)} if few else {})
