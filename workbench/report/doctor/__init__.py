@@ -11,10 +11,12 @@ from typing import Any
 
 from workbench.report.doctor import (  # noqa: F401 - their rules register themselves
     class_rules,
+    label_rules,
     order_rules,
     pairing_rules,
     report_rules,
     run_rules,
+    strength_rules,
     vector_rules,
 )
 from workbench.report.doctor.rules import RULES, RUN_RULES, SET_RULES, Fault, Rule, measured, rule, run_rule, set_rule
@@ -51,19 +53,23 @@ def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
     known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
     looked = {"uniformity", "recall_at_10"} <= known
     if looked and not any(f.alarm for f in found):
-        said = "No sign of collapse, of pairs at chance, or of tuples that agree only in part."
-        found.append(Finding("healthy", INFO, said if specimen is None else f"{said} {_looked_for(specimen)}".rstrip()))
+        found.append(Finding("healthy", INFO, _healthy(found, specimen)))
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
 
-def _looked_for(specimen: Specimen) -> str:
-    """What else would have been seen in as many pairs as there are."""
-    least = min((len(specimen.items(a, b)) for a, b in pairing_rules.pairs(specimen)), default=0)
+def _healthy(found: Sequence[Finding], specimen: Specimen | None) -> str:
+    """What has been looked for and not seen, and what would have been seen in as many pairs as there are."""
+    said = "No sign of collapse, of pairs at chance, or of tuples that agree only in part."
+    least = 0
+    if specimen is not None:
+        least = min((len(specimen.items(a, b)) for a, b in pairing_rules.pairs(specimen)), default=0)
+    if any(f.rule == "weak_pairs" for f in found):
+        return f"{said} But little could be seen where pairs know so little of each other."
     if not least:
-        return ""
+        return said
     return (
-        f"Of {least:,} pairs a share of {pairing_rules.visible(least):.0%} wrong ones would have been seen, of fewer "
-        "perhaps not."
+        f"{said} Of {least:,} pairs a share of {pairing_rules.visible(least):.0%} wrong ones would have been seen, of "
+        "fewer perhaps not."
     )
 
 

@@ -21,7 +21,7 @@ from workbench.sets import columns, planted_columns
 
 LEAST_OF_CLASS = 8  # items, of every class that is looked at
 MOST_CLASSES = 20
-SHAPED = 0.25  # share of one modality's variance between classes, while the other has less than a fifth of that
+SHAPED = 0.1  # share of one modality's variance between classes, while the other has less than a fifth of that
 CHANCE = 1e-5  # that presence goes by a class as much by luck
 ABSENT = 0.3  # Cramér's V of presence and class
 POINT = 0.03  # of the usual variance, within a class
@@ -84,19 +84,20 @@ def _twins(x: Tensor, y: Tensor, apart: Tensor) -> Tensor:
 @set_rule(
     "one_sided_column",
     WARNING,
+    explains=("asymmetry",),
     fault=Fault(
         "{} lengths along a class", lambda es, s: planted_columns.shaped(es, es.modalities[0], s), (0.4, 1.0, 2.0)
     ),
 )
 def one_sided_column(specimen: Specimen) -> Iterable[Said]:
-    """A column that shapes one modality and not the other, as a language or a source does. Quiet unless a quarter of
-    the one's variance lies between its classes, and not a fifth of that in the other."""
+    """A column that shapes one modality and not the other, as a language or a source does. Quiet unless a tenth of the
+    one's variance lies between its classes, and not a fifth of that in the other."""
     for classing in classings(specimen):
         name = classing.column
         for a, b in pairs(specimen):
             if not bool((classing.code[specimen.items(a, b)] >= 0).any()):
                 continue
-            share = {m: _between(*_within(specimen, m, specimen.items(a, b), classing)) for m in (a, b)}
+            share = {m: between(*_within(specimen, m, specimen.items(a, b), classing)) for m in (a, b)}
             more, less = sorted(share, key=lambda m: -share[m])
             if share[more] > SHAPED and share[less] < share[more] / 5:
                 yield (
@@ -104,12 +105,12 @@ def one_sided_column(specimen: Specimen) -> Iterable[Said]:
                     f"between its classes, of {less} {share[less]:.0%}. Neighbours in {more} are first of all those of "
                     "one class.",
                     [evidence(f"variance between classes of {name}", (more,), share[more], SHAPED)],
-                    "take the class means out of that modality before cosines are taken, or train on pairs in which "
-                    "the column tells nothing",
+                    f"if {name} should not matter, take its means out of {more} before cosines are taken; if it "
+                    f"should, look for what took it out of {less}, such as a normalisation batch by batch",
                 )
 
 
-def _between(x: Tensor, code: Tensor) -> float:
+def between(x: Tensor, code: Tensor) -> float:
     """The share of the variance that lies between classes, less what as many classes by lot have."""
     means, counts = _means(x, code)
     n, k, centre = len(x), len(means), x.mean(0)

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from scipy.special import bdtrc
 
+from workbench.report.doctor.class_rules import between
 from workbench.report.doctor.pairing_rules import LEAST_ITEMS, LUCK, pairs
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen, first_rows
-from workbench.report.finding import FAULT
+from workbench.report.finding import FAULT, WARNING
 from workbench.sets import planted
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -76,6 +77,48 @@ def ordered(specimen: Specimen) -> Iterator[Ordered]:
         row, to = row[has[row]], curve["nearest"][first][has[row]]
         if len(row) >= LEAST_ITEMS and len(row) == has.sum():  # of a sample no order is left
             yield Ordered(es, a, b, row, to)
+
+
+STRETCHES = 10  # of the table, of as many rows each
+TRACE = 0.08  # share of a modality's variance between them, while the other has less than a fifth of that
+
+
+@set_rule(
+    "order_trace",
+    WARNING,
+    explains=("one_sided_column",),
+    fault=Fault(
+        "{} lengths of drift from the first row to the last",
+        lambda es, strength: planted.drifted(es, es.modalities[1], strength),
+        (0.7, 1.5, 3.0),
+    ),
+)
+def order_trace(specimen: Specimen) -> Iterable[Said]:
+    """A modality that follows the order of the table while the other does not: a drift, or a mean taken off some of the
+    rows. Quiet where both follow it, as in a table that is sorted by what it is about."""
+    for a, b in pairs(specimen):
+        items = specimen.items(a, b)
+        if len(items) < 2 * LEAST_ITEMS:
+            continue
+        stretch = torch.arange(len(items)) * STRETCHES // len(items)
+        share = {m: between(specimen.unit(m, items), stretch) for m in (a, b)}
+        more, less = sorted(share, key=lambda m: -share[m])
+        if share[more] < TRACE or share[less] > share[more] / 5:
+            continue
+        x = specimen.unit(more, items)
+        halves = [
+            float(between(x[h], stretch[h] - int(stretch[h].min())))
+            for h in (slice(0, len(x) // 2), slice(len(x) // 2, None))
+        ]
+        how = "it jumps from the first half to the second" if max(halves) < share[more] / 8 else "it drifts, or jumps"
+        yield (
+            f"{more} follows the order of the table and {less} does not: {share[more]:.0%} of the variance of {more} "
+            f"lies between ten stretches of rows, of {less} {share[less]:.0%}; {how}.",
+            [evidence("variance between stretches of rows", (more,), share[more], TRACE)],
+            f"look for what changed while {more} was embedded: another version, a mean or a scale taken over a part, a "
+            f"position in the input; where the table is sorted, for what took its order out of {less}, such as a "
+            "normalisation batch by batch",
+        )
 
 
 def _agreed(values: np.ndarray) -> list[tuple[int, int]]:

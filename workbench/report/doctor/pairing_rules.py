@@ -7,9 +7,11 @@ near 1, and hardly any of it in the lowest quarter.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 
+import numpy as np
 import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor
@@ -17,12 +19,15 @@ from torch import Tensor
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
-from workbench.sets import planted
+from workbench.sets import columns, planted
 
 LEAST_ITEMS = 40
 LOW = 0.25  # of the percentiles: a match hardly ever lies there
 WRONG = 0.08  # share of strangers among the pairs, by the lower end of its interval
-EVEN = 0.45  # of the second quarter's count, that the first must have: strangers fill both alike, weak matches do not
+THINNER = 1.9  # times as dense in the middle as at the bottom: weak pairs, and those beyond a model, are twice and more
+SCATTER = 1.3  # … where the matches of those that look wrong are found elsewhere
+BEST = 0.1  # share of the right pairs whose nearest stranger comes nearer …
+PARTNERS = 0.25  # … than that of so many of the wrong ones
 SURE = 1e-3  # one-sided, of the interval of that share
 CLEAR = 0.9  # percentile of the best quarter of pairs: below, the space tells too little of any pair
 LUCK = 1e-8  # that as many rows stand so by chance
@@ -36,6 +41,11 @@ HUBS = 0.85  # share of the queries that have one key among their ten nearest: c
 KNOWS = 0.75  # mean percentile of the pairs
 STOLEN = 0.4  # share of the queries whose nearest key is one of these, and not their own
 GALLERY = 100  # items: in smaller ones ten are many
+BOTTOM = 0.02  # of the percentiles: a fiftieth of strangers
+FLIPPED = 0.05  # share of the pairs there
+FEW = 8  # pairs
+ONE_KIND = 0.8  # share of suspects that have one value of a column
+MOST_KINDS = 50  # values of such a column
 COPIES = 0.05  # share of the items that have one vector in both modalities
 
 
@@ -47,14 +57,18 @@ def pairs(specimen: Specimen) -> Iterator[tuple[str, str]]:
             yield a, b
 
 
+def centred(specimen: Specimen, a: str, b: str) -> Tensor:
+    """The cosines (n, n) of the items that have both, with what each row and each column has in common taken off."""
+    s = specimen.cosines(a, b)
+    r = s - s.mean(1, keepdim=True) - s.mean(0) + s.mean()
+    return r / (r.square().mean(1, keepdim=True) * r.square().mean(0)).clamp_min(1e-300).pow(0.25)
+
+
 def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:
     """Where each pair stands among the pairs of different families, (n,), from 0 to 1."""
 
     def made() -> Tensor:
-        s = specimen.cosines(a, b)
-        family = specimen.family[specimen.items(a, b)]
-        r = s - s.mean(1, keepdim=True) - s.mean(0) + s.mean()
-        r = r / (r.square().mean(1, keepdim=True) * r.square().mean(0)).clamp_min(1e-300).pow(0.25)
+        r, family = centred(specimen, a, b), specimen.family[specimen.items(a, b)]
         others = r[family[:, None] != family[None]]
         others = others[:: max(len(others) // STRANGERS, 1)].sort().values
         return torch.searchsorted(others, r.diagonal().contiguous()).double() / max(len(others), 1)
@@ -83,13 +97,43 @@ def visible(n: int) -> float:
     return 1.0
 
 
+def even(p: Tensor, reach: float, z: float) -> bool:
+    """Whether percentiles thin out towards 0 by less than `reach`: strangers lie as densely there as in the middle,
+    while of pairs that merely know little of each other, or some less than others, few do. `z`: how surely."""
+    low, middle = int((p < LOW).sum()), int(((p >= LOW) & (p < 3 * LOW)).sum())
+    if not low:
+        return False
+    error = math.sqrt(1 / low + 1 / max(middle, 1))
+    return middle / 2 / low * math.exp(z * error) < reach
+
+
+def partners(specimen: Specimen, a: str, b: str) -> Tensor:
+    """For each pair the other item whose row of `b` is nearest to its row of `a`, where the pair looks wrong and that
+    row is nearer than strangers come to the right ones; -1 for none. Empty where they are no more than luck gives."""
+    r, p = centred(specimen, a, b).clone(), percentiles(specimen, a, b)
+    family = specimen.family[specimen.items(a, b)]
+    r[family[:, None] == family] = -math.inf
+    suspect, right = p < 2 * LOW, p > CLEAR
+    near, to = r.max(1)
+    back = r.max(0).values
+    if int(suspect.sum()) < 5 or int(right.sum()) < 10:
+        return torch.full((0,), -1)
+    found = near > near[right].quantile(1 - BEST)
+    other = back > back[right].quantile(1 - BEST)
+    hits = int(found[suspect].sum()) + int(other[suspect].sum())
+    if hits < PARTNERS * 2 * int(suspect.sum()) or bdtrc(hits - 1, 2 * int(suspect.sum()), BEST) > 1e-6:
+        return torch.full((0,), -1)
+    return torch.where(suspect & found, to, -1)
+
+
 def strangers(specimen: Specimen, a: str, b: str) -> tuple[float, float, float] | None:
     """The share of wrong pairs with its interval, where there is one beyond doubt."""
     p = percentiles(specimen, a, b)
     found = share_of_strangers(p)
-    second = int(((p >= LOW) & (p < 2 * LOW)).sum())
-    even = int((p < LOW).sum()) >= EVEN * second
-    return found if found[1] > WRONG and even and float(p.quantile(0.75)) > CLEAR else None
+    if found[1] <= WRONG or float(p.quantile(0.75)) <= CLEAR:
+        return None
+    flat = even(p, THINNER, 1.645) or (len(partners(specimen, a, b)) > 0 and even(p, SCATTER, -1.645))
+    return found if flat else None
 
 
 @set_rule(
@@ -111,14 +155,72 @@ def wrong_pairs(specimen: Specimen) -> Iterable[Said]:
             continue
         share, low, high = found
         p, items = percentiles(specimen, a, b), specimen.items(a, b)
-        worst = items[p.argsort()][: int((p < 2 * LOW).sum())]
+        worst = p.argsort()[: int((p < 2 * LOW).sum())]
+        to = partners(specimen, a, b)
+        moved = worst[to[worst] >= 0] if len(to) else worst[:0]
+        ids = specimen.named(items[worst])
+        tail = f"First suspects: {', '.join(ids[:5])}."
+        if len(moved):
+            one, other = specimen.named(items[torch.stack([moved[0], to[moved[0]]])])
+            tail = f"Their matches stand elsewhere in the table: the {a} of {one} is nearest to the {b} of {other}."
+        kind = of_one_kind(specimen, items[worst])
         yield (
             f"About {min(share, 1):.0%} of the {a}-{b} pairs are wrong ({low:.0%} to {high:.0%}): their vectors know "
-            f"no more of each other than those of strangers, while the other pairs agree. First suspects: "
-            f"{', '.join(specimen.named(worst)[:5])}.",
-            [evidence("share of wrong pairs", (a, b), share, WRONG, items=specimen.named(worst), low=low, high=high)],
+            f"no more of each other than those of strangers, while the other pairs agree{kind}. {tail}",
+            [evidence("share of wrong pairs", (a, b), share, WRONG, items=ids, low=low, high=high)],
             "look at the suspects (the evidence names them), and at what put the two columns together: a join by row "
-            "order, a sort of one side, files that are missing",
+            "order, a sort of one side, files that are missing"
+            + ("" if len(moved) else "; or inputs that tell nothing of each other"),
+        )
+
+
+def of_one_kind(specimen: Specimen, some: Tensor) -> str:
+    """What nearly all of these items have in common in a column, and few others do; nothing where they do not."""
+    for c in specimen.es.items:
+        column = specimen.es.items[c]
+        if c in ("id", "family") or columns.holds_bytes(column):
+            continue
+        code, names = columns.codes(column)
+        if not 2 <= len(names) <= MOST_KINDS:
+            continue
+        counts = np.bincount(code[some.numpy()] + 1, minlength=len(names) + 1)[1:]
+        every = np.bincount(code + 1, minlength=len(names) + 1)[1:]
+        k = int(counts.argmax())
+        if counts[k] >= ONE_KIND * len(some) and every[k] < 0.6 * len(code) and counts[k] > every[k] / 4:
+            return f", and {counts[k] / len(some):.0%} of them have {c} {names[k]}"
+    return ""
+
+
+@set_rule(
+    "flipped_sign",
+    FAULT,
+    explains=(
+        *("two_encoders", "wrong_pairs", "no_pairing_signal", "hubs", "class_collapse"),
+        *("one_sided_column", "order_trace", "asymmetry"),
+    ),
+    fault=Fault(
+        "{:.0%} of rows with their sign flipped",
+        lambda es, share: planted.flipped(es, es.modalities[1], share),
+        (0.1, 0.3, 0.6),
+    ),
+)
+def flipped_sign(specimen: Specimen) -> Iterable[Said]:
+    """Pairs that point away from each other: far more of the percentiles lie at the very bottom than luck puts there.
+    Quiet unless hardly any lie a little above, as those of strangers and of weak pairs do."""
+    for a, b in pairs(specimen):
+        p, items = percentiles(specimen, a, b), specimen.items(a, b)
+        bottom, above = p < BOTTOM, (p >= BOTTOM) & (p < 5 * BOTTOM)
+        share = float(bottom.double().mean())
+        if share < FLIPPED or int(bottom.sum()) < FEW or 4 * int(above.sum()) > 3 * int(bottom.sum()):
+            continue
+        ids = specimen.named(items[bottom])
+        yield (
+            f"{int(bottom.sum()):,} of {len(items):,} {a}-{b} pairs point away from each other, further than strangers "
+            f"do{of_one_kind(specimen, items[bottom])}: the sign of one side is wrong there. First: "
+            f"{', '.join(ids[:5])}.",
+            [evidence("share of pairs at the bottom", (a, b), share, FLIPPED, items=ids)],
+            "multiply these rows of one modality by -1, or embed them again; look for a projection whose sign is free "
+            "(PCA, CCA) and was fitted twice",
         )
 
 
@@ -134,6 +236,7 @@ def wrong_pairs(specimen: Specimen) -> Iterable[Said]:
         "shuffled_nearby",
         "moved_rows",
         "two_encoders",
+        "asymmetry",
     ),
     fault=Fault(
         "{:.0%} of items with their modalities swapped, a gap of 0.8",
@@ -169,7 +272,7 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
 @set_rule(
     "two_encoders",
     FAULT,
-    explains=("wrong_pairs", "hubs", "no_pairing_signal", "shifted_pairs"),
+    explains=("wrong_pairs", "hubs", "no_pairing_signal", "shifted_pairs", "order_trace"),
     fault=Fault(
         "{:.0%} of rows from another encoder",
         lambda es, share: planted.from_another_encoder(es, es.modalities[1], share),
@@ -185,30 +288,32 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
         low = (p < 2 * LOW).nonzero()[:, 0]
         if strangers(specimen, a, b) is None and float((p > 0.99).double().mean()) < SOME_RIGHT:
             continue
-        half = torch.from_numpy(specimen.es.halves)[items[low]]
-        ranks: list[Tensor] = []
+        half = torch.from_numpy(specimen.es.halves)[items]
+        wrong = p < 2 * LOW
+        turned = torch.full_like(p, math.nan)
         for f in (0, 1):
-            taught, judged = low[half == f], low[half != f]
-            if min(len(taught), len(judged)) < 16:
+            taught, judged = wrong & (half != f), half == f
+            if min(int(taught.sum()), int((wrong & judged).sum())) < 16:
                 break
             x, y = specimen.unit(a, items[taught]), specimen.unit(b, items[taught])
             x, y = x - x.mean(0), y - y.mean(0)
             u, _, v = torch.linalg.svd(y.T @ x, full_matrices=False)
             key, query = specimen.unit(b, items[judged]) @ u @ v, specimen.unit(a, items[judged])
             s = (query - query.mean(0)) @ (key - key.mean(0)).T
-            ranks.append((s > s.diagonal()[:, None]).double().mean(1))
-        if len(ranks) < 2:
+            turned[judged] = (s < s.diagonal()[:, None]).double().mean(1)
+        if bool(turned.isnan().any()):
             continue
-        rank = torch.cat(ranks)
-        better = int((rank < 0.25).sum())  # a quarter of strangers
-        found = better / len(rank)
-        if bdtrc(better - 1, len(rank), 0.25) > LUCK or found < MATCHED:
+        better = int((turned[wrong] > 0.75).sum())  # a quarter of strangers
+        found = better / len(low)
+        if bdtrc(better - 1, len(low), 0.25) > LUCK or found < MATCHED:
             continue
-        share = min(len(low) / len(p) / (2 * LOW), 1.0)
+        stale = turned > p
+        share = float(stale.double().mean())
         yield (
             f"{a} and {b} hold vectors of two encoders, or of two versions of one: about {share:.0%} of the pairs do "
-            "not match as they are, and match once their rows are rotated, all by the same rotation.",
-            [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[low]))],
+            "not match as they are, and match once their rows are rotated, all by the same rotation"
+            f"{of_one_kind(specimen, items[stale])}.",
+            [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[stale]))],
             "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",
         )
 
@@ -216,7 +321,7 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
 @set_rule(
     "copied_modality",
     WARNING,
-    explains=("duplicates",),
+    explains=("duplicates", "label_noise"),
     fault=Fault(
         "{:.0%} of rows are those of the other modality",
         lambda es, share: planted.copied(es, es.modalities[0], es.modalities[1], share),

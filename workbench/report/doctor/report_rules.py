@@ -119,6 +119,7 @@ def collapse(report: Report) -> Iterable[Said]:
         lambda es, directions: planted.flattened(es, es.modalities[0], directions),
         (8, 4, 2),
     ),
+    explains=("wrong_pairs", "gathered_rows", "one_direction", "dependent_items"),
 )
 def rank_collapse(report: Report) -> Iterable[Said]:
     """A modality that varies in fewer than five directions where random vectors use many more."""
@@ -245,6 +246,7 @@ def shifted_pairs(report: Report) -> Iterable[Said]:
         lambda es, share: planted.duplicated(es, es.modalities[0], share),
         (0.05, 0.15, 0.4),
     ),
+    explains=("wrong_pairs",),
 )
 def duplicates(report: Report) -> Iterable[Said]:
     """Rows of different items that coincide. Quiet below one in twenty, and where hardly any does not: then they are

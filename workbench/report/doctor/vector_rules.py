@@ -26,6 +26,14 @@ FEWEST = 5  # fewer are a collapse of rank, which has a rule of its own
 ONE_WAY = 0.7  # share of the variance along one direction
 LEVELS = 9  # values a coordinate: hardly more than three bits
 LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ninetieth percentile are six-fold apart
+STANDS_OUT = 5.0  # times as long, or as short, as the middle row, and six deviations of the others beyond it
+FEW = 3  # rows
+MOST = 0.2  # of the rows: of more it is the spread of all
+TWIN = 0.02  # of the usual squared distance: rows nearer than this stand at one point …
+CROWD = 4  # … where so many others do, of other families
+CLASS = 10  # rows a point, where all modalities have such points: fewer are variants of one thing
+GATHERED = 0.05  # share of the rows at such points
+PROMPTS = 0.9  # share of the rows of one modality that do where each stands for a class, and is meant to
 FALLBACK = 0.01  # share of rows that are one and the same vector
 
 
@@ -93,6 +101,7 @@ def dead_dimensions(specimen: Specimen) -> Iterable[Said]:
 @set_rule(
     "few_directions",
     WARNING,
+    explains=("wrong_pairs", "gathered_rows"),
     fault=Fault("{} directions left", lambda es, k: planted.flattened(es, es.modalities[0], k), (7, 6, 5)),
 )
 def few_directions(specimen: Specimen) -> Iterable[Said]:
@@ -119,6 +128,7 @@ def few_directions(specimen: Specimen) -> Iterable[Said]:
 @set_rule(
     "one_direction",
     WARNING,
+    explains=("gathered_rows",),
     fault=Fault(
         "{} times the variance along one direction",
         lambda es, s: planted.stretched(es, es.modalities[0], s),
@@ -136,8 +146,10 @@ def one_direction(specimen: Specimen) -> Iterable[Said]:
         kurtosis = float(t.pow(4).mean() / t.square().mean().square().clamp_min(1e-300))
         if share < ONE_WAY or kurtosis < 1.4:
             continue
+        alone = int(axes[:, -1].abs().argmax())
+        along = f"coordinate, number {alone}" if float(axes[alone, -1].square()) > 0.8 else "direction"
         yield (
-            f"{share:.0%} of the variance of {m} lies along one direction: items differ in one number, and cosines "
+            f"{share:.0%} of the variance of {m} lies along one {along}: items differ in one number, and cosines "
             "rank by it.",
             [evidence("share of variance", (m,), share, ONE_WAY)],
             "see what it follows (length, brightness, source: colour the map by it), and take it out or whiten "
@@ -148,6 +160,7 @@ def one_direction(specimen: Specimen) -> Iterable[Said]:
 @set_rule(
     "coarse_values",
     WARNING,
+    explains=("fallback_vector", "spread_lengths", "odd_lengths", "duplicates", "gathered_rows"),
     fault=Fault("{} values a coordinate", lambda es, k: planted.quantised(es, es.modalities[0], k), (8, 7, 3)),
 )
 def coarse_values(specimen: Specimen) -> Iterable[Said]:
@@ -184,6 +197,7 @@ def spread_lengths(specimen: Specimen) -> Iterable[Said]:
     """Lengths that differ six-fold and more. Quiet below that; a cosine does not see them, a dot product does."""
     for m, _, x in modalities(specimen):
         length = x.norm(dim=1)
+        length = length[~odd(length)]
         deviation = float(length.log().std())
         if deviation < LENGTHS:
             continue
@@ -195,6 +209,102 @@ def spread_lengths(specimen: Specimen) -> Iterable[Said]:
             "divide rows by their length before they are indexed, or look for what sets it (tokens, brightness, an "
             "encoder without its last norm)",
         )
+
+
+def odd(length: Tensor) -> Tensor:
+    """Which of these lengths stand out from the others by far, (n,) bool, where they are few."""
+    log = length.clamp_min(1e-300).log()
+    off = (log - log.median()).abs()
+    usual = 1.4826 * float(off.median())
+    out = off > max(math.log(STANDS_OUT), 6 * usual)
+    return out if int(out.sum()) <= MOST * len(out) else torch.zeros_like(out)
+
+
+@set_rule(
+    "odd_lengths",
+    WARNING,
+    fault=Fault(
+        "{:.0%} of rows a thousand times shorter",
+        lambda es, share: planted.of_odd_lengths(es, es.modalities[1], share, 1e-3),
+        (0.01, 0.03, 0.1),
+    ),
+)
+def odd_lengths(specimen: Specimen) -> Iterable[Said]:
+    """A few rows far longer or shorter than all others: what encoders give for an empty or a broken input. Quiet below
+    three rows, below three-fold, and where lengths are spread."""
+    for m, items, x in modalities(specimen):
+        length = x.norm(dim=1)
+        out = odd(length)
+        if int(out.sum()) < FEW:
+            continue
+        usual, ids = float(length.median()), specimen.named(items[out])
+        times = length[out].median().item() / usual
+        far = f"{times:,.0f} times longer" if times > 1 else f"{1 / times:,.0f} times shorter"
+        yield (
+            f"{int(out.sum())} of {len(items):,} {m} vectors are {far} than the others (their length is {usual:.2g}): "
+            "what an encoder gives for an empty, blank or broken input. A cosine hides it. First: "
+            f"{', '.join(ids[:5])}.",
+            [evidence("rows of an odd length", (m,), int(out.sum()) / len(items), FEW / len(items), items=ids)],
+            "look at the inputs of these items, and embed them again or leave them out",
+        )
+
+
+def crowds(specimen: Specimen, m: str, items: Tensor) -> Tensor:
+    """The point at which each row stands with others of other families, (n,), numbered; -1 for those that do not."""
+    x, family = specimen.unit(m, items), specimen.family[items]
+    usual = float(2 - 2 * x.mean(0).square().sum())
+    apart = 2 - 2 * (x @ x.T)
+    near = apart < TWIN * usual
+    crowded = (near & (apart > 1e-9) & (family[:, None] != family)).sum(1) >= CROWD  # the same row is a duplicate
+    first = (near & crowded).to(torch.uint8).argmax(1)  # the first row near each, and of that, and of that
+    for _ in range(8):
+        first = torch.minimum(first, first[first])
+    return torch.where(crowded, first, -1)
+
+
+@set_rule(
+    "gathered_rows",
+    WARNING,
+    explains=("wrong_pairs", "two_encoders", "dependent_items", "class_collapse", "duplicates", "collapsed_class"),
+    fault=Fault(
+        "{:.0%} of rows at five points",
+        lambda es, share: planted.gathered(es, es.modalities[1], share, 5),
+        (0.05, 0.15, 0.4),
+    ),
+)
+def gathered_rows(specimen: Specimen) -> Iterable[Said]:
+    """Many rows of different items that stand at a few points. Quiet where one modality's rows are those of a few
+    prompts, nearly all of them, and where the modality has collapsed or varies in hardly any direction."""
+    points = {m: (items, crowds(specimen, m, items)) for m, items, _ in modalities(specimen)}
+    share = {m: float((at >= 0).double().mean()) for m, (_, at) in points.items()}
+    for m, (items, at) in points.items():
+        here = at[at >= 0]
+        counts = torch.bincount(here)
+        several = int((counts >= CROWD).sum())
+        cone = float(specimen.unit(m, items).mean(0).square().sum())
+        if share[m] < GATHERED or not 2 <= several <= len(here) / CROWD or cone > 0.99:
+            continue
+        others = [n for n in points if n != m and share[n] > share[m] / 2]
+        if share[m] > PROMPTS and not others:
+            continue
+        if others and len(here) < CLASS * several:  # a few variants of each, in every modality
+            continue
+        ids = specimen.named(items[at == int(counts.argmax())])
+        where = f" while their {' and '.join(n for n in points if n not in others and n != m)} rows differ" * (
+            not others
+        )
+        also = f", and so do those of {' and '.join(others)}: what told the items apart is gone" * bool(others)
+        yield (
+            f"{share[m]:.0%} of the {m} rows stand at {several} points{where}{also}. No retrieval can tell the items "
+            f"of one point apart; {', '.join(ids[:4])} are at one.",
+            [evidence("share of rows at a few points", (m,), share[m], GATHERED, points=several, items=ids)],
+            "look at what the encoder is given for the items of one point: a prefix that all share, a text cut off at "
+            "its limit, a template"
+            if not others
+            else "look for a loss that pulls a class to a point, or for the same input under many ids",
+        )
+        if others:
+            return
 
 
 @set_rule(

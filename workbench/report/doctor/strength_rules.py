@@ -1,0 +1,75 @@
+"""Rules over how much pairs know of each other: in all, and among the items of one class or split."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+
+from workbench.report.doctor.class_rules import classings
+from workbench.report.doctor.pairing_rules import pairs, percentiles
+from workbench.report.doctor.rules import Said, evidence, set_rule
+from workbench.report.doctor.specimen import Specimen
+from workbench.report.finding import INFO
+
+WEAK = 0.9  # median percentile of the pairs: below, a tenth of all strangers is nearer than the usual match
+LEAST = 30  # items of a class
+LESS = 0.2  # by which the share of matches in the nearest tenth is lower than among the others
+SURE = 1e-4  # that it is so by luck, over all classes
+
+
+@set_rule("weak_pairs", INFO)
+def weak_pairs(specimen: Specimen) -> Iterable[Said]:
+    """Pairs that know little of each other: information, for so does any hard set, and any model early in training."""
+    for a, b in pairs(specimen):
+        p = percentiles(specimen, a, b)
+        middle = float(p.median())
+        if middle < WEAK:
+            yield (
+                f"{a} and {b} know little of each other: the usual match is nearer than {middle:.0%} of all strangers, "
+                "where chance gives 50%. Faults of single pairs hardly show in such a space.",
+                [evidence("median percentile of the pairs", (a, b), middle, WEAK)],
+                "read what follows as what could still be seen; train longer, or check the pairing if it was trained",
+            )
+
+
+@set_rule("weak_class", INFO)
+def weak_class(specimen: Specimen) -> Iterable[Said]:
+    """A class, a language or a split whose pairs are far worse than the others: information, for items held out are
+    always worse than those of training."""
+    worst: tuple[float, str, str, str, str, float, float] | None = None
+    tried = 0
+    for column, code, names in _groups(specimen):
+        for a, b in pairs(specimen):
+            items = specimen.items(a, b)
+            near, of = (percentiles(specimen, a, b) > 0.9).double(), code[items]
+            for k, name in enumerate(names):
+                mine = of == k
+                if int(mine.sum()) < LEAST or int((~mine).sum()) < LEAST:
+                    continue
+                tried += 1
+                here, there = float(near[mine].mean()), float(near[~mine].mean())
+                error = float((near[mine].var() / mine.sum() + near[~mine].var() / (~mine).sum()).sqrt())
+                if there - here > LESS and (worst is None or there - here > worst[0]):
+                    worst = (there - here, column, name, a, b, here, there)
+                    sure = (there - here) / max(error, 1e-9)
+    if worst is None or float(torch.special.ndtr(torch.tensor(-sure))) * tried > SURE:
+        return
+    _, column, name, a, b, here, there = worst
+    yield (
+        f"Pairs of {column} {name} are far worse than the others: {here:.0%} of their {a}-{b} matches are among the "
+        f"nearest tenth of strangers, of the others {there:.0%}. A number over all of them is of neither.",
+        [evidence(f"matches in the nearest tenth, {column} {name}", (a, b), here, there - LESS)],
+        f"read the report by {column} (--by {column}), and look at what these items are given to the encoders",
+    )
+
+
+def _groups(specimen: Specimen) -> Iterable[tuple[str, torch.Tensor, list[str]]]:
+    for c in classings(specimen):
+        yield c.column, c.code, c.names
+    if "split" in specimen.es.items:
+        names = sorted(specimen.es.items["split"].dropna().unique())
+        place = {v: k for k, v in enumerate(names)}
+        code = np.array([place.get(v, -1) for v in specimen.es.items["split"]])
+        yield "split", torch.from_numpy(code), [str(n) for n in names]
