@@ -143,11 +143,12 @@ def _avqi(clusters, pairs):
     mu = [sum(c) / len(c) for c in clusters]
     spread = [sum(np.linalg.norm(x - m) for x in c) / len(c) for c, m in zip(clusters, mu, strict=True)]
     widest = max(np.linalg.norm(x - y) for c in clusters for x in c for y in c)
+    little = 1e-8 * max([widest, *(np.linalg.norm(x - y) for x in mu for y in mu)])  # released: 1e-8, of any scale
 
     def dbs(a, b):
-        return np.linalg.norm(mu[a] - mu[b]) / (spread[a] + spread[b] + 1e-8)
+        return np.linalg.norm(mu[a] - mu[b]) / (spread[a] + spread[b] + little)
 
-    dunn = min(np.linalg.norm(mu[a] - mu[b]) for a, b in pairs) / (widest + 1e-8)
+    dunn = min(np.linalg.norm(mu[a] - mu[b]) for a, b in pairs) / (widest + little)
     guard = 1e-8  # what keeps a perfect merge finite
     return float(0.5 * (1 / (dbs(0, 1) + guard) + 1 / (dbs(0, 2) + guard)) + 1 / (dunn + guard))
 
@@ -550,8 +551,10 @@ def _separation(clusters, separations, pairs, widest):
     mu = [sum(c) / len(c) for c in clusters]
     spread = [sum(np.linalg.norm(x - m) for x in c) / len(c) for c, m in zip(clusters, mu, strict=True)]
     distance = {(a, b): np.linalg.norm(mu[a] - mu[b]) for a in range(len(mu)) for b in range(len(mu))}
-    dbs = [distance[p] / (spread[p[0]] + spread[p[1]] + guard) for p in separations]
-    dunn = min(distance[p] for p in pairs) / (widest + guard)
+    true = max(np.linalg.norm(x - y) for c in clusters for x in c for y in c)
+    little = guard * max(true, *distance.values())
+    dbs = [distance[p] / (spread[p[0]] + spread[p[1]] + little) for p in separations]
+    dunn = min(distance[p] for p in pairs) / (widest + little)
     return float(np.mean([1 / (x + guard) for x in dbs]) + 1 / (dunn + guard))
 
 

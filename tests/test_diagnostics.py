@@ -309,3 +309,12 @@ def test_reports_survive_the_disk(tmp_path):
     back = wb.Report.load(tmp_path / "r")
     pd.testing.assert_frame_equal(back.frame, report.frame, check_dtype=False)
     assert back.to_dict()["results"] == report.to_dict()["results"]
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-12, 1e12])
+def test_cluster_indices_know_no_scale(scale):
+    es = with_roles()
+    names = [*ROLED, "cluster_separation"]
+    scaled = wb.EmbeddingSet({"hidden": es["hidden"].double() * scale}, es.items)
+    before, after = (wb.diagnose(s, label="role", roles=ROLES, only=names).frame["value"] for s in (es, scaled))
+    assert after.tolist() == pytest.approx(before.tolist(), rel=1e-6)
