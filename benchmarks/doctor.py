@@ -58,6 +58,8 @@ def simulated(seed: int, items: int | None = None) -> EmbeddingSet:
         32 if items else int(draw.choice([32, 64, 192])),
         int(draw.integers(8, 24)),
     )
+    count = int(draw.choice([2, 2, 2, 3, 4]))
+    n = min(n, 500) if count > 2 else n
     size, classes = int(draw.choice([1, 1, 2, 4])), int(draw.integers(2, 9))
     family = np.arange(n) // size
     weights = draw.dirichlet(np.full(classes, draw.choice([1.0, 100.0])))
@@ -70,7 +72,7 @@ def simulated(seed: int, items: int | None = None) -> EmbeddingSet:
     noise, vectors = draw.choice([draw.uniform(0.2, 1.0), draw.uniform(1.0, 2.5)], p=[0.7, 0.3]), {}
     # one map for all: encoders that were trained share a space, as far as their noise lets them
     first = np.linalg.qr(draw.standard_normal((d, latent)))[0]
-    for m in NAMES[: int(draw.choice([2, 2, 2, 3, 4]))]:
+    for m in NAMES[:count]:
         own = draw.standard_normal((n, d)) * math.sqrt(latent / d) * noise * draw.uniform(0.7, 1.3)
         cone = draw.standard_normal(d) * math.sqrt(latent / d) * draw.uniform(0, 1.5)
         x = torch.from_numpy(z @ first.T + own + cone)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from scipy.special import bdtrc
+from scipy.special import bdtrc, betaincinv
 
 from workbench.report.doctor.rules import Fault, Said, rule
 from workbench.report.finding import FAULT, INFO, WARNING
@@ -254,7 +254,11 @@ def duplicates(report: Report) -> Iterable[Said]:
     for row in _rows(report, "duplicate_rate"):
         m = row["modalities"][0]
         spread = report.row("uniformity", m)["value"] if report.has("uniformity") else -math.inf
-        if row["low"] > DUPLICATES and row["value"] < PROMPTS and not spread > COLLAPSED_UNIFORMITY:
+        n, k = row["n_query"], row["value"] * row["n_query"]
+        low = (
+            float(betaincinv(k, n - k + 1, 0.025)) if k > 0 else 0.0
+        )  # by luck of so many rows, whatever else is asked
+        if low > DUPLICATES and row["value"] < PROMPTS and not spread > COLLAPSED_UNIFORMITY:
             yield (
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
                 "apart, and in a batch they are false negatives.",
