@@ -316,3 +316,45 @@ def test_packed_and_cut_files_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress("\n".join(lines).encode()))
     with pytest.raises(InputError, match="compressed; unpack it first"):
         load(tmp_path / "a.jsonl.gz")
+
+
+def test_items_that_count_from_nought_in_each_split_are_not_made_one(tmp_path: Path) -> None:
+    for split, seed, items in (("train", 0, 30), ("val", 1, 20)):
+        x, y, of = pair(items, 3 * items, seed)
+        frame = pd.DataFrame({"image_id": of, "image_embedding": list(x[of]), "text_embedding": list(y)})
+        frame.to_parquet(tmp_path / f"{split}.parquet")
+    held = sum(len(np.unique(pair(n, 3 * n, s)[2])) for s, n in ((0, 30), (1, 20)))
+    with pytest.raises(InputError, match=r"image_id '\d+' is in train and in validation; .* --item split,image_id"):
+        read(tmp_path, Reading(item="image_id"))
+    assert len(read(tmp_path, Reading(item="split,image_id"))) == held
+    hint = run("diagnose", tmp_path, "--only", "recall_at_1").stdout
+    assert f"--item split,image_id makes {held} items" in hint
+
+
+def test_packed_bits_in_one_value_are_unpacked(tmp_path: Path) -> None:
+    bits = np.random.default_rng(0).integers(0, 2, (30, 32)).astype(np.uint8)
+    packed = [row.tobytes() for row in np.packbits(bits, axis=1)]
+    for named, reading in (("image_binary", Reading()), ("image_b", Reading(bits=("image_b",)))):
+        pd.DataFrame({named: packed, "text_embedding": list(bits + 0.5)}).to_parquet(tmp_path / "a.parquet")
+        assert np.array_equal(read(tmp_path / "a.parquet", reading)[named].numpy(), bits * 2.0 - 1)
+
+
+def test_a_number_that_is_missing_among_columns_of_one_vector_has_a_way_out(tmp_path: Path) -> None:
+    x, y, _ = pair(30)
+    frame = pd.DataFrame({f"image_{k}": x[:, k] for k in range(16)} | {f"text_{k}": y[:, k] for k in range(16)})
+    frame.loc[7, "image_3"] = None
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match="'image' has NaN at row 7, dimension 3 .*--drop-missing"):
+        load(tmp_path / "a.csv")
+    assert len(read(tmp_path / "a.csv", Reading(drop_missing=True))["image"]) == 29
+
+
+def test_quantised_rows_of_two_lengths_are_joined_by_their_ids(tmp_path: Path) -> None:
+    x, y, of = pair(40, 100)
+    scale, zero = np.abs(x).max(0) / 100, np.arange(16.0)
+    with h5py.File(tmp_path / "a.h5", "w") as f:
+        f["image"], f["image_scale"], f["image_zero_point"] = np.round(x / scale + zero).astype(np.int8), scale, zero
+        f["image_ids"], f["text"], f["text_ids"], f["boxes"] = np.arange(40) + 7, y, of + 7, np.ones((40, 4))
+    es = load(tmp_path / "a.h5")
+    assert np.abs(es["image"].numpy() - x).max() <= scale.max()
+    assert es.item_of_row("text").tolist() == of.tolist()

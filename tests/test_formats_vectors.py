@@ -161,7 +161,7 @@ def test_columns_of_a_number_each_are_one_vector(tmp_path):
         assert np.allclose(es["emb"], X)
         assert list(es.items) == ["id", "year"]
     wide.assign(emb_3=[None, *X[1:, 3]]).to_parquet(tmp_path / "hole.parquet")
-    with pytest.raises(InputError, match="column 'emb_3' has a missing number at row 0"):
+    with pytest.raises(InputError, match="'emb' has NaN at row 0, dimension 3"):
         load(tmp_path / "hole.parquet")
 
 

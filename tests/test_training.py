@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 import torch
 
@@ -380,3 +381,17 @@ def test_a_sweep_keeps_its_cells_apart(tmp_path):
     with pytest.raises(wb.InputError, match="did you mean 'mlp'"):
         sweep(["infonce"], out=tmp_path / "x", tower="mpl", **small)
     assert not (tmp_path / "x").exists()
+
+
+def test_looks_say_how_far_each_tower_has_turned_and_nothing_of_a_frozen_one(tmp_path):
+    es = wb.testing.planted(items=120)
+    run = wb.train(
+        "infonce", data=es, out=tmp_path / "a", steps=20, evaluate=10, batch=32, freeze="image", freeze_until=10
+    )
+    first, second, third = run.looks
+    assert not any(key.startswith("moved") for key in first)
+    assert {key for key in second if key.startswith("moved")} == {"moved text"}
+    for m in ("image", "text"):
+        x, y = (run.snapshot(step).unit(m).double().numpy() for step in (10, 20))
+        by_hand = 1 - np.mean([float(a @ b) for a, b in zip(x, y, strict=True)])
+        assert third[f"moved {m}"] == pytest.approx(by_hand, abs=1e-12)

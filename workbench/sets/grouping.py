@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -29,7 +29,20 @@ def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     >>> by_item(es, "picture").describe()["modalities"]["text"]["rows"], len(by_item(es, "picture")["image"])
     (3, 2)
     """
-    return grouped(es, es.column(column), column)
+    return grouped(es, together(es.items, column) if column not in es.items else es.items[column], column)
+
+
+def together(items: pd.DataFrame, names: str) -> pd.Series:
+    """The values of several columns as one, a/b; raises `InputError` for one that is not there."""
+    parts = names.split(",")
+    for c in parts:
+        if c not in items:
+            raise unknown("column of the items", c, items.columns)
+    if len(parts) == 1:
+        return items[names]
+    gone = np.any([columns.missing(items[c]) for c in parts], axis=0)
+    values = ["/".join(v) for v in zip(*(columns.text(items[c]) for c in parts), strict=True)]
+    return pd.Series([None if g else v for g, v in zip(gone, values, strict=True)], index=items.index, dtype=object)
 
 
 def grouped(es: EmbeddingSet, values: pd.Series, name: str) -> EmbeddingSet:
@@ -38,6 +51,7 @@ def grouped(es: EmbeddingSet, values: pd.Series, name: str) -> EmbeddingSet:
         row = int(np.flatnonzero(gone)[0])
         raise InputError(f"{es.source}: column {name!r} is empty at row {row}, so its item is not known")
     codes, names = pd.factorize(values)
+    _in_one_split(es, codes, names, name)
     first = pd.Series(codes).drop_duplicates().index
     items = es.items.iloc[first].reset_index(drop=True).assign(id=columns.text(pd.Series(names)))
     vectors, rows = {}, {}
@@ -46,6 +60,20 @@ def grouped(es: EmbeddingSet, values: pd.Series, name: str) -> EmbeddingSet:
         keep = _distinct(es[m], owner)
         vectors[m], rows[m] = es[m][torch.from_numpy(keep)], owner[keep]
     return EmbeddingSet(vectors, items, rows=rows, source=es.source)
+
+
+def _in_one_split(es: EmbeddingSet, codes: np.ndarray, names: pd.Index, name: str) -> None:
+    """Refuse items whose rows are in several splits: two items of one name, or a leak."""
+    if "split" not in es.items:
+        return
+    split = es.items["split"].fillna("").to_numpy()
+    first = pd.Series(split).groupby(codes).transform("first").to_numpy()
+    if (odd := split != first).any():
+        row = int(odd.argmax())
+        raise InputError(
+            f"{es.source}: {name} {str(names[codes[row]])!r} is in {first[row] or 'no split'} and in {split[row] or 'none'}; "
+            f"where {name} counts the items of each split, --item split,{name}; else it is a leak: take it out of one"
+        )
 
 
 def of_rows(

@@ -25,7 +25,7 @@ from workbench.sets.shipped import with_splits
 from workbench.training import samplers, towers
 from workbench.training.gather import Gathered
 from workbench.training.gradcache import cached_backward
-from workbench.training.probe import better, forward, light, probed
+from workbench.training.probe import better, forward, light, moved, probed
 from workbench.training.run import Run
 from workbench.training.settings import Settings
 
@@ -208,12 +208,16 @@ class Loop:
         self._last = Batch(vectors, keys=keys, **more)
         return self.loss_of(self._last)
 
+    def _still(self, step: int) -> list[str]:
+        """The modalities whose towers do not learn at a step."""
+        until = self.settings.freeze_until
+        return self.frozen if not until or step <= until else []
+
     def _held(self, step: int) -> list[nn.Module]:
         """The towers that do not learn at a step."""
-        until = self.settings.freeze_until
         inner = _plain(self.model)
         assert isinstance(inner, towers.Towers)
-        return [inner.of(m) for m in self.frozen] if not until or step <= until else []
+        return [inner.of(m) for m in self._still(step)]
 
     def _learn(self, step: int) -> None:
         """Training mode; what is frozen keeps its statistics too."""
@@ -265,6 +269,7 @@ class Loop:
         if self.fabric.is_global_zero:
             es = self._embed(self.probe, self.probe_inputs, step)
             self.run.keep_snapshot(step, es)
+            values |= moved(self.run, step, es, self._still(step))
             self.run.log(step=step, **values, **probed(es, str(self.fabric.device)))
             self._tell(step)
             self.run.keep_checkpoint(step, self._state())

@@ -16,7 +16,7 @@ from workbench.disk import write_text
 from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.run_folder import CONFIG, is_run
-from workbench.training.probe import probed
+from workbench.training.probe import moved, probed
 from workbench.training.run import Run
 
 
@@ -57,7 +57,7 @@ class Monitor:
         frame = None if ids is None else pd.DataFrame({"id": [str(i) for i in ids]})
         vectors = {m: x.detach().float().cpu() for m, x in modalities.items()}
         es = EmbeddingSet(vectors, frame, source=str(self.run.path))
-        values = probed(es)
+        values = probed(es) | moved(self.run, step, es)
         self.run.keep_snapshot(step, es)
         self.run.log(step=step, **_numbers(metrics), **values)
         return values

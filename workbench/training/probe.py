@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import pandas as pd
@@ -16,7 +16,7 @@ from workbench.errors import InputError, unknown
 from workbench.report.diagnose import diagnose
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS
-from workbench.sets.run_folder import CHANCE, RECALL
+from workbench.sets.run_folder import CHANCE, MOVED, RECALL, RunFolder
 from workbench.sets.shipped import load_data, with_splits
 from workbench.training import towers
 from workbench.training.settings import Settings
@@ -33,6 +33,20 @@ def probed(es: EmbeddingSet, device: str = "auto") -> dict[str, float]:
         if row["reason"] is None and math.isfinite(row["value"]):
             values[str(ScopedName(row["name"], row["modalities"]))] = row["value"]
     return values
+
+
+def moved(run: RunFolder, step: int, es: EmbeddingSet, still: Collection[str] = ()) -> dict[str, float]:
+    """How far the rows of each modality have turned since the look before, 1 less their mean cosine; none at first.
+
+    `still`: modalities that are not meant to move.
+    """
+    steps = [s for s in run.snapshots if s < step]
+    if not steps:
+        return {}
+    before = run.snapshot(max(steps))
+    both = [m for m in es.modalities if m not in still and m in before and before[m].shape == es[m].shape]
+    cosines = {m: float((es.unit(m).double() * before.unit(m).double()).sum(1).mean()) for m in both}
+    return {str(ScopedName(MOVED, (m,))): max(1 - c, 0.0) for m, c in cosines.items()}
 
 
 def better(watch: str) -> str:

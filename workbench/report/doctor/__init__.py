@@ -59,18 +59,15 @@ def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
 
 def _healthy(found: Sequence[Finding], specimen: Specimen | None) -> str:
     """What has been looked for and not seen, and what would have been seen in as many pairs as there are."""
-    said = "No sign of collapse, of pairs at chance, or of tuples that agree only in part."
+    said = "No sign of collapse, of pairs at chance, or of tuples that match only in part."
     least = 0
     if specimen is not None:
         least = min((len(specimen.items(a, b)) for a, b in pairing_rules.pairs(specimen)), default=0)
     if any(f.rule == "weak_pairs" for f in found):
-        return f"{said} But little could be seen where pairs know so little of each other."
+        return f"{said} But little could be seen where pairs match so weakly."
     if not least:
         return said
-    return (
-        f"{said} Of {least:,} pairs a share of {pairing_rules.visible(least):.0%} wrong ones would have been seen, of "
-        "fewer perhaps not."
-    )
+    return f"{said} With {least:,} pairs, fewer than {pairing_rules.visible(least):.0%} wrong ones may go unnoticed."
 
 
 def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:

@@ -101,12 +101,11 @@ def one_sided_column(specimen: Specimen) -> Iterable[Said]:
             more, less = sorted(share, key=lambda m: -share[m])
             if share[more] > SHAPED and share[less] < share[more] / 5:
                 yield (
-                    f"The column {name} shapes {more} and not {less}: {share[more]:.0%} of the variance of {more} lies "
-                    f"between its classes, of {less} {share[less]:.0%}. Neighbours in {more} are first of all those of "
-                    "one class.",
+                    f"Column '{name}' explains {share[more]:.0%} of the variance of {more} and {share[less]:.0%} of "
+                    f"that of {less}: neighbours in {more} are mostly of the same class.",
                     [evidence(f"variance between classes of {name}", (more,), share[more], SHAPED)],
-                    f"if {name} should not matter, take its means out of {more} before cosines are taken; if it "
-                    f"should, look for what took it out of {less}, such as a normalisation batch by batch",
+                    f"if '{name}' should not matter, subtract its class means from {more}; if it should, look for "
+                    f"what removed it from {less}, such as a normalisation per batch",
                 )
 
 
@@ -145,8 +144,8 @@ def missing_by_class(specimen: Specimen) -> Iterable[Said]:
             gone = table[1] / table.sum(0).clamp_min(1)
             worst = classing.names[int(gone.argmax())]
             yield (
-                f"{m} is missing by {name}, not by chance: {float(gone.max()):.0%} of {worst} lack it, and "
-                f"{float(gone.min()):.0%} of the class that lacks it least. What is said of {m} is said of the others.",
+                f"{m} is missing unevenly over '{name}': {float(gone.max()):.0%} of {worst} lack it, and "
+                f"{float(gone.min()):.0%} of the class that lacks it least. Results for {m} hardly describe {worst}.",
                 [evidence(f"presence by {name} (Cramér's V)", (m,), strength, ABSENT)],
                 f"read the report by class (--by {name}), and look for what dropped these rows",
             )
@@ -179,8 +178,8 @@ def collapsed_class(specimen: Specimen) -> Iterable[Said]:
             if float(within[least]) < POINT * usual:
                 worst = classing.names[least]
                 yield (
-                    f"{m} has collapsed in one class: the items of {name} {worst} vary "
-                    f"{usual / max(float(within[least]), 1e-9):,.0f} times less than those of other classes.",
+                    f"{m} has collapsed in class {worst} of '{name}': its variance is "
+                    f"{usual / max(float(within[least]), 1e-9):,.0f} times smaller than in other classes.",
                     [evidence(f"variance within a class of {name}", (m,), float(within[least]) / usual, POINT)],
                     "look at what the encoder is given for these items: an empty, constant or truncated input",
                 )
@@ -211,9 +210,9 @@ def class_collapse(specimen: Specimen) -> Iterable[Said]:
             reach = 3 * float(inside.std()) / len(torch.unique(family[known])) ** 0.5
             if float(outside.mean()) > KNOWS_CLASS and float(inside.mean()) < 0.5 + min(reach, 0.06):
                 yield (
-                    f"{a} and {b} agree in {name} and in nothing else: a match ranks above {float(outside.mean()):.0%} "
-                    f"of the items of other classes, and above {float(inside.mean()):.0%} of those of its own, where "
-                    "chance gives 50%.",
+                    f"{a} and {b} match only by the class of '{name}': the right item beats "
+                    f"{float(outside.mean()):.0%} of the items of other classes, but {float(inside.mean()):.0%} of "
+                    "those of its own (chance: 50%).",
                     [evidence(f"percentile within a class of {name}", (a, b), float(inside.mean()), 0.5)],
                     "train against items of the same class (hard negatives), or with a loss that does not pull a class "
                     "together",
@@ -253,10 +252,10 @@ def leaked_split(specimen: Specimen) -> Iterable[Said]:
     items = found[0][both[0].any(1)]
     ids = named(es, items)
     yield (
-        f"{leaked:.0%} of the items held out stand in training too, in every modality, under another id: what they are "
-        f"tested on was learnt. First: {', '.join(ids[:5])}.",
+        f"{leaked:.0%} of the held-out items are also in training under another id, in every modality: test scores are "
+        f"inflated. First: {', '.join(ids[:5])}.",
         [evidence("share of items held out with a twin in training", es.modalities, leaked, LEAKED, items=ids)],
-        "take them out of one side; split by family, so that variants stay together",
+        "remove them from one side; split by column 'family', so that variants stay together",
     )
 
 
@@ -281,8 +280,8 @@ def dependent_items(specimen: Specimen) -> Iterable[Said]:
         return
     ids = specimen.named(items[twin.any(1)])
     yield (
-        f"{share:.0%} of the items are variants of another one: their vectors nearly coincide in every modality, and "
-        "no column family says that they belong together. The intervals here are too narrow by as much.",
+        f"{share:.0%} of the items nearly duplicate another one in every modality, and no column 'family' groups them: "
+        "the intervals here are too narrow.",
         [evidence("share of items with a twin", es.modalities, share, VARIANTS, items=ids)],
-        "give variants of one thing the same value in a column family",
+        "give variants of one thing the same value in a column 'family'",
     )

@@ -94,13 +94,12 @@ def label_noise(specimen: Specimen) -> Iterable[Said]:
         ids = specimen.named(g.items[at])
         said, seen = (classing.names[int(codes[at[0]])] for codes in (g.given, g.guessed))
         yield (
-            f"About {k / n:.0%} of the labels in {classing.column} are wrong (at least {low:.0%}): the classes stand "
-            f"apart, and these items stand among those of another one in every modality. First: {ids[0]}, given as "
-            f"{said}, among {seen}.",
+            f"About {k / n:.0%} of the labels in '{classing.column}' are wrong (at least {low:.0%}): these items lie "
+            f"inside another class in every modality. First: {ids[0]}, labelled {said}, lies in {seen}.",
             [evidence(f"share of labels contradicted, {classing.column}", specimen.es.modalities, k / n, MISLABELLED,
                       items=ids, low=low)],
-            "look at these items' labels (the evidence names them); what is measured by this column is measured "
-            "against wrong answers",
+            "check the labels of these items (the evidence names them); scores by "
+            f"'{classing.column}' use wrong labels",
         )  # fmt: skip
 
 
@@ -114,8 +113,8 @@ def one_class(specimen: Specimen) -> Iterable[Said]:
     if share >= ONE_CLASS and int((counts > 0).sum()) > 1:
         column = specimen.report.about["label"]
         yield (
-            f"{share:.0%} of the items have one and the same {column}: a guess is right that often, and an accuracy by "
-            f"{column} says little.",
+            f"{share:.0%} of the items have the same '{column}': a guess is right that often, and an accuracy by it "
+            "says little.",
             [evidence(f"share of the largest class of {column}", specimen.es.modalities, share, ONE_CLASS)],
-            f"read the scores of each class (by_class), or draw as many items of every {column}",
+            "read the scores of each class (by_class), or sample the same number of items of each",
         )

@@ -112,12 +112,12 @@ def order_trace(specimen: Specimen) -> Iterable[Said]:
         ]
         how = "it jumps from the first half to the second" if max(halves) < share[more] / 8 else "it drifts, or jumps"
         yield (
-            f"{more} follows the order of the table and {less} does not: {share[more]:.0%} of the variance of {more} "
-            f"lies between ten stretches of rows, of {less} {share[less]:.0%}; {how}.",
+            f"{more} depends on the row order and {less} does not: ten blocks of rows explain {share[more]:.0%} of the "
+            f"variance of {more}, {share[less]:.0%} of that of {less}; {how}.",
             [evidence("variance between stretches of rows", (more,), share[more], TRACE)],
-            f"look for what changed while {more} was embedded: another version, a mean or a scale taken over a part, a "
-            f"position in the input; where the table is sorted, for what took its order out of {less}, such as a "
-            "normalisation batch by batch",
+            f"look for a change while {more} was embedded (version, a mean or scale of a part, a position in the "
+            f"input); if the table is sorted on purpose, for what removed its order from {less}, such as a "
+            "normalisation per batch",
         )
 
 
@@ -182,12 +182,11 @@ def moved_rows(specimen: Specimen) -> Iterable[Said]:
                 continue
             first, last = int(rows[found.start]), int(rows[found.stop - 1])
             yield (
-                f"Rows {first:,} to {last:,} of {o.a} and {o.b} are paired with an offset: {found.won:,} of "
-                f"{found.span:,} rows are nearer to the row {step:+d} away than to their own; of the other rows "
-                f"{found.others:.0%} are.",
+                f"From row {first:,} to {last:,} pairs are offset: {o.a} i matches {o.b} i{step:+d} in "
+                f"{found.won:,} of {found.span:,} rows; of the other rows {found.others:.0%} do.",
                 [evidence("rows moved", (o.a, o.b), found.span / n, STRETCH, first=first, last=last, offset=step)],
-                f"look at row {first:,}, where a row of one of the two was dropped or doubled, and move {o.b} by "
-                f"{-step:+d} from there to row {last:,}",
+                f"look for a dropped or doubled row at row {first:,}; from there on move the rows of {o.b} "
+                f"{abs(step):,} {'up' if step > 0 else 'down'}",
             )
             break
 
@@ -218,7 +217,7 @@ def reversed_rows(specimen: Specimen) -> Iterable[Said]:
                 f"{rows[found.stop - 1]:,}: {found.won:,} of {found.span:,} rows i are nearer to row "
                 f"{centre:,} − i than to their own.",
                 [evidence("rows reversed", (o.a, o.b), found.span / len(o.row), REVERSED, centre=centre)],
-                f"reverse these rows of {o.b}; look for a sort with the largest first",
+                f"reverse these rows of {o.b}; look for a descending sort",
             )
             break
 

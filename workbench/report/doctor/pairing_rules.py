@@ -162,11 +162,11 @@ def wrong_pairs(specimen: Specimen) -> Iterable[Said]:
         tail = f"First suspects: {', '.join(ids[:5])}."
         if len(moved):
             one, other = specimen.named(items[torch.stack([moved[0], to[moved[0]]])])
-            tail = f"Their matches stand elsewhere in the table: the {a} of {one} is nearest to the {b} of {other}."
+            tail = f"Their partners seem to be in other rows: {a} of {one} is nearest to {b} of {other}."
         kind = of_one_kind(specimen, items[worst])
         yield (
-            f"About {min(share, 1):.0%} of the {a}-{b} pairs are wrong ({low:.0%} to {high:.0%}): their vectors know "
-            f"no more of each other than those of strangers, while the other pairs agree{kind}. {tail}",
+            f"About {min(share, 1):.0%} of the {a}-{b} pairs are wrong ({low:.0%} to {high:.0%}): they are no more "
+            f"similar than random pairs, while the others match{kind}. {tail}",
             [evidence("share of wrong pairs", (a, b), share, WRONG, items=ids, low=low, high=high)],
             "look at the suspects (the evidence names them), and at what put the two columns together: a join by row "
             "order, a sort of one side, files that are missing"
@@ -215,12 +215,12 @@ def flipped_sign(specimen: Specimen) -> Iterable[Said]:
             continue
         ids = specimen.named(items[bottom])
         yield (
-            f"{int(bottom.sum()):,} of {len(items):,} {a}-{b} pairs point away from each other, further than strangers "
-            f"do{of_one_kind(specimen, items[bottom])}: the sign of one side is wrong there. First: "
+            f"{int(bottom.sum()):,} of {len(items):,} {a}-{b} pairs point in opposite directions, more so than random "
+            f"pairs{of_one_kind(specimen, items[bottom])}: one side has the wrong sign there. First: "
             f"{', '.join(ids[:5])}.",
             [evidence("share of pairs at the bottom", (a, b), share, FLIPPED, items=ids)],
-            "multiply these rows of one modality by -1, or embed them again; look for a projection whose sign is free "
-            "(PCA, CCA) and was fitted twice",
+            "embed these rows again, or multiply them by -1 in one modality, that which then finds its own kind; look "
+            "for a projection whose sign is free (PCA, CCA) and was fitted twice",
         )
 
 
@@ -261,8 +261,8 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
         share = float(few.double().mean())
         wrong = items[few] if share <= 0.5 else items[~few]
         yield (
-            f"{len(wrong):,} of {len(items):,} items have {a} and {b} in each other's place: along the gap their "
-            f"vectors lie on the other side. It hides a gap of {float(length.mean()):.2f}. First: "
+            f"In {len(wrong):,} of {len(items):,} items {a} and {b} are swapped: each vector lies on the other "
+            f"modality's side of the gap. The swap hides a gap of {float(length.mean()):.2f}. First: "
             f"{', '.join(specimen.named(wrong)[:5])}.",
             [evidence("share of swapped items", (a, b), len(wrong) / len(items), SWAPPED, items=specimen.named(wrong))],
             "swap the two vectors of these items back; look for a collate function or a join that depends on the order",
@@ -310,8 +310,8 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
         stale = turned > p
         share = float(stale.double().mean())
         yield (
-            f"{a} and {b} hold vectors of two encoders, or of two versions of one: about {share:.0%} of the pairs do "
-            "not match as they are, and match once their rows are rotated, all by the same rotation"
+            f"{a} and {b} mix vectors of two encoders, or two versions of one: about {share:.0%} of the pairs match "
+            "only after one rotation, the same for all of them"
             f"{of_one_kind(specimen, items[stale])}.",
             [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[stale]))],
             "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",
@@ -339,8 +339,8 @@ def copied_modality(specimen: Specimen) -> Iterable[Said]:
         if share < COPIES or float(specimen.cosines(a, b).mean()) > 0.99:
             continue
         yield (
-            f"{int(same.sum()):,} of {len(items):,} items have one and the same vector as {a} and as {b}: one of "
-            "the two is a copy, and whatever is found there is found by that.",
+            f"{int(same.sum()):,} of {len(items):,} items have the identical vector as {a} and as {b}: one is a copy, "
+            "so that retrieval says nothing there.",
             [evidence("share of equal vectors", (a, b), share, COPIES, items=specimen.named(items[same]))],
             "look for a cache, a default or a column that was read twice",
         )
@@ -376,9 +376,8 @@ def hubs(specimen: Specimen) -> Iterable[Said]:
                 continue
             ids = specimen.named(items[busy[:5]])
             yield (
-                f"A few {b} keys are near everyone: {ids[0]} is among the ten nearest of {share:.0%} of all {a} "
-                f"queries, and {float((count == 0).double().mean()):.0%} of the keys are found by none.",
+                f"A few rows of {b} are near every {a}: {ids[0]} is in the top ten of {share:.0%} of the queries, and "
+                f"{float((count == 0).double().mean()):.0%} of the {b} rows are in no top ten.",
                 [evidence("share of queries that find one key", (a, b), share, HUBS, items=ids)],
-                "look at these keys; centring the modality, or a softmax over both directions when ranking, takes most "
-                "hubs away",
+                "look at these rows; centring the modality, or a dual softmax when ranking, reduces most hubs",
             )

@@ -76,13 +76,13 @@ def no_pairing_signal(report: Report) -> Iterable[Said]:
         ranks = [report.row("median_rank", *d) for d in ((a, b), (b, a))]
         away = all(r["value"] > r["null_high"] for r in ranks)
         yield (
-            f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} and {hits[1]['value']:.3f} "
-            f"where a shuffled pairing gives up to {hits[0]['null_high']:.3f}"
-            + (", and matches rank worse than non-matches: they point away from each other." if away else "."),
+            f"{a} and {b} do not find each other: recall at 10 is {hits[0]['value']:.3f} ({a} → {b}) and "
+            f"{hits[1]['value']:.3f} ({b} → {a}); shuffled pairs reach up to {hits[0]['null_high']:.3f}"
+            + (". Matches rank below random pairs: the two point away from each other." if away else "."),
             [_evidence(h, h["null_high"]) for h in hits],
             "use an objective that sees the sign of this pair (a volume does not)"
             if away
-            else "check the pairing (is row i the same item in both?); then whether the objective contrasts this pair",
+            else f"check that row i is the same item in both; then that the loss compares {a} with {b}",
         )
 
 
@@ -105,9 +105,9 @@ def collapse(report: Report) -> Iterable[Said]:
         if row["value"] > COLLAPSED_UNIFORMITY and sum(found) / len(found) < STILL_RANKS:
             yield (
                 f"{row['modalities'][0]} has collapsed: uniformity {row['value']:.3f}, where 0 means that all vectors "
-                "coincide.",
+                "coincide and spread ones reach -3 and less.",
                 [_evidence(row, COLLAPSED_UNIFORMITY)],
-                "raise the temperature or lower the learning rate; look for a constant input or a dead tower",
+                "look for a constant input or a dead tower; then lower the learning rate, or add a uniformity term",
             )
 
 
@@ -126,10 +126,10 @@ def rank_collapse(report: Report) -> Iterable[Said]:
     for row in _rows(report, "effective_rank"):
         if row["value"] < COLLAPSED_RANK and row["null_low"] > 2 * COLLAPSED_RANK:
             yield (
-                f"{row['modalities'][0]} varies along {row['value']:.1f} directions where as many random vectors would "
-                f"use {row['null']:.0f}.",
+                f"{row['modalities'][0]} has an effective rank of {row['value']:.1f}; the same number of random "
+                f"vectors would have {row['null']:.0f}.",
                 [_evidence(row, COLLAPSED_RANK)],
-                "add a uniformity or variance term, or check that the inputs differ",
+                "check that the inputs differ; then add a uniformity or variance term",
             )
 
 
@@ -187,12 +187,13 @@ def flat_tuples(report: Report) -> Iterable[Said]:
     for row in _found_by_volume(report):
         lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"]]
         if lost:
-            said = ", ".join("→".join(r["modalities"]) for r in lost)
+            said = ", ".join(" → ".join(r["modalities"]) for r in lost)
+            anchor, *others = row["modalities"]
             yield (
-                f"The tuples agree, their pairs do not: {said} retrieve no better than chance. A volume is small as "
-                "soon as the anchor lies in the span of the others, whichever of them agree and with whatever sign.",
+                f"By volume {anchor} finds its ({', '.join(others)}), yet {said} retrieve at chance: a volume can be "
+                "small without every pair being similar.",
                 [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
-                "add a pairwise term over all pairs (recipe infonce) beside the volume, if pairs are to be retrieved",
+                "if pairs are to be retrieved, add a pairwise loss (recipe infonce) to the volume loss",
             )
 
 
@@ -231,10 +232,11 @@ def shifted_pairs(report: Report) -> Iterable[Said]:
             continue
         offset = offset if offset <= items / 2 else offset - items
         yield (
-            f"{a} and {b} are paired with an offset: {count:,} of {len(pairs):,} mutual neighbours stand {offset:+d} "
-            "items apart.",
+            f"{a} and {b} are paired with an offset: for {count:,} of {len(pairs):,} mutual nearest neighbours {a} i "
+            f"matches {b} i{offset:+d}.",
             [{"diagnostic": "taken_by", "modalities": [a, b], "value": count / len(pairs), "threshold": SHIFTED_SHARE}],
-            f"move {b} by {-offset:+d} rows, and look for what dropped or doubled a row",
+            f"move the rows of {b} {abs(offset):,} {'up' if offset > 0 else 'down'} (the last go round to the other "
+            "end), and look for a dropped or doubled row, or a roll",
         )
 
 
@@ -299,11 +301,11 @@ def asymmetry(report: Report) -> Iterable[Said]:
                 continue
             if there["low"] - back["high"] > ONE_WAY:
                 yield (
-                    f"{a} finds its {b} for {there['value']:.0%} of items, {b} its {a} for {back['value']:.0%} "
-                    f"({name.replace('_', ' ')}): the space serves one direction.",
+                    f"Retrieval works in one direction only: {name.replace('_', ' ')} is {there['value']:.0%} {a} → "
+                    f"{b} and {back['value']:.0%} {b} → {a}.",
                     [_evidence(there), _evidence(back, there["low"] - ONE_WAY)],
-                    f"look at which {a} keys take the {b} queries (curve taken_by), and train the loss in both "
-                    "directions",
+                    f"see which {a} rows are returned for most {b} queries (curve taken_by); train the loss in both "
+                    "directions, if it is not",
                 )
                 return
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.sets.run_folder import CHANCE, RECALL
+from workbench.sets.run_folder import CHANCE, MOVED, RECALL
 
 Metrics = list[dict[str, Any]]
 
@@ -54,3 +54,12 @@ def forgotten(metrics: Sequence[dict[str, Any]], lost: float) -> Metrics:
     """A run that went on and lost a share of its recall, while its loss stayed where it was."""
     last = dict(next(m for m in reversed(metrics) if RECALL in m))
     return [*metrics, {**last, "step": last["step"] + 20, RECALL: last[RECALL] * (1 - lost)}]
+
+
+def stalled(metrics: Sequence[dict[str, Any]], factor: float) -> Metrics:
+    """A run that goes on for two looks, in which one tower turns by so many times what another does."""
+    last = next(m for m in reversed(metrics) if RECALL in m)
+    first, other, *_ = [*ScopedName.of(last, MOVED).values(), "", ""]
+    turned = max([m[other] for m in metrics if other in m], default=0.0)
+    more = [{**last, "step": last["step"] + 20 * k, other: turned, first: factor * turned} for k in (1, 2)]
+    return [*metrics, *more]

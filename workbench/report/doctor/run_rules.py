@@ -9,15 +9,17 @@ from typing import Any
 
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.doctor.rules import Fault, Said, run_rule
-from workbench.report.doctor.run_faults import decayed, diverged, forgotten, guessing, swinging
+from workbench.report.doctor.run_faults import decayed, diverged, forgotten, guessing, stalled, swinging
 from workbench.report.finding import FAULT, INFO, WARNING
-from workbench.sets.run_folder import CHANCE, RECALL
+from workbench.sets.run_folder import CHANCE, MOVED, RECALL
 
 RANK_LEFT = 0.15  # share of it that is left, whatever retrieval says
 DIVERGED = 0.25  # of the loss at the start, above it
 TURNS = 0.75  # of the steps from look to look that turn back
 SWING = 0.25  # of the range of the loss, the middle one of these steps
 RANK_LOST = 0.5  # share of a modality's rank lost in training
+MOVES = 1e-6  # 1 - cosine from look to look, of a tower that learns
+STILL = 1e-3  # of what another tower turns by
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling
 RETRIEVAL_FELL = 0.25  # share of the best retrieval lost since, while the loss went on falling
 
@@ -76,12 +78,13 @@ def loss_diverges(rows: Sequence[dict[str, Any]], uninformed: float | None) -> I
     if gone is None and not (losses and losses[-1][1] > start + DIVERGED * abs(start)):
         return
     last = losses[-1][1]
-    said = f"The loss is no number any more from step {gone} on." if gone is not None else (
+    said = f"The loss is NaN or infinite from step {gone} on." if gone is not None else (
         f"The loss diverges: {last:.3g} at step {losses[-1][0]}, where it began with {losses[0][1]:.3g}.")  # fmt: skip
     yield (
         said,
         [{"metric": "loss", "value": last if math.isfinite(last) else None, "threshold": start}],
-        "lower the learning rate, clip gradients, or raise the lowest temperature; look for empty or constant batches",
+        "lower the learning rate, clip gradients, set a higher minimum temperature (a lower cap of logit_scale); look "
+        "for half precision that overflows, and for empty or constant batches",
     )
 
 
@@ -98,8 +101,9 @@ def loss_oscillates(rows: Sequence[dict[str, Any]], uninformed: float | None) ->
     swing = sorted(map(abs, late))[len(late) // 2] / (max(losses) - min(losses) or 1.0)
     if turns >= TURNS and swing > SWING:
         yield (
-            f"The loss swings: from look to look it goes up and down by {swing:.0%} of its whole range, and ends at "
-            f"{losses[-1]:.3g} where it once was {min(losses):.3g}.",
+            f"The loss swings by {swing:.0%} of its whole range from one logged step to the next: it lay between "
+            f"{min(losses[-len(late) :]):.3g} and {max(losses[-len(late) :]):.3g} of late, and ends at "
+            f"{losses[-1]:.3g}.",
             [{"metric": "loss", "value": swing, "threshold": SWING}],
             "lower the learning rate or warm it up, or use larger batches",
         )
@@ -116,7 +120,7 @@ def past_its_best(rows: Sequence[dict[str, Any]], uninformed: float | None) -> I
             f"The last snapshot is not the best one: retrieval on the probe was {best[RECALL]:.3f} at step "
             f"{best['step']} and is {last[RECALL]:.3f} now.",
             [{"metric": RECALL, "value": last[RECALL], "threshold": best[RECALL]}],
-            f"use the snapshot of step {best['step']}; a falling learning rate keeps what was found",
+            f"use the snapshot of step {best['step']}; a decaying learning rate may prevent the drop",
         )
 
 
@@ -134,10 +138,11 @@ def gap_grows(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Itera
     for measure, key in ScopedName.of(last, "modality_gap").items():
         if lost and key in best and last[key] > 1.1 * best[key] + 0.02:
             yield (
-                f"The gap of {' '.join(measure.scope)} grew from {best[key]:.2f} to {last[key]:.2f} since "
+                f"The gap between {' and '.join(measure.scope)} grew from {best[key]:.2f} to {last[key]:.2f} since "
                 f"step {best['step']}, while retrieval fell by {lost:.3f}.",
                 [{"metric": key, "value": last[key], "threshold": 1.1 * best[key]}],
-                f"go back to step {best['step']}; a higher temperature pulls the modalities together",
+                f"go back to step {best['step']}; a higher temperature may pull the modalities together, at a cost in "
+                "fine distinctions",
             )
 
 
@@ -158,11 +163,30 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
         if last[key] < ((1 - RANK_LOST) if lost else RANK_LEFT) * top:
             fell = f"retrieval fell by {lost:.3f}" if lost else "what is left bears all of the retrieval"
             yield (
-                f"{' '.join(measure.scope)} varies in {last[key]:.0f} directions where it once used {top:.0f}, and "
-                f"{fell}.",
+                f"The effective rank of {' '.join(measure.scope)} fell from {top:.0f} to {last[key]:.0f}, and {fell}.",
                 [{"metric": key, "value": last[key], "threshold": (1 - RANK_LOST) * top}],
                 "lower the learning rate, or add a uniformity or variance term",
             )
+
+
+@run_rule(
+    "still_tower", WARNING, fault=Fault("one tower moves {} times as much as the other", stalled, (0.1, 1e-4, 0.0))
+)
+def still_tower(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
+    """A tower that has stopped moving while another goes on. Quiet where it never moved, as one that is frozen."""
+    paths = {m.scope[0]: [float(r[key]) for r in rows if key in r] for m, key in ScopedName.of(rows[-1], MOVED).items()}
+    for m, path in paths.items():
+        others = [sum(p[-2:]) / 2 for n, p in paths.items() if n != m and len(p) > 2]
+        here = max(path[-2:])
+        if len(path) < 3 or not others or max(path) < MOVES or max(others) < MOVES or here > STILL * max(others):
+            continue
+        yield (
+            f"The tower of {m} has stopped: since two looks its vectors turn by {here:.1g}, those of the others by up "
+            f"to {max(others):.1g} (1 - cosine).",
+            [{"metric": str(ScopedName(MOVED, (m,))), "value": here, "threshold": STILL * max(others)}],
+            "look for a detached graph, an optimiser that lost its parameters, dead units, or a freeze that was not "
+            "meant",
+        )
 
 
 @run_rule("temperature_clamped", INFO)

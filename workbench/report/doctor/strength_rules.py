@@ -27,10 +27,10 @@ def weak_pairs(specimen: Specimen) -> Iterable[Said]:
         middle = float(p.median())
         if middle < WEAK:
             yield (
-                f"{a} and {b} know little of each other: the usual match is nearer than {middle:.0%} of all strangers, "
-                "where chance gives 50%. Faults of single pairs hardly show in such a space.",
+                f"{a} and {b} match weakly: the median match is nearer than {middle:.0%} of random pairs (chance: "
+                "50%). Faults of single pairs may not show.",
                 [evidence("median percentile of the pairs", (a, b), middle, WEAK)],
-                "read what follows as what could still be seen; train longer, or check the pairing if it was trained",
+                "findings may be incomplete; train longer, or check the pairing if it was trained",
             )
 
 
@@ -58,10 +58,11 @@ def weak_class(specimen: Specimen) -> Iterable[Said]:
         return
     _, column, name, a, b, here, there = worst
     yield (
-        f"Pairs of {column} {name} are far worse than the others: {here:.0%} of their {a}-{b} matches are among the "
-        f"nearest tenth of strangers, of the others {there:.0%}. A number over all of them is of neither.",
+        f"{a}-{b} pairs with {column}={name} match far worse: {here:.0%} are nearer than nine in ten random pairs, of "
+        f"the others {there:.0%}. An overall score describes neither.",
         [evidence(f"matches in the nearest tenth, {column} {name}", (a, b), here, there - LESS)],
-        f"read the report by {column} (--by {column}), and look at what these items are given to the encoders",
+        f"read the report by {column} (--by {column}); check the inputs of these items, and overfitting if they were "
+        "held out",
     )
 
 

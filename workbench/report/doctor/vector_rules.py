@@ -65,9 +65,9 @@ def rogue_dimensions(specimen: Specimen) -> Iterable[Said]:
         count = int((top.values[:3] > 0.1 * total).sum())
         names = ", ".join(str(int(i)) for i in top.indices[:count])
         yield (
-            f"Of the {m} coordinates {'one' if count == 1 else count} ({names}) carr{'ies' if count == 1 else 'y'} "
+            f"Coordinate{'s' * (count > 1)} {names} of {m} make{'s' * (count == 1)} up "
             f"{float(top.values[:count].sum()) / total:.0%} of the mean cosine of {total:.2f}: all vectors point along "
-            "it, and what tells items apart is a small rest.",
+            "there, and the differences of items are small beside it.",
             [evidence("share of the mean cosine", (m,), share, ROGUE, coordinates=top.indices[:count].tolist())],
             "centre the modality, or standardise its coordinates, before cosines are taken (intervene centre)",
         )
@@ -91,8 +91,8 @@ def dead_dimensions(specimen: Specimen) -> Iterable[Said]:
         at = dead.nonzero()[:, 0]
         where = "the last ones" if int(at[0]) == len(dead) - len(at) else f"from number {int(at[0])} on"
         yield (
-            f"{len(at)} of {len(dead)} coordinates of {m} never vary ({where}): the vectors are cut off, padded, or a "
-            "part of the encoder is dead.",
+            f"{len(at)} of {len(dead)} coordinates of {m} never vary ({where}): likely padding, a cut-off write or "
+            "dead units.",
             [evidence("share of dead coordinates", (m,), share, DEAD)],
             "look for a buffer that is too wide, a truncated write, or units that never fire",
         )
@@ -118,8 +118,8 @@ def few_directions(specimen: Specimen) -> Iterable[Said]:
         if not FEWEST <= count <= THIN * x.shape[1]:
             continue
         yield (
-            f"The {m} vectors lie in {count} of {x.shape[1]} directions, to a millionth of their variance: a layer "
-            "upstream is that narrow, or has collapsed.",
+            f"{m} has rank {count} of {x.shape[1]} dimensions (all but a millionth of its variance): an earlier layer "
+            "is that narrow, or has collapsed.",
             [evidence("directions", (m,), count, THIN * x.shape[1])],
             "look for a bottleneck, a low-rank adapter, or a reduction that was written back at full width",
         )
@@ -152,8 +152,8 @@ def one_direction(specimen: Specimen) -> Iterable[Said]:
             f"{share:.0%} of the variance of {m} lies along one {along}: items differ in one number, and cosines "
             "rank by it.",
             [evidence("share of variance", (m,), share, ONE_WAY)],
-            "see what it follows (length, brightness, source: colour the map by it), and take it out or whiten "
-            "(intervene remove_components)",
+            "find what it correlates with (length, brightness, source), then remove that component (intervene "
+            "remove_components)",
         )
 
 
@@ -168,7 +168,7 @@ def coarse_values(specimen: Specimen) -> Iterable[Said]:
     for few rows, for dead coordinates, and for counts of few things."""
     for m, _, x in modalities(specimen):
         live = x[:, x.var(0) > 0]
-        if live.shape[1] < LEAST_WIDTH:
+        if live.shape[1] < LEAST_WIDTH or bool((live.abs() == 1).all()):  # bits, which are meant to be
             continue
         some = live[:400, :400]
         down = [len(np.unique(c)) for c in some.T.numpy()]
@@ -203,11 +203,11 @@ def spread_lengths(specimen: Specimen) -> Iterable[Said]:
             continue
         low, high = length.quantile(torch.tensor([0.1, 0.9], dtype=torch.float64)).tolist()
         yield (
-            f"The {m} vectors differ in length {high / low:,.0f}-fold (from {low:.2g} to {high:.2g}, a tenth lies "
-            "beyond either): everything here goes by cosine, an index that goes by dot product would rank otherwise.",
+            f"The norms of {m} differ {high / low:,.0f}-fold ({low:.2g} at the 10th percentile, {high:.2g} at the "
+            "90th). This report uses cosines; an index by dot product would rank differently.",
             [evidence("deviation of log length", (m,), deviation, LENGTHS)],
-            "divide rows by their length before they are indexed, or look for what sets it (tokens, brightness, an "
-            "encoder without its last norm)",
+            "normalise rows before indexing, or find what sets the norm (number of tokens, brightness, a missing final "
+            "norm)",
         )
 
 
@@ -238,11 +238,10 @@ def odd_lengths(specimen: Specimen) -> Iterable[Said]:
         if int(out.sum()) < FEW:
             continue
         usual, ids = float(length.median()), specimen.named(items[out])
-        times = length[out].median().item() / usual
-        far = f"{times:,.0f} times longer" if times > 1 else f"{1 / times:,.0f} times shorter"
+        norm = length[out].median().item()
         yield (
-            f"{int(out.sum())} of {len(items):,} {m} vectors are {far} than the others (their length is {usual:.2g}): "
-            "what an encoder gives for an empty, blank or broken input. A cosine hides it. First: "
+            f"{int(out.sum())} of {len(items):,} {m} vectors have a norm of about {norm:.2g}, the others of "
+            f"{usual:.2g}. A cosine hides it; it is typical of empty, blank or broken inputs. First: "
             f"{', '.join(ids[:5])}.",
             [evidence("rows of an odd length", (m,), int(out.sum()) / len(items), FEW / len(items), items=ids)],
             "look at the inputs of these items, and embed them again or leave them out",
@@ -295,8 +294,8 @@ def gathered_rows(specimen: Specimen) -> Iterable[Said]:
         )
         also = f", and so do those of {' and '.join(others)}: what told the items apart is gone" * bool(others)
         yield (
-            f"{share[m]:.0%} of the {m} rows stand at {several} points{where}{also}. No retrieval can tell the items "
-            f"of one point apart; {', '.join(ids[:4])} are at one.",
+            f"{share[m]:.0%} of the {m} rows nearly share one of {several} vectors{where}{also}. Retrieval cannot tell "
+            f"such items apart: {', '.join(ids[:4])} share one.",
             [evidence("share of rows at a few points", (m,), share[m], GATHERED, points=several, items=ids)],
             "look at what the encoder is given for the items of one point: a prefix that all share, a text cut off at "
             "its limit, a template"
@@ -332,8 +331,8 @@ def fallback_vector(specimen: Specimen) -> Iterable[Said]:
             continue
         ids = specimen.named(items[mine])
         yield (
-            f"{len(mine):,} of {len(items):,} items have one and the same {m} vector: what is given where an encoder "
-            f"fails, or an empty input. First: {', '.join(ids[:5])}.",
+            f"{len(mine):,} of {len(items):,} items have the identical {m} vector: probably failed encodings or empty "
+            f"inputs. First: {', '.join(ids[:5])}.",
             [evidence("share of one vector", (m,), len(mine) / len(items), FALLBACK, items=ids)],
             "embed these items again, or leave them out; an empty text and a blank picture give such vectors too",
         )

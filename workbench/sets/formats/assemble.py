@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,11 @@ from workbench.sets.formats.ids import of_items, told_apart
 from workbench.sets.formats.keys import crossed
 from workbench.sets.formats.long import split_up
 from workbench.sets.formats.plain import table_of, to_frame
-from workbench.sets.formats.quantised import beside, shaped
 from workbench.sets.formats.shards import SPLIT_NAMES, split_in
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
 from workbench.sets.formats.uneven import evened
+from workbench.sets.grouping import together
 
 PLAINLY = re.compile(r"float\d+, \d+ numbers a row")  # vectors of which there is nothing to say
 
@@ -55,6 +55,8 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
     if found.lacking and not reading.drop_missing:
         raise InputError(found.lacking)
+    real, stood_for = wide.dequantised(found.arrays, found.source)
+    found = replace(found, arrays=real)
     named = wide.by_key(found.arrays)
     arrays, keys = named.arrays, named.ids
     if keys and named.rows:
@@ -77,12 +79,8 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     if not many:
         shapes = listed((f"{k} {tuple(x.shape)}" for k, x in arrays.items()), 6) or "nothing"
         raise InputError(f"{found.source}: no array of vectors (rows, d); it holds {shapes}")
-    whole = [k for k, x in many.items() if not wide.column(k, x).floating]
-    by = {k: q for k in whole if (q := beside(k, [o for o in arrays if o not in whole]))}
-    used = {n: np.asarray(arrays[n]) for q in by.values() for n in q.names}
-    many = {k: x for k, x in many.items() if k not in used}
     judged = verdicts([wide.column(k, x) for k, x in many.items()])
-    chosen = [k for k, v in judged.items() if v.take or (k in by and many[k].shape[-1] >= SHORT)]
+    chosen = [k for k, v in judged.items() if v.take or (k in stood_for and many[k].shape[-1] >= SHORT)]
     if not chosen:  # what speaks for it is nothing, and there is nothing else: checked, and refused, as such
         chosen = list(many)
     wanted = _wanted(reading, chosen, list(many), found.source, short)
@@ -91,10 +89,7 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     rows = {m: np.asarray(found.rows[c]) for m, c in wanted.items() if c in found.rows}
     for m, c in wanted.items():
         x, was = wide.widened(many[c], c, found.source, c in reading.bits or says_bits(c))
-        if c in by and x.ndim == 2:
-            n, d = x.shape
-            x = by[c].real(np.asarray(x), lambda k, n=n, d=d: shaped(used[k], n, d, k, found.source))  # type: ignore[misc]
-            was = f"{wide.kind_of_numbers(many[c])}, {d} numbers a row, {by[c]}"
+        was = stood_for.get(c, was)
         if x.ndim == 3 and {m, c} & set(reading.captions):
             rows[m] = np.repeat(rows.get(m, np.arange(len(x))), x.shape[1])
             was += f", {x.shape[1]} captions an item"
@@ -102,8 +97,6 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
         found.said += _said(m, c, was, x.shape[1] if x.ndim == 3 else 0, every=short)
         vectors[m] = x
     _no_captions(reading, wanted, found.source)
-    items = next((len(x) for m, x in vectors.items() if m not in rows), None)
-    columns = {k: x for k, x in columns.items() if k not in used or len(x) == items}
     count = _count(frame, columns, vectors, rows, found.source)
     for k, x in rest.items():
         fits = x.ndim == 2 and (len(x) == count or k in found.rows)
@@ -205,11 +198,6 @@ def _no_captions(reading: Reading, wanted: Mapping[str, str], source: str) -> No
             raise unknown(f"modality of {source} for captions", name, wanted)
 
 
-def together(frame: pd.DataFrame, some: Sequence[str]) -> list[str]:
-    """The values of several columns as one, a/b."""
-    return ["/".join(v) for v in zip(*(text(frame[c]) for c in some), strict=True)]
-
-
 def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.DataFrame | None:
     """The items with `id`, `label` and `split` where and as the reading says they are."""
     for target, column in (("id", reading.id), ("label", reading.label)):
@@ -223,7 +211,7 @@ def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.Da
         if len(parts) == 1:
             frame = frame.assign(**{target: frame[column].to_numpy()})
         else:
-            frame = frame.assign(**{target: together(frame, parts)})
+            frame = frame.assign(**{target: together(frame, column)})
     if frame is None or "split" not in frame:
         return frame
     names = {v: str(v).strip() for v in frame["split"].dropna().unique()}

@@ -18,7 +18,7 @@ from workbench.sets.columns import settled
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import wide
 from workbench.sets.formats.arrays import npy, npz, safetensors, torch_file
-from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked, together
+from workbench.sets.formats.assemble import Reading, of_arrays, of_table, stacked
 from workbench.sets.formats.columnar import parquet
 from workbench.sets.formats.delimited import bare
 from workbench.sets.formats.folders import of_splits
@@ -35,6 +35,7 @@ from workbench.sets.formats.shards import grouped, in_order, splits
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
 from workbench.sets.formats.uneven import following
+from workbench.sets.grouping import together
 from workbench.sets.manifest import check_place
 
 __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
@@ -151,7 +152,7 @@ def _keyed(part: Part, name: str) -> Part:
     some = name.split(",")
     if len(some) < 2 or part.columns is None or any(c not in part.columns for c in some):
         return part
-    return replace(part, columns=part.columns.assign(**{name: together(part.columns, some)}).drop(columns=some[-1]))
+    return replace(part, columns=part.columns.assign(**{name: together(part.columns, name)}).drop(columns=some[-1]))
 
 
 def _inside(path: Path) -> Sequence[Path]:

@@ -87,6 +87,8 @@ def _level(c: Column, store: bool) -> tuple[int, str]:
             return 0, "lists of whole numbers"
         return (3, "") if c.width >= SHORT or vector or kinds else (2, f"only {c.width} numbers")
     if not c.floating:
+        if says_bits(c.name) and c.kind in ("uint8", "int8"):
+            return 3, ""
         if payload or not vector:
             small = c.kind in ("int8", "uint8") and c.width >= SHORT and not payload
             if small and kinds and c.kind == "int8":

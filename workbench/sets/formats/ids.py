@@ -13,7 +13,7 @@ from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.guess import words
 from workbench.sets.formats.keys import MOST, called_key
-from workbench.sets.grouping import by_item, grouped
+from workbench.sets.grouping import by_item, grouped, together
 
 FILES = {"path", "filepath", "file", "filename", "url", "uri"}
 COUNTERS = ("idx", "index", "no", "number")  # names of what a loader counts its samples by, which are no keys of joins
@@ -55,10 +55,11 @@ def repeated(es: EmbeddingSet) -> list[str]:
         named = called_key(str(c)) or (known[-1:] or [""])[0] in COUNTERS or bool(FILES & {*known})
         if c == "id" or not named or columns.missing(es.items[c]).any() or es.items[c].is_unique:
             continue
-        code, names = pd.factorize(columns.text(es.items[c]))
+        by = f"split,{c}" if "split" in es.items and (es.items.groupby(c)["split"].nunique() > 1).any() else str(c)
+        code, names = pd.factorize(columns.text(together(es.items, by)))
         first = torch.from_numpy(pd.Series(code).drop_duplicates().index.to_numpy().copy())[torch.from_numpy(code)]
         same = [m for m in es.modalities if es.aligned(m) and torch.equal(es[m], es[m][first])]
-        mend = f"--item {c} makes {len(names):,} items of {len(es):,} rows"
+        mend = f"--item {by} makes {len(names):,} items of {len(es):,} rows"
         if len(same) == len(es.modalities):
             said.append(f"{len(es) - len(names):,} rows are there again, in every modality, where {c} is: {mend}")
         elif len(names) <= MOST * len(es):
@@ -75,8 +76,8 @@ def of_items(
     vectors: Mapping[str, object], frame: pd.DataFrame | None, rows: Mapping[str, np.ndarray], item: str, source: str
 ) -> EmbeddingSet:
     """A set; where `item` names a column, and be it `id`, rows that say the same there are rows of one item."""
-    if not item or frame is None or item not in frame:
+    if not item or frame is None or any(c not in frame for c in item.split(",")):
         es = EmbeddingSet(vectors, frame, rows=rows, source=source)
         return by_item(es, item) if item else es
     es = EmbeddingSet(vectors, frame.drop(columns="id", errors="ignore"), rows=rows, source=source)
-    return grouped(es, frame[item].reset_index(drop=True), item)
+    return grouped(es, together(frame, item).reset_index(drop=True), item)

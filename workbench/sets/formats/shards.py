@@ -130,7 +130,8 @@ def agreeing(path: Path | str, counts: Mapping[str, Mapping[int, int]]) -> None:
             if want is not None and want != rows:
                 raise InputError(
                     f"{path}: shard {number} of {base} has {rows} rows, that of {bases[0]} {want}: the shards do not "
-                    "agree on the number of items"
+                    "agree on the number of items; fetch what is cut off, or, where they are cut at other rows and "
+                    "none is missing, join the shards of each into one file"
                 )
 
 

@@ -52,6 +52,10 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
             continue
         sample = _sample(head[f.name])
         raw = [c for c in stored.as_bytes(sample) if c is not None]
+        if (f.name in bits or says_bits(f.name)) and raw and len({len(c) for c in raw}) == 1:
+            kept[f.name] = "base64" if _is_text(f.type) else "bytes"
+            found[f.name] = Column(f.name, "uint8", len(raw[0]))
+            continue
         if len(raw) == len(sample) and (held := stored.looks(raw)) is not None:
             kept[f.name] = "base64" if _is_text(f.type) else "bytes"
             found[f.name] = Column(f.name, *held)
@@ -73,7 +77,9 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
     judged = verdicts(list(found.values()), **how)
     numeric = [f.name for f in table.schema if _is_number(f.type)]
     by = {n: q for n, c in found.items() if not c.floating and not c.nested and (q := beside(n, numeric))}
-    chosen = list(asked) or [n for n, v in judged.items() if v.take or (n in by and found[n].width >= SHORT)]
+    chosen = list(asked) or [
+        n for n, v in judged.items() if v.take or n in bits or (n in by and found[n].width >= SHORT)
+    ]
     if not chosen and how.get("alone", True):
         raise InputError(_none(table, found))
     said = [told(n, v) for n, v in judged.items() if not v.take and n not in chosen] + broken(numbers, groups)
@@ -88,6 +94,10 @@ def tidy(table: Table, asked: tuple[str, ...] = (), bits: tuple[str, ...] = (), 
         packed = name in bits or (says_bits(name) and c.kind in ("uint8", "int8"))
         if packed and c.kind not in ("uint8", "int8"):
             raise InputError(f"{table.source}: column {name!r} holds {c.kind}; packed bits are bytes (uint8)")
+        if name in kept and packed:
+            converts[name] = _of_packed(table, c)
+            was[name] = f"{kept[name]} of packed bits, {8 * c.width} dimensions of +1 and -1"
+            continue
         if name in kept:
             converts[name], was[name] = _of_bytes(table, c), f"{kept[name]} of {c.kind}, {c.width} numbers a row"
             continue
@@ -202,6 +212,16 @@ def _of_bytes(table: Table, c: Column) -> Convert:
     return of_bytes
 
 
+def _of_packed(table: Table, c: Column) -> Convert:
+    def of_packed(batch: Any, start: int) -> Any:
+        cells = stored.as_bytes(batch.column(c.name).to_pylist())
+        flat = unpacked(stored.vectors(cells, "uint8", c.width, (c.name, table.source, start)).astype(np.uint8))
+        there = np.array([v is not None for v in cells], dtype=bool)
+        return list_column(flat.ravel(), np.where(there, flat.shape[-1], 0), there)
+
+    return of_packed
+
+
 def _is_number(kind: Any) -> bool:
     import pyarrow as pa
 
@@ -295,12 +315,7 @@ def _converter(table: Table, c: Column, text: bool, parts: list[str] | None, pac
                 raise InputError(f"{table.source}: {parts[0]} … {parts[-1]} hold what is no number ({e})") from None
             x = np.column_stack([p.to_numpy(zero_copy_only=False) for p in cast])
             gone = np.column_stack([p.is_null().to_numpy(zero_copy_only=False) for p in cast])
-            some = gone.any(1) & ~gone.all(1)
-            if some.any():
-                row = int(some.argmax())
-                hole = parts[int(gone[row].argmax())]
-                raise InputError(f"{table.source}: column {hole!r} has a missing number at row {start + row}")
-            there = ~gone.all(1)
+            there = ~gone.all(1)  # a row with some of them keeps NaN, which is refused with its place, or dropped
             return list_column(x[there].ravel(), np.where(there, len(parts), 0), np.asarray(there))
 
         return of_parts

@@ -10,6 +10,7 @@ import numpy as np
 
 from workbench.errors import InputError
 from workbench.sets.formats.guess import Column
+from workbench.sets.formats.quantised import beside, shaped
 from workbench.sets.formats.tidy import unpacked
 
 MANY = 8  # vectors of one length by name that are items, not columns
@@ -53,6 +54,22 @@ def widened(x: Any, name: str, source: str, bits: bool = False) -> tuple[Any, st
         x = x.float() if kind in NARROW else x.double()
         return x, f"{kind}, {size}, widened to {kind_of_numbers(x)}"
     return x, f"{kind}, {size}"
+
+
+def dequantised(arrays: Mapping[str, Any], source: str) -> tuple[Mapping[str, Any], dict[str, str]]:
+    """Arrays with vectors of whole numbers as the numbers they stand for, where their scale or zero stands beside them;
+    and what those were. A scale or a zero that is no column of the rows is gone with it."""
+    whole = [k for k, x in arrays.items() if x.ndim == 2 and not column(k, x).floating]
+    by = {k: q for k in whole if (q := beside(k, [o for o in arrays if o not in whole]))}
+    out, was = dict(arrays), {}
+    for k, q in by.items():
+        n, d = arrays[k].shape
+        out[k] = q.real(np.asarray(arrays[k]), lambda name, n=n, d=d: shaped(arrays[name], n, d, name, source))  # type: ignore[misc]
+        was[k] = f"{kind_of_numbers(arrays[k])}, {d} numbers a row, {q}"
+        for name in q.names:
+            if arrays[name].ndim != 1 or len(arrays[name]) != n:
+                out.pop(name, None)
+    return out, was
 
 
 def bfloat16(x: np.ndarray) -> np.ndarray:
