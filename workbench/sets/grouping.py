@@ -71,7 +71,8 @@ def _in_one_split(es: EmbeddingSet, codes: np.ndarray, names: pd.Index, name: st
     if (odd := split != first).any():
         row = int(odd.argmax())
         raise InputError(
-            f"{es.source}: {name} {str(names[codes[row]])!r} is in {first[row] or 'no split'} and in {split[row] or 'none'}; "
+            f"{es.source}: {name} {str(names[codes[row]])!r} is in {first[row] or 'no split'} and in "
+            f"{split[row] or 'none'}; "
             f"where {name} counts the items of each split, --item split,{name}; else it is a leak: take it out of one"
         )
 
