@@ -1,6 +1,7 @@
 """What cannot be computed is NaN with a reason or one clear error, never a silent number."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -99,10 +100,16 @@ def test_many_collapsed_rows_are_ranked_in_reasonable_time():
     assert report.value("median_rank", "a", "b") == pytest.approx(1500.5)
 
 
-def test_the_offset_is_named():
-    es = testing.shuffled(testing.planted(items=100, cosine=0.8), "text", offset=-7)
+@pytest.mark.parametrize("offset", [-7, 7])
+def test_the_offset_is_named_and_moving_the_rows_as_it_says_takes_it_away(offset):
+    es = testing.shuffled(testing.planted(items=100, cosine=0.8), "text", offset=offset)
     (f,) = [f for f in wb.diagnose(es).findings if f.rule == "shifted_pairs"]
-    assert "-7 items apart" in f.sentence or "+7 items apart" in f.sentence
+    assert re.search(r"image i matches text i[+-]7\.", f.sentence)
+    rows, way = re.search(r"rows of text (\d+) (up|down)", f.next).groups()
+    mended = wb.EmbeddingSet(
+        {"image": es["image"], "text": torch.roll(es["text"], -int(rows) if way == "up" else int(rows), 0)}
+    )
+    assert wb.diagnose(mended, only=["recall_at_1"]).value("recall_at_1", "image", "text") > 0.9
 
 
 def test_whether_the_gap_matters():
