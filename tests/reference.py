@@ -519,12 +519,19 @@ def nearest_centroid_accuracy(s, m, label):
 def knn_label_accuracy(s, m, label):
     hits = []
     known = {m: [(i, v) for i, v in s[m] if label[i] is not None]}
-    for item, near in _neighbours(known, m, m):
-        votes = [label[known[m][j][0]] for j in near]
+    for item, q in known[m]:
+        near = sorted((round(-cos(q, y) / 1e-12), label[i]) for i, y in known[m] if i != item)
+        edge = near[:10][-1][0]
+        votes = {v: 0.0 for _, v in near}
+        tied = [v for c, v in near if c == edge]
+        for c, v in near:
+            if c < edge:
+                votes[v] += 1
+        for v in tied:  # those that tie for the last places share them
+            votes[v] += (min(10, len(near)) - sum(c < edge for c, _ in near)) / len(tied)
         if not any(i != item and label[i] == label[item] for i, _ in known[m]):
             continue  # a class of one item: nobody could vote for it
-        most = max(votes.count(v) for v in votes)
-        winners = {v for v in votes if votes.count(v) == most}
+        winners = {v for v, n in votes.items() if n >= max(votes.values()) - 1e-9}
         hits.append((label[item] in winners) / len(winners))
     return float(np.mean(hits))
 

@@ -318,3 +318,18 @@ def test_cluster_indices_know_no_scale(scale):
     scaled = wb.EmbeddingSet({"hidden": es["hidden"].double() * scale}, es.items)
     before, after = (wb.diagnose(s, label="role", roles=ROLES, only=names).frame["value"] for s in (es, scaled))
     assert after.tolist() == pytest.approx(before.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["twins", "few points", "equidistant"])
+def test_knn_accuracy_does_not_go_by_the_order_of_rows_that_tie(kind):
+    draw = np.random.default_rng(0)
+    x = draw.standard_normal((140, 16))
+    x[100:] = x[60:100]
+    x = {"twins": x, "few points": np.eye(12)[draw.integers(0, 12, 140)], "equidistant": np.eye(140)}[kind]
+    label = np.array(list("abcd"))[draw.choice(4, 140, p=[0.4, 0.3, 0.2, 0.1])]
+    values = []
+    for order in (np.arange(140), draw.permutation(140), np.arange(140)[::-1]):
+        es = wb.EmbeddingSet({"a": torch.from_numpy(x[order].copy())}, pd.DataFrame({"kind": label[order]}))
+        report = wb.diagnose(es, label="kind", only=["knn_label_accuracy"], subsampling=False)
+        values.append(report.value("knn_label_accuracy", "a"))
+    assert values == pytest.approx([twin("knn_label_accuracy", es, "a")] * 3, abs=1e-9)

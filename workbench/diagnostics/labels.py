@@ -10,6 +10,7 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, diagnostic
+from workbench.scan.contracts import TIE
 from workbench.scan.statistics import (
     ClassMoments,
     ClassSpread,
@@ -258,9 +259,9 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
 
     $$\mathbb{E}_i\,[\arg\max_c |\{j \in N_{10}(i) : y_j = c\}| = y_i]$$
 
-    Ties share the point. A class that a single item has can never win, so its rows are not asked. Needs `label=`. Cost:
-    all pairs, neighbours exact. Source: the kNN evaluation of self-
-    supervised learning (Wu et al. 2018), without weights.
+    Keys that tie for the last places share them, classes that tie share the point. A class that a single item has can
+    never win, so its rows are not asked. Needs `label=`. Cost: all pairs, neighbours exact.
+    Source: the kNN evaluation of self-supervised learning (Wu et al. 2018), without weights.
 
     >>> import torch, pandas as pd, workbench as wb
     >>> x = torch.eye(2).repeat_interleave(20, 0) + 0.001 * torch.arange(40.0)[:, None]
@@ -272,13 +273,18 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     mine, index = labels["label"][at], neighbours["index"]
     theirs = torch.where(index >= 0, labels["label"][index.clamp_min(0)], -1)
     counted = (mine >= 0) & (theirs >= 0).any(1) & ~lonely(labels)[at]
-    mine, theirs = mine[counted], theirs[counted]
+    weight = torch.ones_like(theirs, dtype=torch.float64)
+    tied = neighbours["tied"]
+    weight[tied] = (neighbours["score"][tied] > neighbours["score"][tied, -1:] + TIE).double()
+    votes = torch.zeros(len(mine), int(labels["label"].max()) + 2, dtype=torch.float64)
+    votes.scatter_add_(1, theirs + 1, weight)
+    shared = (neighbours["tie_row"], labels["label"][neighbours["tie_key"]] + 1)
+    votes.index_put_(shared, neighbours["tie_share"], accumulate=True)
+    mine, votes = mine[counted], votes[counted]
     if not len(mine) or len(torch.unique(mine)) < 2:
         raise NotApplicable("needs at least two classes with rows")
-    votes = torch.zeros(len(mine), int(labels["label"].max()) + 2, dtype=torch.float64)
-    votes.scatter_add_(1, theirs + 1, torch.ones_like(theirs, dtype=torch.float64))
     votes = votes[:, 1:]
-    top = votes == votes.max(1, keepdim=True).values
+    top = votes >= votes.max(1, keepdim=True).values - 1e-9
     hit = top.gather(1, mine[:, None])[:, 0].double() / top.sum(1)
     return hit, neighbours["item"][counted]
 

@@ -19,6 +19,7 @@ PAIRS = 1 << 11  # tuples whose float64 rows are held together
 DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
 FAR = -4.0  # below any cosine, and below the −3 of a row's own item
+MOST_TIES = 5_000_000  # keys that tie for last places, over all rows: 80 MB
 BLOCK = 2_048  # keys that the few rows in doubt meet at once
 NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
 
@@ -133,7 +134,8 @@ class Neighbours(PairStatistic):
 
     `index` (n, k) positions of key rows, `score` (n, k), `item` (n,) and `key_item` (n, k). Membership and order are
     those of float64, ties by position, and `tied` (n,) says where these decided; within a modality so are the two
-    best scores. Fewer keys than k: −1. `by` lets only keys with a class in that labelling be neighbours.
+    best scores. Where keys tie for the last places, `tie_row` and `tie_key` (p,) list all of these, `tie_share` (p,)
+    the part of a place of each. Fewer keys than k: −1. `by` lets only keys with a class there be neighbours.
     """
 
     query: str
@@ -210,6 +212,7 @@ class Neighbours(PairStatistic):
         tied = torch.zeros(len(row), dtype=torch.bool)
         if score.shape[1] > self.k:
             tied = (index[:, self.k] != NONE) & (score[:, self.k - 1] - score[:, self.k] <= TIE)
+        ties = self._ties(view, row, score, index, tied) if self.query == self.key else {}
         score, index = score[:, : self.k], index[:, : self.k]
         index = index.masked_fill((index == NONE) | (score <= -2.5), -1)
         key_item = torch.where(index < 0, -1, es.item_of_row(self.key)[index.clamp_min(0)])
@@ -221,7 +224,46 @@ class Neighbours(PairStatistic):
             "key_item": key_item,
             "tied": tied,
             "keys": torch.tensor(len(es[self.key])),
-        }
+        } | ties
+
+    def _ties(self, view: SetView, row: Tensor, score: Tensor, index: Tensor, tied: Tensor) -> State:
+        """The keys that tie for the last places, and the part of a place that each has."""
+        at = tied.nonzero()[:, 0]
+        edge = score[:, self.k - 1]
+        spilt = at[score[at, -1] >= edge[at] - TIE]  # their ties may go on beyond what was kept
+        kept = at[score[at, -1] < edge[at] - TIE]
+        i, j = ((score[kept] - edge[kept, None]).abs() <= TIE).nonzero(as_tuple=True)
+        found = [(kept[i], index[kept[i], j])]
+        most = max(MOST_TIES // max(len(spilt), 1), self.k)
+        for part in spilt.split(256) if len(spilt) else ():
+            exact = self._exact(view, row[part])
+            same = (exact - edge[part, None]).abs() <= TIE
+            if int(same.sum(1).max()) > most:
+                lot = torch.rand(same.shape, generator=torch.Generator().manual_seed(int(part[0])))
+                drawn = lot.masked_fill(~same, -1).topk(most, dim=1)
+                same = torch.zeros_like(same).scatter_(1, drawn.indices, drawn.values >= 0)
+            i, j = same.nonzero(as_tuple=True)
+            found.append((part[i], j))
+        tie_row, tie_key = (torch.cat(x) for x in zip(*found, strict=True))
+        nearer = (score[:, : self.k] > edge[:, None] + TIE).sum(1)
+        each = (self.k - nearer).double() / torch.bincount(tie_row, minlength=len(row)).clamp_min(1)
+        return {"tie_row": tie_row, "tie_key": tie_key, "tie_share": each[tie_row]}
+
+    def _exact(self, view: SetView, row: Tensor) -> Tensor:
+        """The cosines of a few rows with all keys that may be theirs, in float64; of the others `FAR`."""
+        x, own = view.es.unit(self.query, row), view.es.item_of_row(self.query)[row]
+        starts = range(0, len(view.es[self.key]), BLOCK)
+        keys = (view.es.unit(self.key, slice(s, s + BLOCK)).T for s in starts)
+        return torch.cat([self._allowed(view, x @ k, own, s) for s, k in zip(starts, keys, strict=True)], 1)
+
+    def _allowed(self, view: SetView, exact: Tensor, own: Tensor, start: int) -> Tensor:
+        """The same with `FAR` for keys of the own item, and for those without a class."""
+        item = view.es.item_of_row(self.key)[start : start + exact.shape[1]]
+        if self.query == self.key:
+            exact.masked_fill_(own[:, None] == item[None], FAR)
+        if self.by:
+            exact.masked_fill_((view.label_of(self.by, item) < 0)[None], FAR)
+        return exact
 
     def _rescore(self, view: SetView, row: Tensor, width: int) -> tuple[Tensor, Tensor]:
         """The nearest keys of a few rows, all in float64: ties by position, wherever they fall."""
@@ -229,11 +271,7 @@ class Neighbours(PairStatistic):
         x, own = es.unit(self.query, row), es.item_of_row(self.query)[row]
         for start in range(0, len(es[self.key]), BLOCK):
             at = slice(start, start + BLOCK)
-            exact = x @ es.unit(self.key, at).T
-            if self.query == self.key:
-                exact.masked_fill_(own[:, None] == es.item_of_row(self.key)[at][None], FAR)
-            if self.by:
-                exact.masked_fill_((view.label_of(self.by, es.item_of_row(self.key)[at]) < 0)[None], FAR)
+            exact = self._allowed(view, x @ es.unit(self.key, at).T, own, start)
             keys = torch.arange(start, start + exact.shape[1]).expand_as(exact)
             # all that tie with the last place must stay until the positions are compared
             last = torch.topk(exact, min(width, exact.shape[1]), dim=1).values[:, -1:]
