@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 CONFIG, LOG = "config.yaml", "metrics.jsonl"
 RECALL, CHANCE = "probe_recall_at_1", "probe_chance_high"  # a line of the log with these is a look at the probe
+RELATIVES = "batch_relatives"  # at the first look: share of a batch's items with another of their family in it
 MOVED = "moved"  # of a modality: how far its rows have turned since the look before
 STOPPED = "early_stop"  # the event that ends a run before its last step
 # what a person may say of a pair, in judgements/pairs.csv

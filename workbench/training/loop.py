@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from workbench.progress import progress
 from workbench.report.finding import INFO
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.run_folder import RECALL, STOPPED
+from workbench.sets.run_folder import RECALL, RELATIVES, STOPPED
 from workbench.sets.shipped import with_splits
 from workbench.training import samplers, towers
 from workbench.training.gather import Gathered
@@ -65,6 +66,7 @@ class Loop:
         if len(self.probe) < 2:
             raise InputError(f"{es.source}: {len(self.probe)} validation items; the probe needs at least two")
         self.labels = _labels(learn, s)
+        self.family_sizes = np.bincount(learn.families)[learn.families].astype(np.float64)
         self.sampler = self._sampler()
         if s.pairs:
             self.sampler = samplers.judged(self.sampler, samplers.read_pairs(s.pairs), learn.items["id"])
@@ -103,6 +105,14 @@ class Loop:
             return samplers.hard(lambda: anchor.flatten(1).float(), self.count, self.batch, s.seed)
         return samplers.shuffle(self.count, self.batch, s.seed)
 
+    def _relatives(self) -> dict[str, float]:
+        """The share of items that have another one of their family in a batch drawn by lot; nothing where labels tell
+        what is a positive."""
+        if self.labels is not None or self.count < 2:
+            return {}
+        missed = 1 - (self.batch - 1) / (self.count - 1)  # that another item is not in the batch
+        return {RELATIVES: float((1 - missed ** (self.family_sizes - 1)).mean())}
+
     def go(self, run: Run) -> None:
         """Train from the last checkpoint, or from the start, to the last step or an early stop."""
         self.run = run
@@ -113,7 +123,7 @@ class Loop:
         if start is None:
             start = 0
             with torch.no_grad():
-                self._evaluate(0, {"loss": float(self._parts(1)["loss"])})
+                self._evaluate(0, {"loss": float(self._parts(1)["loss"])} | self._relatives())
         self._learn(start + 1)
         for step in progress(range(start + 1, s.steps + 1), f"train {self.run.name}", s.steps - start, self._line):
             lr = s.lr * schedule(step, s.steps, s.warmup)

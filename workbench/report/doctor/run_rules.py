@@ -11,13 +11,14 @@ from workbench.diagnostics.scoped_name import ScopedName
 from workbench.report.doctor.rules import Fault, Said, run_rule
 from workbench.report.doctor.run_faults import decayed, diverged, forgotten, guessing, stalled, swinging
 from workbench.report.finding import FAULT, INFO, WARNING
-from workbench.sets.run_folder import CHANCE, MOVED, RECALL
+from workbench.sets.run_folder import CHANCE, MOVED, RECALL, RELATIVES
 
 RANK_LEFT = 0.15  # share of it that is left, whatever retrieval says
 DIVERGED = 0.25  # of the loss at the start, above it
 TURNS = 0.75  # of the steps from look to look that turn back
 SWING = 0.25  # of the range of the loss, the middle one of these steps
 RANK_LOST = 0.5  # share of a modality's rank lost in training
+RELATED = 0.25  # of the items of a batch
 MOVES = 1e-6  # 1 - cosine from look to look, of a tower that learns
 STILL = 1e-3  # of what another tower turns by
 LOSS_FELL = 0.05  # share of the loss's range that counts as falling
@@ -167,6 +168,26 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
                 [{"metric": key, "value": last[key], "threshold": (1 - RANK_LOST) * top}],
                 "lower the learning rate, or add a uniformity or variance term",
             )
+
+
+@run_rule(
+    "related_batches",
+    WARNING,
+    fault=Fault(
+        "{:.0%} of a batch have a relative in it", lambda m, s: [{**r, RELATIVES: s} for r in m], (0.1, 0.4, 0.8)
+    ),
+)
+def related_batches(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
+    """Batches that hold several variants of one thing, which the loss pushes apart. Quiet below a quarter of the items,
+    and where labels say what is a positive."""
+    share = rows[0].get(RELATIVES, 0.0)
+    if share > RELATED:
+        yield (
+            f"{share:.0%} of the items of a batch have another item of their family in it: the loss pushes variants of "
+            "one thing apart.",
+            [{"metric": RELATIVES, "value": share, "threshold": RELATED}],
+            "mask them as negatives, count them as positives (train.label=family), or draw one item a family",
+        )
 
 
 @run_rule(
