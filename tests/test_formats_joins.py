@@ -251,7 +251,9 @@ def test_ids_that_count_the_rows_of_each_file_are_told_apart_and_others_refused(
     paths = files(train=half[0], val=half[1])
     with pytest.raises(InputError, match=r"id 'p011' is in train\.parquet and in val\.parquet \(1 such\)"):
         load_together(paths)
-    es, _ = load_together(paths, Reading(item="id"))
+    with pytest.raises(InputError, match="id 'p011' is in train and in validation"):
+        load_together(paths, Reading(item="id"))
+    es, _ = load_together(files(part_0=half[0], part_1=half[1]), Reading(item="id"))
     assert (len(es), len(es["image"])) == (23, N)
 
 
@@ -422,3 +424,29 @@ def test_a_bad_row_is_named_by_its_place_in_the_table(tmp_path):
     np.savez(tmp_path / "a.npz", image=X, text=padded)
     with pytest.raises(InputError, match="zero vector at row 3.*--captions text too"):
         load(tmp_path / "a.npz")
+
+
+def test_items_that_only_one_of_two_files_has_lack_the_other_whatever_the_order(tmp_path):
+    mine, theirs = range(20), range(4, N)
+    for name, x, at in (("rna", X, mine), ("atac", Y, theirs)):
+        at = draw.permutation(list(at))
+        held = {"barcode": [IDS[k] for k in at], "n_counts": draw.integers(1, 99, len(at)), "embedding": list(x[at])}
+        pd.DataFrame(held).to_parquet(tmp_path / f"{name}.parquet")
+    for names in (("rna", "atac"), ("atac", "rna")):
+        es, said = load_together([tmp_path / f"{n}.parquet" for n in names], Reading(drop_missing=True))
+        assert (len(es), len(es["rna"]), len(es["atac"])) == (N, 20, 20)
+        barcode = es.items["barcode"]
+        for m, x in (("rna", X), ("atac", Y)):
+            at = [IDS.index(barcode[i]) for i in es.item_of_row(m).tolist()]
+            assert np.allclose(es[m].numpy(), x[at])
+        assert {"n_counts", f"{names[1]}.n_counts"} <= {*es.items}
+        assert any("items without" in line for line in said)
+
+
+def test_bytes_of_the_kind_and_width_of_others_are_vectors_too(tmp_path):
+    for kind in ("int8", "uint8"):
+        rows = [list(r) for r in draw.integers(0, 99, (2 * N, D)).astype(kind)]
+        table = {n: pa.array(rows[k * N : (k + 1) * N], pa.list_(pa.type_for_alias(kind)))
+                 for k, n in enumerate(("image_embedding", "report"))}  # fmt: skip
+        pq.write_table(pa.table(table | {"box": pa.array([[1, 2, 3, 4]] * N)}), tmp_path / "a.parquet")
+        assert load(tmp_path / "a.parquet").modalities == ("image_embedding", "report")

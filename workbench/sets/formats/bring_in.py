@@ -352,5 +352,5 @@ def _with_id(es: EmbeddingSet, said: list[str]) -> EmbeddingSet:
             said.append(f"{c} is the id: every item has another one")
             es.items["id"] = es.items[c].astype(str)
             return es
-    said.append("ids are the numbers of the rows: no column names every item once")
+    said.append("ids are the numbers of the rows: no column is called an id (--id COLUMN takes one)")
     return es

@@ -114,6 +114,10 @@ def verdicts(columns: Sequence[Column], *, alone: bool = True, store: bool = Fal
     {'image': True, 'box': False, 'xy': False}
     """
     levels = {c.name: _level(c, store) for c in columns}
+    alike = {(c.kind, c.width) for c in columns if c.kind in ("int8", "uint8") and levels[c.name][0] == 3}
+    for c in columns:  # bytes of the kind and width of others that are vectors, whatever their name
+        if (c.kind, c.width) in alike and levels[c.name][0] == 1 and not c.nested:
+            levels[c.name] = (3, "")
     best = max((level for level, _ in levels.values()), default=0)
     least = 3 if best == 3 or not alone else max(best, 1)
     return {c.name: Verdict(levels[c.name][0] >= least, levels[c.name][1], keep=not c.nested) for c in columns}

@@ -42,8 +42,11 @@ def told_apart(
         return frame
     raise InputError(
         f"id {ids[row]!r} is in {files[of[first]][0]} and in {files[of[row]][0]} ({int(again.sum()):,} such): take the "
-        "item out of one, if it is the same (between splits a leak), give --item id, if rows share items, or "
-        + ("tell them apart: --id split,id" if "split" in frame else "make ids differ")
+        + (
+            "item out of one, if it is the same (a leak), or tell them apart: --id split,id"
+            if "split" in frame
+            else "item out of one, if it is the same, give --item id, if rows share items, or make ids differ"
+        )
     )
 
 

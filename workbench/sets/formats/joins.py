@@ -147,25 +147,57 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str], lacking: list[str]) -> 
         f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns are those "
     )
     said.append(f"{b.name} is joined to {a.name} by {key}" + ("" if key.once else f"{again}of the first"))
-    if (more := int((key.owner < 0).sum())) > 0:
-        said.append(f"{b.name} has {more:,} rows more, which {a.name} does not name: left out")
-    arrays, rows = _moved(b, key.owner, len(a.columns))
     there = np.full(len(a.columns), -1)
     there[named] = np.flatnonzero(key.owner >= 0)[first]
+    owner, count = key.owner, len(a.columns)
+    if (more := np.flatnonzero(owner < 0)).size:
+        either = len(named) < count and key.once and b.arrays  # it lacks some of the other's, which may be missing
+        said.append(f"{b.name} has {len(more):,} rows more, which {a.name} does not name: "
+                    + (f"items without {listed(a.arrays)}" if either else "left out"))  # fmt: skip
+        if either:
+            a = _longer(a, b, key, more)
+            owner, there = owner.copy(), np.r_[there, more]
+            owner[more] = count + np.arange(len(more))
+    arrays, rows = _moved(b, owner, len(there))
     held = b.columns.reset_index(drop=True)
     gone = there < 0
     if gone.any():
         held = held.astype({c: "Int64" for c in held if held[c].dtype.kind in "iu"})  # whole numbers stay whole
     frame = held.reindex(there).reset_index(drop=True)
-    for c in [c for c in frame if gone.any() and c in a.columns]:
-        frame[c] = frame[c].astype(object).where(~gone, a.columns[c].reset_index(drop=True).astype(object))
-    own = [c for c in frame if c in a.columns and c != key.second and _of_its_own(a, b, str(c), key)]
+    ours = a.columns
+    assert ours is not None
+    for c in [c for c in frame if gone.any() and c in ours]:
+        frame[c] = frame[c].astype(object).where(~gone, ours[c].reset_index(drop=True).astype(object))
+    own = [c for c in frame if c in ours and c != key.second and _of_its_own(a, b, str(c), key)]
     if own:
         said.append(f"{', '.join(map(str, own))} of {b.name} is left out: {a.name} has its own")
         frame = frame.drop(columns=own)
-    if key.second in a.columns:  # the same, or what the other calls by another name
+    shared = [c for c in frame if c in ours and c != key.second]
+    for c in [c for c in shared if _measured(ours[c], b.columns[c], frame[c])]:
+        called = f"{b.name.rpartition('.')[0] or b.name}.{c}"
+        said.append(f"{c} of {b.name} is another one than that of {a.name}: it is called {called}")
+        frame = frame.rename(columns={c: called})
+    if key.second in ours:  # the same, or what the other calls by another name
         frame = frame.drop(columns=key.second)
     return _both(a, replace(b, arrays=arrays, rows=rows, columns=frame))
+
+
+def _measured(first: pd.Series, second: pd.Series, seen: pd.Series) -> bool:
+    """Whether two columns hold numbers, and not the same, `seen` as they were joined: what each file counts."""
+    numbers = all(c.dtype.kind in "iuf" and not columns.missing(c).all() for c in (first, second))
+    return numbers and bool((columns.text(first) != columns.text(seen)).any())
+
+
+def _longer(a: Part, b: Part, key: Key, more: np.ndarray) -> Part:
+    """A part with the items that only the other one has after its own, and no rows of theirs."""
+    assert a.columns is not None
+    assert b.columns is not None
+    own, other = a.columns.reset_index(drop=True), b.columns.iloc[more].reset_index(drop=True)
+    added = other[[c for c in other if c in own and c != key.first]].assign(**{key.first: other[key.second]})
+    whole = {c: "Int64" for c in own if c not in added and own[c].dtype.kind in "iu"}  # whole numbers stay whole
+    frame = pd.concat([own.astype(whole), added], ignore_index=True)
+    rows = {k: np.asarray(a.rows.get(k, np.arange(len(x)))) for k, x in a.arrays.items()}
+    return replace(a, columns=frame, rows=rows, items=len(frame))
 
 
 def _of_its_own(a: Part, b: Part, column: str, key: Key) -> bool:
