@@ -17,7 +17,8 @@ from workbench.report.finding import INFO, WARNING
 from workbench.sets import planted_columns
 
 LEAST_LABELLED = 60  # items with a label
-APART = 1.45  # mean over deviation of how sure the guesses are; of classes that run into each other at most 1.4
+APART = 1.33  # mean over deviation of how sure the guesses are, of classes that run into each other …
+SPREAD = 2.7  # … and by how much that scatters, over the root of the count of families
 AGREED = 0.5  # share of the items of which every modality alone guesses what all do together
 MISLABELLED = 0.12  # share of the items, by the lower end of its 99.8 % interval
 RIDGE = 0.3  # of the mean eigenvalue
@@ -80,7 +81,8 @@ def label_noise(specimen: Specimen) -> Iterable[Said]:
         g = guesses(specimen, classing)
         if g is None or float(g.alike.double().mean()) < AGREED:
             continue
-        if float(g.sure.mean()) < APART * float(g.sure.std()):
+        families = len(torch.unique(specimen.family[g.items]))
+        if float(g.sure.mean()) < (APART + SPREAD / families**0.5) * float(g.sure.std()):
             continue
         # where classes run into each other it is the unsure guesses that go wrong; labels go wrong anywhere
         sure = g.alike & (g.sure >= g.sure.median())

@@ -6,6 +6,7 @@ that the table gives: healthy rows prefer their own.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -79,6 +80,8 @@ def ordered(specimen: Specimen) -> Iterator[Ordered]:
             yield Ordered(es, a, b, row, to)
 
 
+SHIFTED_SHARE = 0.1  # of mutual neighbours at one distance in the table
+SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
 STRETCHES = 10  # of the table, of as many rows each
 TRACE = 0.08  # share of a modality's variance between them, while the other has less than a fifth of that
 
@@ -156,6 +159,50 @@ def _stretch(o: Ordered, rows: np.ndarray, matches: np.ndarray) -> Stretch | Non
         return None
     rest = np.r_[rather[:start], rather[stop:]]
     return Stretch(start, stop, won, float(rest.mean()) if len(rest) else 0.0)
+
+
+@set_rule(
+    "shifted_pairs",
+    FAULT,
+    fault=Fault(
+        "moved by {} rows",
+        lambda es, offset: planted.shuffled(es, es.modalities[0], offset=offset),
+        (1, 7, 40),
+    ),
+    explains=("no_pairing_signal", "wrong_pairs", "hubs", "class_collapse", "one_sided_column"),
+)
+def shifted_pairs(specimen: Specimen) -> Iterable[Said]:
+    """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
+    them, variants of one family left out, do so than any offset could gather by luck."""
+    report, family = specimen.report, specimen.all.families
+    items = report.about["items"]
+    done = set()
+    for name, scope in report.arrays:
+        if name != "taken_by" or scope[::-1] in done or (name, scope[::-1]) not in report.arrays:
+            continue
+        a, b = scope
+        done.add((a, b))
+        there, back = report.arrays[name, (a, b)], report.arrays[name, (b, a)]
+        to = dict(zip(back["item"].tolist(), back["nearest"].tolist(), strict=True))
+        pairs = [
+            (i, j) for i, j in zip(there["item"].tolist(), there["nearest"].tolist(), strict=True) if to.get(j) == i
+        ]
+        counts = Counter((j - i) % items for i, j in pairs if family[i] != family[j])
+        if not counts:
+            continue
+        offset, count = counts.most_common(1)[0]
+        chance = items * float(bdtrc(count - 1, len(pairs), 1 / items))
+        own = sum(i == j for i, j in pairs)
+        if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
+            continue
+        offset = offset if offset <= items / 2 else offset - items
+        yield (
+            f"{a} and {b} are paired with an offset: for {count:,} of {len(pairs):,} mutual nearest neighbours {a} i "
+            f"matches {b} i{offset:+d}.",
+            [{"diagnostic": "taken_by", "modalities": [a, b], "value": count / len(pairs), "threshold": SHIFTED_SHARE}],
+            f"move the rows of {b} {abs(offset):,} {'up' if offset > 0 else 'down'} (the last go round to the other "
+            "end), and look for a dropped or doubled row, or a roll",
+        )
 
 
 @set_rule(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from scipy.special import bdtrc, betaincinv
+from scipy.special import betaincinv
 
 from workbench.report.doctor.rules import Fault, Said, rule
 from workbench.report.finding import FAULT, INFO, WARNING
@@ -17,8 +16,6 @@ from workbench.sets import planted
 COLLAPSED_UNIFORMITY = -0.2  # mean squared distance of about 0.1: all vectors within some 18° of each other
 STILL_RANKS = 0.5  # mean recall at 10 that no collapsed modality reaches
 COLLAPSED_RANK = 4.5  # directions: fewer than five
-SHIFTED_SHARE = 0.1  # of mutual neighbours at one distance in the table, below which it may be a series of variants
-SHIFTED_CHANCE = 1e-6  # that so many stand at any one distance by luck
 DUPLICATES = 0.05  # share of rows that coincide with another item's
 PROMPTS = 0.9  # share of rows that do where each stands for a class, and is meant to
 CEILING = 0.98  # recall at 1 of which a better model has nothing left to gain
@@ -183,9 +180,10 @@ def volume_retrieval(report: Report) -> Iterable[Said]:
     fault=Fault("tuples flat, a pair at random, noise {}", planted.flat, (3.0, 1.5, 0.5)),
 )
 def flat_tuples(report: Report) -> Iterable[Said]:
-    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree."""
+    """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree. Quiet
+    unless the intervals of the two are apart."""
     for row in _found_by_volume(report):
-        lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"]]
+        lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"] and r["high"] < row["low"]]
         if lost:
             said = ", ".join(" → ".join(r["modalities"]) for r in lost)
             anchor, *others = row["modalities"]
@@ -195,49 +193,6 @@ def flat_tuples(report: Report) -> Iterable[Said]:
                 [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
                 "if pairs are to be retrieved, add a pairwise loss (recipe infonce) to the volume loss",
             )
-
-
-@rule(
-    "shifted_pairs",
-    FAULT,
-    fault=Fault(
-        "moved by {} rows",
-        lambda es, offset: planted.shuffled(es, es.modalities[0], offset=offset),
-        (1, 7, 40),
-    ),
-    explains=("no_pairing_signal", "wrong_pairs", "hubs", "class_collapse", "one_sided_column"),
-)
-def shifted_pairs(report: Report) -> Iterable[Said]:
-    """Mutual neighbours stand a fixed number of rows apart: the tables were joined with an offset. Quiet unless more of
-    them do so than any offset could gather by luck."""
-    items = report.about["items"]
-    done = set()
-    for name, scope in report.arrays:
-        if name != "taken_by" or scope[::-1] in done or (name, scope[::-1]) not in report.arrays:
-            continue
-        a, b = scope
-        done.add((a, b))
-        there, back = report.arrays[name, (a, b)], report.arrays[name, (b, a)]
-        to = dict(zip(back["item"].tolist(), back["nearest"].tolist(), strict=True))
-        pairs = [
-            (i, j) for i, j in zip(there["item"].tolist(), there["nearest"].tolist(), strict=True) if to.get(j) == i
-        ]
-        counts = Counter((j - i) % items for i, j in pairs if i != j)
-        if not counts:
-            continue
-        offset, count = counts.most_common(1)[0]
-        chance = items * float(bdtrc(count - 1, len(pairs), 1 / items))
-        own = sum(i == j for i, j in pairs)
-        if count < max(SHIFTED_SHARE * len(pairs), own) or chance > SHIFTED_CHANCE:
-            continue
-        offset = offset if offset <= items / 2 else offset - items
-        yield (
-            f"{a} and {b} are paired with an offset: for {count:,} of {len(pairs):,} mutual nearest neighbours {a} i "
-            f"matches {b} i{offset:+d}.",
-            [{"diagnostic": "taken_by", "modalities": [a, b], "value": count / len(pairs), "threshold": SHIFTED_SHARE}],
-            f"move the rows of {b} {abs(offset):,} {'up' if offset > 0 else 'down'} (the last go round to the other "
-            "end), and look for a dropped or doubled row, or a roll",
-        )
 
 
 @rule(
