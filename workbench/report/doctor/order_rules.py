@@ -118,9 +118,9 @@ def order_trace(specimen: Specimen) -> Iterable[Said]:
             f"{more} depends on the row order and {less} does not: ten blocks of rows explain {share[more]:.0%} of the "
             f"variance of {more}, {share[less]:.0%} of that of {less}; {how}.",
             [evidence("variance between stretches of rows", (more,), share[more], TRACE)],
-            f"look for a change while {more} was embedded (version, a mean or scale of a part, a position in the "
-            f"input); if the table is sorted on purpose, for what removed its order from {less}, such as a "
-            "normalisation per batch",
+            f"look for a change while {more} was embedded (version, centring or scaling of a part of the table, "
+            f"the row's position in the input); if the table is sorted on purpose, find what hid that from {less} (such as "
+            "normalisation per batch)",
         )
 
 
@@ -232,8 +232,8 @@ def moved_rows(specimen: Specimen) -> Iterable[Said]:
                 f"From row {first:,} to {last:,} pairs are offset: {o.a} i matches {o.b} i{step:+d} in "
                 f"{found.won:,} of {found.span:,} rows; of the other rows {found.others:.0%} do.",
                 [evidence("rows moved", (o.a, o.b), found.span / n, STRETCH, first=first, last=last, offset=step)],
-                f"look for a dropped or doubled row at row {first:,}; from there on move the rows of {o.b} "
-                f"{abs(step):,} {'up' if step > 0 else 'down'}",
+                f"look for a dropped or doubled row at row {first:,}; move the rows {first + step:,} to "
+                f"{last + step:,} of {o.b} {abs(step):,} {'up' if step > 0 else 'down'}",
             )
             break
 

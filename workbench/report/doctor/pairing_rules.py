@@ -219,7 +219,7 @@ def flipped_sign(specimen: Specimen) -> Iterable[Said]:
             f"pairs{of_one_kind(specimen, items[bottom])}: one side has the wrong sign there. First: "
             f"{', '.join(ids[:5])}.",
             [evidence("share of pairs at the bottom", (a, b), share, FLIPPED, items=ids)],
-            "embed these rows again, or multiply them by -1 in one modality, that which then finds its own kind; look "
+            "embed these rows again, or multiply by -1 the side that then lies among its own modality's rows; look "
             "for a projection whose sign is free (PCA, CCA) and was fitted twice",
         )
 
@@ -310,8 +310,8 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
         stale = turned > p
         share = float(stale.double().mean())
         yield (
-            f"{a} and {b} mix vectors of two encoders, or two versions of one: about {share:.0%} of the pairs match "
-            "only after one rotation, the same for all of them"
+            f"Rows of {a}, or of {b}, come from two checkpoints: about {share:.0%} of the pairs match only after one "
+            "rotation, the same for all of them"
             f"{of_one_kind(specimen, items[stale])}.",
             [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[stale]))],
             "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",

@@ -188,8 +188,8 @@ def flat_tuples(report: Report) -> Iterable[Said]:
             said = ", ".join(" → ".join(r["modalities"]) for r in lost)
             anchor, *others = row["modalities"]
             yield (
-                f"By volume {anchor} finds its ({', '.join(others)}), yet {said} retrieve at chance: a volume can be "
-                "small without every pair being similar.",
+                f"Ranked by the volume that they span together, {anchor} finds its ({', '.join(others)}), yet "
+                f"{said} is at chance: that volume can be small with dissimilar pairs.",
                 [_evidence(row), *(_evidence(r, r["null_high"]) for r in lost)],
                 "if pairs are to be retrieved, add a pairwise loss (recipe infonce) to the volume loss",
             )
@@ -220,8 +220,8 @@ def duplicates(report: Report) -> Iterable[Said]:
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
                 "apart, and in a batch they are false negatives.",
                 [_evidence(row, DUPLICATES)],
-                "where rows repeat for each caption, --item COLUMN makes one item of them; else merge these items, or "
-                "give them one family and mask them as negatives",
+                f"if a {m} repeats for each caption, name its column with --item; else merge these items, or give "
+                "them one value in a column 'family' and mask them as negatives",
             )
 
 
@@ -259,7 +259,7 @@ def asymmetry(report: Report) -> Iterable[Said]:
                     f"Retrieval works in one direction only: {name.replace('_', ' ')} is {there['value']:.0%} {a} → "
                     f"{b} and {back['value']:.0%} {b} → {a}.",
                     [_evidence(there), _evidence(back, there["low"] - ONE_WAY)],
-                    f"see which {a} rows are returned for most {b} queries (curve taken_by); train the loss in both "
+                    f"see which {a} rows are returned for most {b} queries (report.arrays, taken_by); train the loss in both "
                     "directions, if it is not",
                 )
                 return

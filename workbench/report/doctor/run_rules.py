@@ -63,7 +63,7 @@ def overfitting(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
     last = rows[-1]
     if lost and _fell(rows, best):
         yield (
-            f"Retrieval on the probe fell from {best[RECALL]:.3f} at step {best['step']} to "
+            f"Retrieval on the probe (items held out) fell from {best[RECALL]:.3f} at step {best['step']} to "
             f"{last[RECALL]:.3f} while the loss went on falling.",
             [{"metric": RECALL, "value": last[RECALL], "threshold": None}],
             f"stop near step {best['step']}, or add dropout, weight decay or data",
@@ -202,8 +202,8 @@ def still_tower(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Ite
         if len(path) < 3 or not others or max(path) < MOVES or max(others) < MOVES or here > STILL * max(others):
             continue
         yield (
-            f"The tower of {m} has stopped: since two looks its vectors turn by {here:.1g}, those of the others by up "
-            f"to {max(others):.1g} (1 - cosine).",
+            f"The tower of {m} has stopped: over the last two snapshots its vectors turn by {here:.1g}, those of the "
+            f"others by up to {max(others):.1g} (1 - cosine).",
             [{"metric": str(ScopedName(MOVED, (m,))), "value": here, "threshold": STILL * max(others)}],
             "look for a detached graph, an optimiser that lost its parameters, dead units, or a freeze that was not "
             "meant",
