@@ -119,8 +119,8 @@ def order_trace(specimen: Specimen) -> Iterable[Said]:
             f"variance of {more}, {share[less]:.0%} of that of {less}; {how}.",
             [evidence("variance between stretches of rows", (more,), share[more], TRACE)],
             f"look for a change while {more} was embedded (version, centring or scaling of a part of the table, "
-            f"the row's position in the input); if the table is sorted on purpose, find what hid that from {less} (such as "
-            "normalisation per batch)",
+            f"the row's position in the input); if the table is sorted on purpose, find what hid that from {less} "
+            "(such as normalisation per batch)",
         )
 
 

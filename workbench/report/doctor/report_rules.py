@@ -259,8 +259,8 @@ def asymmetry(report: Report) -> Iterable[Said]:
                     f"Retrieval works in one direction only: {name.replace('_', ' ')} is {there['value']:.0%} {a} → "
                     f"{b} and {back['value']:.0%} {b} → {a}.",
                     [_evidence(there), _evidence(back, there["low"] - ONE_WAY)],
-                    f"see which {a} rows are returned for most {b} queries (report.arrays, taken_by); train the loss in both "
-                    "directions, if it is not",
+                    f"see which {a} rows are returned for most {b} queries (report.arrays, taken_by); train the loss "
+                    "in both directions, if it is not",
                 )
                 return
 
