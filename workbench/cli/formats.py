@@ -35,7 +35,11 @@ def import_(
     workbench import image.npy text.npy metadata.csv -o set
     """
     from workbench.sets.formats import Reading, import_set
+    from workbench.sets.formats.load import is_saved
 
+    for s in sources:
+        if is_saved(s):
+            raise InputError(f"{s}: is a set already, which every command takes as it is; copy the folder for another")
     named = {m: c for m, c in (("image", image), ("text", text), ("audio", audio)) if c}
     for name, column in (pair(m, "--modality") for m in modality or []):
         if name in named:

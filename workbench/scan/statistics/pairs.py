@@ -229,7 +229,7 @@ class Neighbours(PairStatistic):
     def _ties(self, view: SetView, row: Tensor, score: Tensor, index: Tensor, tied: Tensor) -> State:
         """The keys that tie for the last places, and the part of a place that each has."""
         at = tied.nonzero()[:, 0]
-        edge = score[:, self.k - 1]
+        edge = score[:, min(self.k, score.shape[1]) - 1]
         spilt = at[score[at, -1] >= edge[at] - TIE]  # their ties may go on beyond what was kept
         kept = at[score[at, -1] < edge[at] - TIE]
         i, j = ((score[kept] - edge[kept, None]).abs() <= TIE).nonzero(as_tuple=True)
