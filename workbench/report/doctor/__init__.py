@@ -48,13 +48,18 @@ def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
     if specimen is not None:
         found += [finding for r in SET_RULES.values() for finding in r(specimen)]
     rules = RULES | SET_RULES
-    explained = {name for f in found for name in rules[f.rule].explains}
-    found = [f for f in found if f.rule not in explained]
+    found = [f for f in found if not any(f.rule in rules[g.rule].explains and _of_the_same(f, g) for g in found)]
     known = set(report.frame.loc[report.frame["reason"].isna(), "name"])
     looked = {"uniformity", "recall_at_10"} <= known
     if looked and not any(f.alarm for f in found):
         found.append(Finding("healthy", INFO, _healthy(found, specimen)))
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _of_the_same(symptom: Finding, cause: Finding) -> bool:
+    """Whether two findings are of the same modalities, or one's are among the other's."""
+    some, other = ({m for e in f.evidence for m in e["modalities"]} for f in (symptom, cause))
+    return some <= other or other <= some
 
 
 def _healthy(found: Sequence[Finding], specimen: Specimen | None) -> str:

@@ -44,6 +44,7 @@ GALLERY = 100  # items: in smaller ones ten are many
 BOTTOM = 0.02  # of the percentiles: a fiftieth of strangers
 FLIPPED = 0.05  # share of the pairs there
 FEW = 8  # pairs
+ALL = 0.8  # share of the pairs: hardly any other is left, that should match
 ONE_KIND = 0.8  # share of suspects that have one value of a column
 MOST_KINDS = 50  # values of such a column
 COPIES = 0.05  # share of the items that have one vector in both modalities
@@ -206,12 +207,14 @@ def of_one_kind(specimen: Specimen, some: Tensor) -> str:
 )
 def flipped_sign(specimen: Specimen) -> Iterable[Said]:
     """Pairs that point away from each other: far more of the percentiles lie at the very bottom than luck puts there.
-    Quiet unless hardly any lie a little above, as those of strangers and of weak pairs do."""
+    Quiet unless hardly any lie a little above, as those of strangers and of weak pairs do, and the others match."""
     for a, b in pairs(specimen):
         p, items = percentiles(specimen, a, b), specimen.items(a, b)
         bottom, above = p < BOTTOM, (p >= BOTTOM) & (p < 5 * BOTTOM)
         share = float(bottom.double().mean())
         if share < FLIPPED or int(bottom.sum()) < FEW or 4 * int(above.sum()) > 3 * int(bottom.sum()):
+            continue
+        if share < ALL and not float(p[~bottom].median()) > KNOWS:  # signs that were never learnt, as by a volume
             continue
         ids = specimen.named(items[bottom])
         yield (
