@@ -119,8 +119,8 @@ def order_trace(specimen: Specimen) -> Iterable[Said]:
             f"variance of {more}, {share[less]:.0%} of that of {less}; {how}.",
             [evidence("variance between stretches of rows", (more,), share[more], TRACE)],
             f"look for a change while {more} was embedded (version, centring or scaling of a part of the table, "
-            f"the row's position in the input); if the table is sorted on purpose, find what hid that from {less} "
-            "(such as normalisation per batch)",
+            "the row's position in the input); where the table is sorted by content, look for what removed the "
+            f"order from {less} (such as normalisation per batch)",
         )
 
 
@@ -230,10 +230,10 @@ def moved_rows(specimen: Specimen) -> Iterable[Said]:
             first, last = int(rows[found.start]), int(rows[found.stop - 1])
             yield (
                 f"From row {first:,} to {last:,} pairs are offset: {o.a} i matches {o.b} i{step:+d} in "
-                f"{found.won:,} of {found.span:,} rows; of the other rows {found.others:.0%} do.",
+                f"{found.won:,} of {found.span:,} rows; of the other rows {found.others:.0%} are so.",
                 [evidence("rows moved", (o.a, o.b), found.span / n, STRETCH, first=first, last=last, offset=step)],
-                f"look for a dropped or doubled row at row {first:,}; move the rows {first + step:,} to "
-                f"{last + step:,} of {o.b} {abs(step):,} {'up' if step > 0 else 'down'}",
+                f"look for a dropped or doubled row at row {first:,}; move rows {first + step:,} to "
+                f"{last + step:,} of {o.b} {'up' if step > 0 else 'down'} by {abs(step):,}, to {first:,} to {last:,}",
             )
             break
 

@@ -222,8 +222,8 @@ def flipped_sign(specimen: Specimen) -> Iterable[Said]:
             f"pairs{of_one_kind(specimen, items[bottom])}: one side has the wrong sign there. First: "
             f"{', '.join(ids[:5])}.",
             [evidence("share of pairs at the bottom", (a, b), share, FLIPPED, items=ids)],
-            "embed these rows again, or multiply by -1 the side that then lies among its own modality's rows; look "
-            "for a projection whose sign is free (PCA, CCA) and was fitted twice",
+            f"embed these rows again, or negate their {a}, then their {b} instead, and keep what then lies among the "
+            "other rows of its modality; look for a projection whose sign is free (PCA, CCA) and was fitted twice",
         )
 
 

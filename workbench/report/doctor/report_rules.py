@@ -220,8 +220,8 @@ def duplicates(report: Report) -> Iterable[Said]:
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "
                 "apart, and in a batch they are false negatives.",
                 [_evidence(row, DUPLICATES)],
-                f"if a {m} repeats for each caption, name its column with --item; else merge these items, or give "
-                "them one value in a column 'family' and mask them as negatives",
+                f"if a {m} repeats for each caption, name the column of its id with --item; else merge these items, or "
+                "give them one value in a column 'family' and mask them as negatives",
             )
 
 
