@@ -29,10 +29,10 @@ def by_item(es: EmbeddingSet, column: str) -> EmbeddingSet:
     >>> by_item(es, "picture").describe()["modalities"]["text"]["rows"], len(by_item(es, "picture")["image"])
     (3, 2)
     """
-    return grouped(es, together(es.items, column) if column not in es.items else es.items[column], column)
+    return grouped(es, composed(es.items, column) if column not in es.items else es.items[column], column)
 
 
-def together(items: pd.DataFrame, names: str) -> pd.Series:
+def composed(items: pd.DataFrame, names: str) -> pd.Series:
     """The values of several columns as one, a/b; raises `InputError` for one that is not there."""
     parts = names.split(",")
     for c in parts:

@@ -15,7 +15,7 @@ from torch import Tensor
 from workbench.geometry import segment_sum
 from workbench.report.doctor.pairing_rules import pairs
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen, first_rows, named
+from workbench.report.doctor.specimen import Specimen, first_rows, named, squared
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import columns, planted_columns
 
@@ -26,7 +26,6 @@ CHANCE = 1e-5  # that presence goes by a class as much by luck
 ABSENT = 0.3  # Cramér's V of presence and class
 POINT = 0.03  # of the usual variance, within a class
 KNOWS_CLASS = 0.75  # mean percentile of pairs among items of other classes, while it is a half among those of their own
-TWIN = 0.02  # of the usual squared distance: nearer rows are one thing seen twice
 LEAKED = 0.02  # share of the items held out that have a twin among those of training
 VARIANTS = 0.1  # share of the items that have a twin in every modality, and no family that says so
 HELD_OUT = 500  # items that are looked for among those of training
@@ -70,15 +69,6 @@ def _means(x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
     k = int(code.max()) + 1
     counts = torch.bincount(code, minlength=k).double().clamp_min(1)
     return segment_sum(x, code, k) / counts[:, None], counts
-
-
-def _twins(x: Tensor, y: Tensor, apart: Tensor) -> Tensor:
-    """Which rows of y each row of x nearly coincides with, (n, m) bool, among those that are `apart`.
-
-    Near is what two rows of y taken at random hardly ever are.
-    """
-    usual = float(2 - 2 * y.mean(0).square().sum())
-    return (2 - 2 * (x @ y.T) < TWIN * usual) & apart
 
 
 @set_rule(
@@ -244,7 +234,8 @@ def leaked_split(specimen: Specimen) -> Iterable[Said]:
     for other in (found[1], found[0]):
         apart = family[found[0]][:, None] != family[other]
         for m in es.modalities:
-            apart = _twins(first_rows(es, m, found[0]), first_rows(es, m, other), apart)
+            d, twin = squared(first_rows(es, m, found[0]), first_rows(es, m, other))
+            apart &= d < twin
         both.append(apart)
     leaked, inside = (float(t.any(1).double().mean()) for t in both)
     if leaked < LEAKED or int(both[0].any(1).sum()) < 3 or inside > leaked / 2:
@@ -274,7 +265,8 @@ def dependent_items(specimen: Specimen) -> Iterable[Said]:
     twin = ~torch.eye(len(items), dtype=torch.bool)
     for m in es.modalities:
         x = specimen.unit(m, items)
-        twin = _twins(x, x, twin)
+        d, near = squared(x, x)
+        twin &= d < near
     share = float(twin.any(1).double().mean())
     if share < VARIANTS or float(twin.double().mean()) > 0.25:  # a collapsed set is another matter
         return

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn.functional import one_hot
 
 from workbench.report.doctor.class_rules import Classing, classings
-from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
+from workbench.report.doctor.rules import Fault, Said, evidence, least, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO, WARNING
 from workbench.sets import planted_columns
@@ -88,7 +87,7 @@ def label_noise(specimen: Specimen) -> Iterable[Said]:
         sure = g.alike & (g.sure >= g.sure.median())
         wrong = sure & (g.guessed != g.given)
         n, k = int(sure.sum()), int(wrong.sum())
-        low = float(betaincinv(k, n - k + 1, 1e-3)) if k else 0.0
+        low = least(k, n, 1e-3)
         if low < MISLABELLED:
             continue
         at = wrong.nonzero()[:, 0]

@@ -16,7 +16,7 @@ import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor
 
-from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
+from workbench.report.doctor.rules import Fault, Said, evidence, least, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import columns, planted
@@ -80,7 +80,7 @@ def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:
 def share_of_strangers(p: Tensor) -> tuple[float, float, float]:
     """The share of pairs that are strangers, from how many lie in the lowest quarter, and its 99.8 % interval."""
     n, k = len(p), int((p < LOW).sum())
-    low = float(betaincinv(k, n - k + 1, SURE)) if k else 0.0
+    low = least(k, n, SURE)
     high = float(betaincinv(k + 1, n - k, 1 - SURE)) if k < n else 1.0
     return k / n / LOW, low / LOW, min(high / LOW, 1.0)
 
@@ -92,8 +92,7 @@ def visible(n: int) -> float:
     True
     """
     for share in range(1, 100):
-        k = round(n * LOW * share / 100)
-        if k and float(betaincinv(k, n - k + 1, SURE)) / LOW > WRONG:
+        if least(round(n * LOW * share / 100), n, SURE) / LOW > WRONG:
             return share / 100
     return 1.0
 
@@ -111,20 +110,23 @@ def even(p: Tensor, reach: float, z: float) -> bool:
 def partners(specimen: Specimen, a: str, b: str) -> Tensor:
     """For each pair the other item whose row of `b` is nearest to its row of `a`, where the pair looks wrong and that
     row is nearer than strangers come to the right ones; -1 for none. Empty where they are no more than luck gives."""
-    r, p = centred(specimen, a, b).clone(), percentiles(specimen, a, b)
-    family = specimen.family[specimen.items(a, b)]
-    r[family[:, None] == family] = -math.inf
-    suspect, right = p < 2 * LOW, p > CLEAR
-    near, to = r.max(1)
-    back = r.max(0).values
-    if int(suspect.sum()) < 5 or int(right.sum()) < 10:
-        return torch.full((0,), -1)
-    found = near > near[right].quantile(1 - BEST)
-    other = back > back[right].quantile(1 - BEST)
-    hits = int(found[suspect].sum()) + int(other[suspect].sum())
-    if hits < PARTNERS * 2 * int(suspect.sum()) or bdtrc(hits - 1, 2 * int(suspect.sum()), BEST) > 1e-6:
-        return torch.full((0,), -1)
-    return torch.where(suspect & found, to, -1)
+
+    def made() -> Tensor:
+        r, p = centred(specimen, a, b), percentiles(specimen, a, b)
+        family, none = specimen.family[specimen.items(a, b)], torch.full((0,), -1)
+        r.masked_fill_(family[:, None] == family, -math.inf)
+        suspect, right = p < 2 * LOW, p > CLEAR
+        if int(suspect.sum()) < 5 or int(right.sum()) < 10:
+            return none
+        near, to = r.max(1)
+        back = r.max(0).values
+        found, other = (x > x[right].quantile(1 - BEST) for x in (near, back))
+        tried, hits = 2 * int(suspect.sum()), int(found[suspect].sum()) + int(other[suspect].sum())
+        if hits < PARTNERS * tried or bdtrc(hits - 1, tried, BEST) > 1e-6:
+            return none
+        return torch.where(suspect & found, to, -1)
+
+    return specimen.known(("partners", a, b), made)
 
 
 def strangers(specimen: Specimen, a: str, b: str) -> tuple[float, float, float] | None:

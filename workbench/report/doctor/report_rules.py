@@ -6,9 +6,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from scipy.special import betaincinv
-
-from workbench.report.doctor.rules import Fault, Said, rule
+from workbench.report.doctor.rules import Fault, Said, least, rule
 from workbench.report.finding import FAULT, INFO, WARNING
 from workbench.report.report import Report
 from workbench.sets import planted
@@ -212,9 +210,7 @@ def duplicates(report: Report) -> Iterable[Said]:
         m = row["modalities"][0]
         spread = report.row("uniformity", m)["value"] if report.has("uniformity") else -math.inf
         n, k = row["n_query"], row["value"] * row["n_query"]
-        low = (
-            float(betaincinv(k, n - k + 1, 0.025)) if k > 0 else 0.0
-        )  # by luck of so many rows, whatever else is asked
+        low = least(k, n, 0.025)  # by luck of so many rows, whatever else is asked
         if low > DUPLICATES and row["value"] < PROMPTS and not spread > COLLAPSED_UNIFORMITY:
             yield (
                 f"{row['value']:.0%} of the {m} rows coincide with a row of another item: no retrieval can tell these "

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scipy.special import betaincinv
+
 from workbench.report.finding import Finding, Severity
 
 Said = tuple[str, list[dict[str, Any]], str]  # a sentence, the numbers it stands on, and what to try next
@@ -18,6 +20,15 @@ def evidence(name: str, modalities: Sequence[str], value: float, threshold: floa
     """A number that a sentence stands on, and what it was held against."""
     held = {"diagnostic": name, "modalities": list(modalities), "value": float(value), "threshold": float(threshold)}
     return held | more
+
+
+def least(k: float, n: int, sure: float) -> float:
+    """The lower end of the interval of a share of k of n (Clopper and Pearson), with this chance that it lies below.
+
+    >>> least(0, 100, 0.025), round(least(30, 100, 0.025), 3)
+    (0.0, 0.212)
+    """
+    return float(betaincinv(k, n - k + 1, sure)) if k > 0 else 0.0
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
 import torch
+from scipy.special import ndtr
 
 from workbench.report.doctor.class_rules import classings
 from workbench.report.doctor.pairing_rules import pairs, percentiles
 from workbench.report.doctor.rules import Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO
+from workbench.sets import columns
 
 WEAK = 0.9  # median percentile of the pairs: below, a tenth of all strangers is nearer than the usual match
 LEAST = 30  # items of a class
@@ -38,25 +39,20 @@ def weak_pairs(specimen: Specimen) -> Iterable[Said]:
 def weak_class(specimen: Specimen) -> Iterable[Said]:
     """A class, a language or a split whose pairs are far worse than the others: information, for items held out are
     always worse than those of training."""
-    worst: tuple[float, str, str, str, str, float, float] | None = None
-    tried = 0
+    found: list[tuple[float, float, str, str, str, str, float, float]] = []
     for column, code, names in _groups(specimen):
         for a, b in pairs(specimen):
-            items = specimen.items(a, b)
-            near, of = (percentiles(specimen, a, b) > 0.9).double(), code[items]
+            of, near = code[specimen.items(a, b)], (percentiles(specimen, a, b) > 0.9).double()
             for k, name in enumerate(names):
-                mine = of == k
-                if int(mine.sum()) < LEAST or int((~mine).sum()) < LEAST:
+                mine, others = near[of == k], near[of != k]
+                if min(len(mine), len(others)) < LEAST:
                     continue
-                tried += 1
-                here, there = float(near[mine].mean()), float(near[~mine].mean())
-                error = float((near[mine].var() / mine.sum() + near[~mine].var() / (~mine).sum()).sqrt())
-                if there - here > LESS and (worst is None or there - here > worst[0]):
-                    worst = (there - here, column, name, a, b, here, there)
-                    sure = (there - here) / max(error, 1e-9)
-    if worst is None or float(torch.special.ndtr(torch.tensor(-sure))) * tried > SURE:
+                here, there = float(mine.mean()), float(others.mean())
+                error = float((mine.var() / len(mine) + others.var() / len(others)).sqrt())
+                found.append((there - here, (there - here) / max(error, 1e-9), column, name, a, b, here, there))
+    less, sure, column, name, a, b, here, there = max(found, default=(0.0, 0.0, "", "", "", "", 0.0, 0.0))
+    if less <= LESS or float(ndtr(-sure)) * len(found) > SURE:
         return
-    _, column, name, a, b, here, there = worst
     yield (
         f"{a}-{b} pairs with {column}={name} match far worse: {here:.0%} are nearer than nine in ten random pairs, of "
         f"the others {there:.0%}. An overall score describes neither.",
@@ -70,7 +66,5 @@ def _groups(specimen: Specimen) -> Iterable[tuple[str, torch.Tensor, list[str]]]
     for c in classings(specimen):
         yield c.column, c.code, c.names
     if "split" in specimen.es.items:
-        names = sorted(specimen.es.items["split"].dropna().unique())
-        place = {v: k for k, v in enumerate(names)}
-        code = np.array([place.get(v, -1) for v in specimen.es.items["split"]])
-        yield "split", torch.from_numpy(code), [str(n) for n in names]
+        code, names = columns.codes(specimen.es.items["split"])
+        yield "split", torch.from_numpy(code), names

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen
+from workbench.report.doctor.specimen import Specimen, squared
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import planted
 
@@ -29,8 +29,7 @@ LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ni
 STANDS_OUT = 5.0  # times as long, or as short, as the middle row, and six deviations of the others beyond it
 FEW = 3  # rows
 MOST = 0.2  # of the rows: of more it is the spread of all
-TWIN = 0.02  # of the usual squared distance: rows nearer than this stand at one point …
-CROWD = 4  # … where so many others do, of other families
+CROWD = 4  # twins of other families: the row stands at a point with them
 CLASS = 10  # rows a point, where all modalities have such points: fewer are variants of one thing
 GATHERED = 0.05  # share of the rows at such points
 PROMPTS = 0.9  # share of the rows of one modality that do where each stands for a class, and is meant to
@@ -251,10 +250,9 @@ def odd_lengths(specimen: Specimen) -> Iterable[Said]:
 def crowds(specimen: Specimen, m: str, items: Tensor) -> Tensor:
     """The point at which each row stands with others of other families, (n,), numbered; -1 for those that do not."""
     x, family = specimen.unit(m, items), specimen.family[items]
-    usual = float(2 - 2 * x.mean(0).square().sum())
-    apart = 2 - 2 * (x @ x.T)
-    near = apart < TWIN * usual
-    crowded = (near & (apart > 1e-9) & (family[:, None] != family)).sum(1) >= CROWD  # the same row is a duplicate
+    d, twin = squared(x, x)
+    near = d < twin
+    crowded = (near & (d > 1e-9) & (family[:, None] != family)).sum(1) >= CROWD  # the same row is a duplicate
     first = (near & crowded).to(torch.uint8).argmax(1)  # the first row near each, and of that, and of that
     for _ in range(8):
         first = torch.minimum(first, first[first])

@@ -20,6 +20,7 @@ DENSE = 64  # where more than one pair in so many is too near to call, the whole
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
 FAR = -4.0  # below any cosine, and below the −3 of a row's own item
 MOST_TIES = 5_000_000  # keys that tie for last places, over all rows: 80 MB
+CELLS = 2**24  # cosines of rows with all keys at once: 128 MB
 BLOCK = 2_048  # keys that the few rows in doubt meet at once
 NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
 
@@ -230,14 +231,13 @@ class Neighbours(PairStatistic):
         """The keys that tie for the last places, and the part of a place that each has."""
         at = tied.nonzero()[:, 0]
         edge = score[:, min(self.k, score.shape[1]) - 1]
-        spilt = at[score[at, -1] >= edge[at] - TIE]  # their ties may go on beyond what was kept
-        kept = at[score[at, -1] < edge[at] - TIE]
+        beyond = score[at, -1] >= edge[at] - TIE  # their ties may go on after what was kept
+        spilt, kept = at[beyond], at[~beyond]
         i, j = ((score[kept] - edge[kept, None]).abs() <= TIE).nonzero(as_tuple=True)
         found = [(kept[i], index[kept[i], j])]
         most = max(MOST_TIES // max(len(spilt), 1), self.k)
-        for part in spilt.split(256) if len(spilt) else ():
-            exact = self._exact(view, row[part])
-            same = (exact - edge[part, None]).abs() <= TIE
+        for part in spilt.split(max(CELLS // len(view.es[self.key]), 1)) if len(spilt) else ():
+            same = (self._exact(view, row[part]) - edge[part, None]).abs() <= TIE
             if int(same.sum(1).max()) > most:
                 lot = torch.rand(same.shape, generator=torch.Generator().manual_seed(int(part[0])))
                 drawn = lot.masked_fill(~same, -1).topk(most, dim=1)

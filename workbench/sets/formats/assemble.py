@@ -27,7 +27,7 @@ from workbench.sets.formats.shards import SPLIT_NAMES, split_in
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
 from workbench.sets.formats.uneven import evened
-from workbench.sets.grouping import together
+from workbench.sets.grouping import composed
 
 PLAINLY = re.compile(r"float\d+, \d+ numbers a row")  # vectors of which there is nothing to say
 
@@ -211,7 +211,7 @@ def labelled(frame: pd.DataFrame | None, reading: Reading, source: str) -> pd.Da
         if len(parts) == 1:
             frame = frame.assign(**{target: frame[column].to_numpy()})
         else:
-            frame = frame.assign(**{target: together(frame, column)})
+            frame = frame.assign(**{target: composed(frame, column)})
     if frame is None or "split" not in frame:
         return frame
     names = {v: str(v).strip() for v in frame["split"].dropna().unique()}

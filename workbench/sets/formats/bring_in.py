@@ -35,7 +35,7 @@ from workbench.sets.formats.shards import grouped, in_order, splits
 from workbench.sets.formats.source import Arrays, Table
 from workbench.sets.formats.tidy import tidy
 from workbench.sets.formats.uneven import following
-from workbench.sets.grouping import together
+from workbench.sets.grouping import composed
 from workbench.sets.manifest import check_place
 
 __all__ = ["COLUMNS", "import_set", "load_together", "read_columns"]
@@ -152,7 +152,7 @@ def _keyed(part: Part, name: str) -> Part:
     some = name.split(",")
     if len(some) < 2 or part.columns is None or any(c not in part.columns for c in some):
         return part
-    return replace(part, columns=part.columns.assign(**{name: together(part.columns, name)}).drop(columns=some[-1]))
+    return replace(part, columns=part.columns.assign(**{name: composed(part.columns, name)}).drop(columns=some[-1]))
 
 
 def _inside(path: Path) -> Sequence[Path]:

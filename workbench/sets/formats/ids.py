@@ -13,7 +13,7 @@ from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats.guess import words
 from workbench.sets.formats.keys import MOST, called_key
-from workbench.sets.grouping import by_item, grouped, together
+from workbench.sets.grouping import by_item, composed, grouped
 
 FILES = {"path", "filepath", "file", "filename", "url", "uri"}
 COUNTERS = ("idx", "index", "no", "number")  # names of what a loader counts its samples by, which are no keys of joins
@@ -59,7 +59,7 @@ def repeated(es: EmbeddingSet) -> list[str]:
         if c == "id" or not named or columns.missing(es.items[c]).any() or es.items[c].is_unique:
             continue
         by = f"split,{c}" if "split" in es.items and (es.items.groupby(c)["split"].nunique() > 1).any() else str(c)
-        code, names = pd.factorize(columns.text(together(es.items, by)))
+        code, names = pd.factorize(columns.text(composed(es.items, by)))
         first = torch.from_numpy(pd.Series(code).drop_duplicates().index.to_numpy().copy())[torch.from_numpy(code)]
         same = [m for m in es.modalities if es.aligned(m) and torch.equal(es[m], es[m][first])]
         mend = f"--item {by} makes {len(names):,} items of {len(es):,} rows"
@@ -83,4 +83,4 @@ def of_items(
         es = EmbeddingSet(vectors, frame, rows=rows, source=source)
         return by_item(es, item) if item else es
     es = EmbeddingSet(vectors, frame.drop(columns="id", errors="ignore"), rows=rows, source=source)
-    return grouped(es, together(frame, item).reset_index(drop=True), item)
+    return grouped(es, composed(frame, item).reset_index(drop=True), item)

@@ -142,7 +142,7 @@ def _by_key(a: Part, b: Part, key: Key, said: list[str], lacking: list[str]) -> 
             + (", or take the rows away" if not len(named) else ", or let them be missing: --drop-missing")
         )
         if not len(named):
-            raise InputError(lacking[0])
+            raise InputError(lacking[-1])
     again = (
         f": {(key.owner >= 0).sum() / len(named):.3g} rows an item on average, of which the other columns are those "
     )

@@ -12,7 +12,7 @@ from workbench.errors import InputError
 SPLIT_NAMES = {"training": "train", "dev": "validation", "val": "validation", "valid": "validation"}
 SPLIT_NAMES |= {"eval": "validation", "evaluation": "validation", "development": "validation", "testing": "test"}
 SPLIT_NAMES |= {s: s for s in ("train", "validation", "test")}
-COUNTED = ("rank", "shard", "part", "chunk", "batch", "worker", "proc", "process", "gpu")  # rank0, without a mark
+PARTS = ("rank", "shard", "part", "chunk", "batch", "worker", "proc", "process", "gpu")  # rank0, without a mark
 _SHARD = re.compile(r"(?P<base>.*?)(?P<mark>[-_. ]?\(?)(?P<number>\d+)(?:[-_. ]of[-_. ](?P<total>\d+))?\)?")
 
 
@@ -70,7 +70,7 @@ def _counts(parts: Sequence[Shard]) -> bool:
     """Whether the numbers at the ends of names count shards, and are no name such as vit_16 and vit_32."""
     if any(p.total is not None for p in parts):
         return True
-    if len(parts) < 2 or not all(p.mark or not p.base or p.base.lower().endswith(COUNTED) for p in parts):
+    if len(parts) < 2 or not all(p.mark or not p.base or p.base.lower().endswith(PARTS) for p in parts):
         return len(parts) > 1 and _padded(parts) and _in_turn(parts)
     return min(p.number for p in parts) in (0, 1) or _padded(parts) or _in_turn(parts)
 
