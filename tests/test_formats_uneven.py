@@ -350,7 +350,9 @@ def test_a_number_that_is_missing_among_columns_of_one_vector_has_a_way_out(tmp_
 
 
 def test_quantised_rows_of_two_lengths_are_joined_by_their_ids(tmp_path: Path) -> None:
-    x, y, of = pair(40, 100)
+    x, _, _ = pair(40)
+    of = np.sort(np.arange(100) % 40)  # every picture has a text
+    y = x[of]
     scale, zero = np.abs(x).max(0) / 100, np.arange(16.0)
     with h5py.File(tmp_path / "a.h5", "w") as f:
         f["image"], f["image_scale"], f["image_zero_point"] = np.round(x / scale + zero).astype(np.int8), scale, zero
@@ -358,3 +360,13 @@ def test_quantised_rows_of_two_lengths_are_joined_by_their_ids(tmp_path: Path) -
     es = load(tmp_path / "a.h5")
     assert np.abs(es["image"].numpy() - x).max() <= scale.max()
     assert es.item_of_row("text").tolist() == of.tolist()
+
+
+def test_ids_that_one_array_of_a_file_lacks_are_refused_unless_they_may_be_missing(tmp_path: Path) -> None:
+    x, y, of = pair(40, 100)
+    kept = of != of[0]
+    np.savez(tmp_path / "a.npz", image=x, image_ids=np.arange(40) + 7, text=y[kept], text_ids=of[kept] + 7)
+    with pytest.raises(InputError, match=r"lacks image_ids '\d+' .*--drop-missing"):
+        load(tmp_path / "a.npz")
+    es = read(tmp_path / "a.npz", Reading(drop_missing=True))
+    assert (len(es), len(es["text"])) == (40, int(kept.sum()))

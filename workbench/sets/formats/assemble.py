@@ -53,8 +53,6 @@ class Reading:
 
 def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> EmbeddingSet:
     """Two or three axes: a modality, unless it is plainly none; one axis: a column of the items."""
-    if found.lacking and not reading.drop_missing:
-        raise InputError(found.lacking)
     real, stood_for = wide.dequantised(found.arrays, found.source)
     found = replace(found, arrays=real)
     named = wide.by_key(found.arrays)
@@ -64,6 +62,8 @@ def of_arrays(found: Arrays, reading: Reading, *, short: bool = False) -> Embedd
     if not keys:
         found = evened(found)
         arrays = found.arrays
+    if found.lacking and not reading.drop_missing:
+        raise InputError(found.lacking)
     frame = found.columns
     if keys:
         found.said.append(f"{len(keys):,} names with a vector each: the names are the ids")
