@@ -176,7 +176,8 @@ def test_states_merge_in_any_order_and_keep_their_inputs(make):
     known = {}
     rng = np.random.default_rng(0)
     for wave in sweep.waves:
-        done = [sweep.run(g, wave, known) for g in sweep.groups(sweep.tasks(wave, known))]
+        prepared = known | sweep.prepare(wave, known)
+        done = [sweep.run(g, wave, prepared) for g in sweep.groups(sweep.tasks(wave, known))]
         for statistic in wave:
             states = [s for d in done for s in d.get(statistic, {}).values()]
             before = [{k: x.clone() for k, x in s.items()} for s in states]

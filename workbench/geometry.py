@@ -10,6 +10,7 @@ from torch import Tensor
 from workbench.errors import InputError
 
 EPS = 1e-8  # inside roots of squared volumes: a zero volume is an ordinary case and must have a gradient
+COLUMNS = 128  # whose products are taken together: wide enough to be fast
 
 
 def orthogonalised(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -40,6 +41,15 @@ def volume(x: Tensor) -> Tensor:
     0.692820...
     """
     return orthogonalised(x)[1].prod(-1)
+
+
+def volume_of_pair(squared_distance: Tensor) -> Tensor:
+    r"""Volume of two unit vectors from their distance, $\|x-y\|\,\|x+y\|/2$: the sine of their angle.
+
+    >>> volume_of_pair(torch.tensor([0.0, 1.0, 2.0])).tolist()
+    [0.0, 0.866025..., 1.0]
+    """
+    return (squared_distance * (4 - squared_distance)).clamp_min(0).sqrt() / 2
 
 
 def gram_volume_of(anchor: Tensor, others: Tensor, *, eps: float = EPS) -> Tensor:
@@ -173,6 +183,17 @@ def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:
 def segment_sum(values: Tensor, place: Tensor, size: int) -> Tensor:
     """Values summed by place: (n, …) → (size, …), in float64."""
     return torch.zeros(size, *values.shape[1:], dtype=torch.float64).index_add(0, place, values.double())
+
+
+def products(x: Tensor) -> Tensor:
+    r"""All columns times each other, $X^\top X$: (n, d) → (d, d); by symmetry only half of them are computed."""
+    d = x.shape[1]
+    out = x.new_zeros(d, d)
+    for start in range(0, d, COLUMNS):
+        stop = min(start + COLUMNS, d)
+        out[:stop, start:stop] = x[:, :stop].T @ x[:, start:stop]
+        out[start:stop, :start] = out[:start, start:stop].T
+    return out
 
 
 def root(scatter: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from workbench.diagnostics.scope import Measurement
 from workbench.scan.executors import execute
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic
+from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS, with_fused
 
 PARTS = 12
@@ -48,10 +49,11 @@ def errors(asked: Sequence[Measurement], context: Context) -> dict[int, Error]:
     if not wanted or kept < 2 or not context.subsampling:
         return {}
     values: dict[int, list[float]] = {id(one): [] for one in wanted}
+    single = context.es.only([m for m in context.es.modalities if PLUS not in m])
     for part in _parts(code, len(families), kept):
         if any(np.isin(own.numpy(), part).sum() < FEW for own in context.owner.values()):
             continue
-        known, scan = _scanned(part, wanted, context)
+        known, scan = _scanned(single, part, wanted, context)
         for one in wanted:
             value = _value(one, known, scan)
             if math.isfinite(value):
@@ -66,10 +68,11 @@ def _parts(code: np.ndarray, families: int, kept: int) -> Iterator[np.ndarray]:
         yield np.flatnonzero(np.isin(code, rng.choice(families, kept, replace=False)))
 
 
-def _scanned(items: np.ndarray, wanted: Sequence[Measurement], context: Context) -> tuple[Earlier, Scan]:
-    single = [m for m in context.es.modalities if PLUS not in m]
+def _scanned(
+    es: EmbeddingSet, items: np.ndarray, wanted: Sequence[Measurement], context: Context
+) -> tuple[Earlier, Scan]:
     scan = Scan(
-        with_fused(context.es.only(single).take(items), (m for one in wanted for m in one.scope)),
+        with_fused(es.take(items), (m for one in wanted for m in one.scope)),
         (s for one in wanted for s in statistics_of(one.reads)),
         labels={by: label.numpy()[items] for by, label in context.scan.view.labels.items()},
         device=str(context.scan.device),

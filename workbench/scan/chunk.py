@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from workbench.geometry import segment_sum
+from workbench.geometry import products, segment_sum
 from workbench.scan.view import SetView
 
 
@@ -27,6 +27,7 @@ class Chunk:
     start: int
     stop: int
     _vectors: dict[tuple[str, bool], Tensor] = field(default_factory=dict)
+    _moments: dict[tuple, Any] = field(default_factory=dict)
 
     @property
     def items(self) -> Tensor:
@@ -49,6 +50,30 @@ class Chunk:
     def unit(self, m: str) -> Tensor:
         """Rows of length one, (n, d), in float64."""
         return self.vectors(m)
+
+    def centred(self, m: str, raw: bool = False) -> tuple[Tensor, Tensor]:
+        """The mean of the rows here, (d,), and the rows around it."""
+        if (m, raw) not in self._moments:
+            x = self.vectors(m, raw)
+            mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
+            self._moments[m, raw] = (mean, x - mean)
+        return self._moments[m, raw]
+
+    def fold(self, m: str, half: int) -> tuple[int, Tensor, Tensor]:
+        """Of the unit rows of one half around the mean of all here: how many, their sum (d,), their products (d, d)."""
+        if ("fold", m, half) not in self._moments:
+            y = self.centred(m)[1][self.view.half[self._owner(m)] == half]
+            self._moments["fold", m, half] = (len(y), y.sum(0), products(y))
+        return self._moments["fold", m, half]
+
+    def scatter(self, a: str, b: str, raw: bool = False) -> Tensor:
+        """Σ (x − x̄)(y − ȳ)ᵀ of the rows here, which for two modalities must be in step: (d, d')."""
+        if a == b and not raw:
+            return self.fold(a, 0)[2] + self.fold(a, 1)[2]
+        if ("across", a, b, raw) not in self._moments:
+            x, y = self.centred(a, raw)[1], self.centred(b, raw)[1]
+            self._moments["across", a, b, raw] = products(x) if a == b else x.T @ y
+        return self._moments["across", a, b, raw]
 
     def row_index(self, m: str) -> Tensor:
         """Positions of the rows in their modality."""
@@ -73,6 +98,36 @@ class Chunk:
         """Items and unit vectors of all tuples: (n,), (n, M, d)."""
         t = self.tuples(modalities)
         return t.item, torch.stack([self.unit(m)[i] for m, i in zip(modalities, t.rows, strict=True)], 1)
+
+    # -- rows that are in step: row i of one modality belongs to the item of row i of the other -----------------------
+
+    def in_step(self, modalities: tuple[str, ...]) -> bool:
+        """Whether every item has one row in each of these modalities."""
+        return all(self.view.es.aligned(m) for m in modalities)
+
+    def inner(self, a: str, b: str, raw: bool = False) -> Tensor:
+        """Inner products of rows in step, (n,)."""
+        key = ("inner", *sorted((a, b)), raw)
+        if key not in self._moments:
+            self._moments[key] = torch.linalg.vecdot(self.vectors(a, raw), self.vectors(b, raw))
+        return self._moments[key]
+
+    def difference(self, a: str, b: str) -> Tensor:
+        """Unit rows of one modality less those of the other, (n, d)."""
+        if ("difference", a, b) not in self._moments:
+            other = self._moments.get(("difference", b, a))
+            self._moments["difference", a, b] = self.unit(a) - self.unit(b) if other is None else -other
+        return self._moments["difference", a, b]
+
+    def apart(self, a: str, b: str) -> Tensor:
+        """Squared distances of unit rows in step, (n,)."""
+        key = ("apart", *sorted((a, b)))
+        if key not in self._moments:
+            r = self.difference(*key[1:])
+            self._moments[key] = torch.linalg.vecdot(r, r)
+        return self._moments[key]
+
+    # -- sums by item and by family ------------------------------------------------------------------------------------
 
     def item_sums(self, modalities: tuple[str, ...], raw: bool = False) -> tuple[Tensor, Tensor]:
         """Rows summed by item (N, M, d), and how many there were (N, M)."""

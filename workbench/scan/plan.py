@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import torch
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Parts, gather, place
 from workbench.scan.device import has_bfloat16, resolve_device
+from workbench.scan.reductions import reductions_for
 from workbench.scan.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
 from workbench.scan.tile import Rows, Screening, Tile
 from workbench.scan.view import SetView
@@ -69,8 +71,9 @@ class Scan:
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
         self.waves = list(waves(self.wanted))
         self.screening = Screening(has_bfloat16(self.device))
+        self.reduce = reductions_for(self.device, self._pairs())
         self._cache: OrderedDict[tuple[str, int, int], Rows] = OrderedDict()
-        self._cached = 0
+        self._cached, self._lock = 0, threading.Lock()
 
     def sampled(self, s: PairStatistic) -> bool:
         """Whether this statistic sees a sample of the queries only."""
@@ -78,6 +81,13 @@ class Scan:
         if s.sampled:
             return n > SAMPLE_ROWS and not self.exact
         return not self.exact and n > EXACT_ROWS
+
+    def _pairs(self) -> int:
+        """How many pairs of rows the largest of the statistics meets."""
+        return max(
+            (len(self.es[s.query]) * len(self.es[s.key]) for s in self.wanted if isinstance(s, PairStatistic)),
+            default=0,
+        )
 
     # -- the plan --------------------------------------------------------------------------------------------------
 
@@ -124,7 +134,7 @@ class Scan:
 
     # -- doing a task ----------------------------------------------------------------------------------------------
 
-    def run(self, tasks: list[Task], wave: list[Statistic], earlier: Earlier) -> Parts:
+    def run(self, tasks: Iterable[Task], wave: list[Statistic], earlier: Earlier) -> Parts:
         """Do one group of tasks and fold their states in order, those of the same rows together."""
         out: Parts = {}
         for task in tasks:
@@ -139,8 +149,9 @@ class Scan:
         except RuntimeError as e:
             if not ran_out(e) or task.rows[1] - task.rows[0] <= SMALLEST_TILE:
                 raise
-            self._cache.clear()
-            self._cached = 0
+            with self._lock:
+                self._cache.clear()
+                self._cached = 0
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
         # outside of the handler: while the exception lives, so do the tensors of its frames
@@ -155,7 +166,7 @@ class Scan:
         back = [s for s in pairs if (s.query, s.key) == (task.key, task.query)] if task.both else []
         q = self._sampled(task, earlier) if task.sample else self._side(task.query, task.rows)
         screen = self.screening.worthwhile and all(s.screens for s in front + back)
-        tile = Tile(q, self._side(task.key, task.keys), screen, self.screening)
+        tile = Tile(q, self._side(task.key, task.keys), screen, self.screening, self.reduce)
         seen_back = tile.back()
         return [(s, s.map(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]
 
@@ -165,15 +176,19 @@ class Scan:
 
     def _side(self, m: str, span: tuple[int, int]) -> Rows:
         key = (m, *span)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-        else:
-            x = self.es.unit(m, slice(*span), torch.float32).to(self.device)
-            self._cache[key] = Rows(self.view, m, torch.arange(*span), x)
-            self._cached += x.nbytes
+        with self._lock:
+            if key in self._cache:
+                self._cache.move_to_end(key)
+                return self._cache[key]
+        x = self.es.unit(m, slice(*span), torch.float32).to(self.device)
+        made = Rows(self.view, m, torch.arange(*span), x)
+        with self._lock:
+            if key not in self._cache:  # another thread may have been first
+                self._cache[key] = made
+                self._cached += x.nbytes
             while self._cached > CACHE_BYTES and len(self._cache) > 2:
                 self._cached -= self._cache.popitem(last=False)[1].x.nbytes
-        return self._cache[key]
+        return made
 
 
 def ran_out(e: RuntimeError) -> bool:

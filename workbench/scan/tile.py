@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import ModuleType
 
 import torch
 from torch import Tensor
 
 from workbench.geometry import orthogonalised
+from workbench.scan.reductions import plain
+from workbench.scan.reductions.own import Own
 from workbench.scan.view import SetView
-
-_here = threading.local()  # a buffer for each thread that looks at tiles
 
 FLOAT32 = 2.0**-24  # unit roundoff
 
@@ -121,12 +121,13 @@ class Tile:
     k: Rows
     screen: bool = False  # nobody needs more than coarse products
     screening: Screening = field(default_factory=Screening)
+    reduce: ModuleType = plain
     front: Tile | None = None
-    _made: dict[object, Tensor] = field(default_factory=dict)
+    _made: dict = field(default_factory=dict)
 
     def back(self) -> Tile:
         """The same tile seen from its keys."""
-        return Tile(self.k, self.q, self.screen, self.screening, self)
+        return Tile(self.k, self.q, self.screen, self.screening, self.reduce, self)
 
     def cached(self, key: object, make: Callable[[Tile], Tensor]) -> Tensor:
         """A (Q, K) tensor for both sides: `make` sees the front, the back sees its transpose."""
@@ -142,8 +143,8 @@ class Tile:
 
     @property
     def coarse(self) -> Tensor:
-        """Cosines from bfloat16 products."""
-        return self.cached("coarse", lambda t: t.q.coarse @ t.k.coarse.T)
+        """Cosines from bfloat16 products, in float32."""
+        return self.cached("coarse", lambda t: (t.q.coarse @ t.k.coarse.T).float())
 
     @property
     def exact(self) -> Tensor:
@@ -156,58 +157,46 @@ class Tile:
         return self.q.overlaps(self.k)
 
     @property
-    def same_item(self) -> Tensor:
-        """(Q, K) whether query and key belong to one item."""
-        return self.cached("same item", lambda t: (t.q.item[:, None] == t.k.item[None]).to(t.q.x.device))
+    def own(self) -> Own | None:
+        """Which keys are of a query's own item; None where none can be."""
+        if self.front is not None:
+            return self.front.own and self.front.own.back()
+        if "own" not in self._made:
+            self._made["own"] = Own.of(self.q.item, self.k.item) if self.overlaps else None
+        return self._made["own"]
 
     @property
     def same_row(self) -> Tensor:
         """(Q, K) whether query and key are one row."""
         return self.cached("same row", lambda t: (t.q.index[:, None] == t.k.index[None]).to(t.q.x.device))
 
-    def non_matches(self, scores: Tensor) -> Tensor:
-        """Scores with those of a row's own item out of reach."""
-        return scores.masked_fill(self.same_item, -3.0) if self.overlaps else scores
+    def potentials(self, t: float) -> Tensor:
+        """Per query the sum of exp(−t‖x−y‖²) over all keys but the row itself, (Q,), in float64."""
+        if self.front is not None:
+            return self.front._both_potentials(t)[1]
+        return self._both_potentials(t)[0]
 
-    def potential(self, t: float) -> Tensor:
-        """exp(−t‖x−y‖²) of all pairs but a row with itself."""
+    def _both_potentials(self, t: float) -> tuple[Tensor, Tensor]:
+        """Of the queries and of the keys, taken in one pass."""
+        key = ("potentials", t)
+        if key not in self._made:
+            same = self._same_row() if self.q.modality == self.k.modality and self.overlaps else None
+            self._made[key] = self.reduce.potentials(self.scores, 2 * t, same)
+        return self._made[key]
 
-        def make(tile: Tile) -> Tensor:
-            # exp(2t(cos − 1)): float32 holds it down to 1e-38, so a wider kernel works in float64
-            s = tile.scores if t <= 10 else tile.scores.double()
-            e = (s * (2 * t)).sub_(2 * t).exp_()
-            if tile.q.modality == tile.k.modality and tile.overlaps:
-                e.masked_fill_(tile.same_row, 0.0)
-            return e
+    def _same_row(self) -> Tensor:
+        """For each query the place of the key that is the same row, −1 where none is, (Q,)."""
+        place = torch.searchsorted(self.k.index, self.q.index).clamp_max(len(self.k) - 1)
+        return place.where(self.k.index[place] == self.q.index, -1)
 
-        return self.cached(("potential", t), make)
-
-    def screened(self) -> tuple[Tensor, Tensor | float]:
-        """The cheapest cosines that will do, and how far the product of each query may be from the true one."""
+    def screened(self) -> tuple[Tensor, Tensor | float, torch.dtype]:
+        """The cheapest cosines that will do, how far the product of each query may be from the true one, and to what
+        type these were rounded."""
         if self.screen:
             # Cauchy-Schwarz: ⟨x, y⟩ − ⟨x̃, ỹ⟩ = ⟨x − x̃, y⟩ + ⟨x̃, y − ỹ⟩
-            return self.coarse, self.q.bf16_error + (1 + self.q.bf16_error) * self.k.bf16_error.max() + self.q.rounding
-        return self.scores, self.q.rounding
-
-
-def above(scores: Tensor, threshold: Tensor) -> Tensor:
-    """How many scores of each row exceed its threshold: (Q, K), (Q,) → (Q,)."""
-    # fresh pages for each tile would cost more than the comparison, and so would another type than that of the scores
-    key = (scores.dtype, scores.device)
-    buffers = _buffers()
-    if key not in buffers or buffers[key].numel() < scores.numel():
-        buffers[key] = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
-    flat = buffers[key][: scores.numel()]
-    rows_first = scores.stride(1) == 1 or scores.shape[1] == 1
-    out = flat.view(scores.shape) if rows_first else flat.view(scores.shape[::-1]).T
-    # ones and zeros: a sum in float32 is exact to 2²⁴ keys
-    return torch.gt(scores, threshold[:, None], out=out).sum(1, dtype=torch.float32)
-
-
-def _buffers() -> dict:
-    if not hasattr(_here, "buffers"):
-        _here.buffers = {}
-    return _here.buffers
+            error = self.q.bf16_error + (1 + self.q.bf16_error) * self.k.bf16_error.max() + self.q.rounding
+            return self.coarse, error, torch.bfloat16
+        return self.scores, self.q.rounding, torch.float32
 
 
 def rounded(x: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:

@@ -99,14 +99,6 @@ def with_hubs(es: EmbeddingSet, modality: str, count: int, strength: float) -> E
     return changed(es, {m: unit((1 - strength) * es.unit(m) + strength * to, dim=1) for m in others})
 
 
-def one_way(es: EmbeddingSet, strength: float, share: float = 0.05) -> EmbeddingSet:
-    """Queries of the second modality drawn to the nearest of a few keys, which take the place of their own."""
-    a, b = es.modalities[:2]
-    x, y = es.unit(a), es.unit(b)
-    few = x[: max(round(share * len(x)), 2)]
-    return changed(es, {b: unit(y + strength / (1 - strength) * few[(y @ few.T).argmax(1)], dim=1)})
-
-
 def duplicated(es: EmbeddingSet, modality: str, share: float) -> EmbeddingSet:
     """A share of a modality's rows replaced by copies of their neighbours in the table."""
     x = es[modality].clone()

@@ -170,16 +170,10 @@ def rank_falls(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iter
             )
 
 
-@run_rule(
-    "related_batches",
-    WARNING,
-    fault=Fault(
-        "{:.0%} of a batch have a relative in it", lambda m, s: [{**r, RELATIVES: s} for r in m], (0.1, 0.4, 0.8)
-    ),
-)
+@run_rule("related_batches", INFO)
 def related_batches(rows: Sequence[dict[str, Any]], uninformed: float | None) -> Iterable[Said]:
-    """Batches that hold several variants of one thing, which the loss pushes apart. Quiet below a quarter of the items,
-    and where labels say what is a positive."""
+    """Batches that hold several variants of one thing, which the loss pushes apart: information, as whether that costs
+    anything hangs on what is asked for. Quiet below a quarter of the items, and where labels say what is a positive."""
     share = rows[0].get(RELATIVES, 0.0)
     if share > RELATED:
         yield (

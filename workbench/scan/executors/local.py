@@ -1,20 +1,48 @@
-"""A scan in this process: every group, one after the other."""
+"""A scan in this process: threads take groups, and each works on its own tiles with products of one thread.
+
+Many small operations on all cores wait for each other at every barrier, the more so where another program is busy.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
 
 from workbench.progress import progress
 from workbench.scan.contracts import Earlier, Parts, Statistic
-from workbench.scan.plan import Scan
+from workbench.scan.plan import Scan, Task
 from workbench.scan.waves import by_waves
 
 
 def local(scan: Scan, scheduler: str | None = None) -> Earlier:
-    """Every group, one after the other, in this process."""
+    """Groups on as many threads as torch has, merged in their order: the same bits on any number of them."""
+    threads = torch.get_num_threads()
+    stop = threading.Event()
+    # a device works on one thing at a time
+    pool = ThreadPoolExecutor(
+        threads if scan.device.type == "cpu" else 1, "workbench-scan", torch.set_num_threads, (1,)
+    )
 
     def do(wave: list[Statistic], earlier: Earlier, count: int, title: str) -> Iterable[Parts]:
-        groups = scan.groups(scan.tasks(wave, earlier))
-        return (scan.run(group, wave, earlier) for group in progress(groups, title, count))
+        def run(group: list[Task]) -> Parts:
+            return scan.run(_until(stop, group), wave, earlier)
 
-    return by_waves(scan, do)
+        return progress(pool.map(run, scan.groups(scan.tasks(wave, earlier))), title, count)
+
+    try:
+        return by_waves(scan, do)
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)  # the products' library has one number for all threads, which those have set
+
+
+def _until(stop: threading.Event, group: list[Task]) -> Iterator[Task]:
+    """The tasks of a group, as long as somebody waits for them."""
+    for task in group:
+        if stop.is_set():
+            return
+        yield task

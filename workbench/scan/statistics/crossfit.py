@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from workbench.geometry import segment_sum
+from workbench.geometry import products, segment_sum
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, Prepared, RowStatistic, State, Statistic
 from workbench.scan.view import SetView
@@ -32,14 +32,33 @@ class FoldMoments(RowStatistic):
     totals: ClassVar = {"n": "sum", "sum": "sum", "second": "sum"}
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        if not self.by:
+            return self._whole(chunk)
         x, label, half = chunk.halves(self.modality, self.by)
-        classes = chunk.view.classes(self.by) if self.by else 1
+        classes = chunk.view.classes(self.by)
         place = half * classes + label
         n, d = torch.bincount(place, minlength=2 * classes).double(), x.shape[1]
         return {
             "n": n.view(2, classes),
             "sum": segment_sum(x, place, 2 * classes).view(2, classes, d),
-            "second": torch.stack([x[half == f].T @ x[half == f] for f in (0, 1)]),
+            "second": torch.stack([products(x[half == f]) for f in (0, 1)]),
+        }
+
+    def _whole(self, chunk: Chunk) -> State:
+        """Without classes, from products around the mean m that other statistics need too: Σxxᵀ is
+        Σyyᵀ + Σy mᵀ + m Σyᵀ + n mmᵀ."""
+        m = chunk.centred(self.modality)[0]
+        counts, sums, seconds = [], [], []
+        for f in (0, 1):
+            n, y, around = chunk.fold(self.modality, f)
+            turned = torch.outer(y + n / 2 * m, m)
+            counts.append(float(n))
+            sums.append(y + n * m)
+            seconds.append(around + turned + turned.T)
+        return {
+            "n": torch.tensor(counts, dtype=torch.float64)[:, None],
+            "sum": torch.stack(sums)[:, None],
+            "second": torch.stack(seconds),
         }
 
 

@@ -10,19 +10,19 @@ from torch import Tensor
 
 from workbench.geometry import volume
 from workbench.scan.contracts import BINS, TIE, VOLUME_TIE, Earlier, PairStatistic, Prepared, State, Statistic
-from workbench.scan.statistics.rows import Moments, OwnVolume, Positive
-from workbench.scan.tile import Tile, above, rounded
+from workbench.scan.reductions.own import Own
+from workbench.scan.reductions.plain import FAR, NONE
+from workbench.scan.statistics.rows import AlongGap, FirstMatch, OwnVolume, Positive
+from workbench.scan.tile import Tile, rounded
 from workbench.scan.view import SetView
 
 SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
 PAIRS = 1 << 11  # tuples whose float64 rows are held together
 DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
-FAR = -4.0  # below any cosine, and below the −3 of a row's own item
 MOST_TIES = 5_000_000  # keys that tie for last places, over all rows: 80 MB
 CELLS = 2**24  # cosines of rows with all keys at once: 128 MB
 BLOCK = 2_048  # keys that the few rows in doubt meet at once
-NONE = torch.iinfo(torch.int64).max  # the index of no neighbour
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,7 @@ class Kernel(PairStatistic):
     per_row: ClassVar = {"sum": "sum"}
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        e = tile.potential(self.t)
-        # a row of at most TILE positive numbers: float32 sums them to 1e-6 of their total, float64 adds the tiles
-        return {"row": tile.q.index, "sum": e.sum(1).double().cpu()}
+        return {"row": tile.q.index, "sum": tile.potentials(self.t)}
 
 
 @dataclass(frozen=True)
@@ -50,10 +48,7 @@ class Histogram(PairStatistic):
     sampled: ClassVar = True
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        s = tile.scores.clamp(-1, 1)
-        if tile.overlaps:
-            s = s[~tile.same_item]
-        return {"count": torch.histc(s, BINS, -1, 1).double().cpu()}
+        return {"count": tile.reduce.histogram(tile.scores, BINS, tile.own)}
 
 
 @dataclass(frozen=True)
@@ -85,48 +80,50 @@ class Ranks(PairStatistic):
         return {"row": tile.q.index[has], "above": more[has], "tied": tied[has]}
 
     def _count(self, tile: Tile, best: Tensor) -> tuple[Tensor, Tensor]:
-        scores, band = tile.screened()
-        scores = tile.non_matches(scores)
-        near, sure = self._band_counts(scores, best, band)
+        scores, band, precision = tile.screened()
+        low, high = _band(best, band, precision)
+        sure, near = self._band_counts(tile, scores, low, high)
         if tile.screen and float(near.sum()) * DEARER > scores.numel():
             tile.screening.missed()
-            scores, band = tile.non_matches(tile.scores), tile.q.rounding
-            near, sure = self._band_counts(scores, best, band)
-        more, tied = sure.double().cpu(), torch.zeros(len(best), dtype=torch.float64)
-        rows = near.nonzero()[:, 0]
-        if len(rows) == 0:
+            scores = tile.scores
+            low, high = _band(best, tile.q.rounding, scores.dtype)
+            sure, near = self._band_counts(tile, scores, low, high)
+        more, tied = sure.clone(), torch.zeros(len(best), dtype=torch.float64)
+        if not bool(near.any()):
             return more, tied
         if float(near.sum()) * DENSE > scores.numel():
-            rows = rows.cpu()
-            gap = tile.non_matches(tile.exact)[rows.to(scores.device)] - best[rows, None].to(scores.device)
+            rows = near.nonzero()[:, 0]
+            exact = (
+                tile.exact
+                if tile.own is None
+                else tile.exact.masked_fill(tile.own.mask(len(tile.k), scores.device), FAR)
+            )
+            gap = exact[rows.to(scores.device)] - best[rows, None].to(scores.device)
             more[rows] = (gap > TIE).sum(1).double().cpu()
             tied[rows] = (gap.abs() <= TIE).sum(1).double().cpu()
             return more, tied
-        low, high = _band(best, band, scores)
-        part = scores[rows]
-        i, j = ((part > low[rows, None]) & ~(part > high[rows, None])).nonzero(as_tuple=True)
-        i = rows[i].cpu()
+        i, j = tile.reduce.between(scores, low, high, near, tile.own)
         gap = tile.q.dot(tile.k, i, j) - best[i]
         more.index_add_(0, i, (gap > TIE).double())
         tied.index_add_(0, i, (gap.abs() <= TIE).double())
         return more, tied
 
     @staticmethod
-    def _band_counts(scores: Tensor, best: Tensor, band: Tensor | float) -> tuple[Tensor, Tensor]:
-        low, high = _band(best, band, scores)
-        sure = above(scores, high)
-        return above(scores, low) - sure, sure
+    def _band_counts(tile: Tile, scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        """How many keys surely win, and how many more are near."""
+        open_, sure = tile.reduce.above(scores, torch.stack([low, high]), tile.own)
+        return sure, open_ - sure
 
 
-def _band(best: Tensor, band: Tensor | float, scores: Tensor) -> tuple[Tensor, Tensor]:
-    """Thresholds in the type of the scores: above the upper a pair surely wins, not above the lower it surely loses.
+def _band(best: Tensor, band: Tensor | float, precision: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Thresholds in float32: above the upper a pair surely wins, not above the lower it surely loses.
 
-    Rounding is monotone, so what the product's own rounding does cannot carry a score across a threshold rounded away
-    from it.
+    Rounding is monotone, so what the product's own rounding to this precision does cannot carry a score across a
+    threshold rounded away from it.
     """
-    low = rounded((best - band - TIE).to(scores.device), scores.dtype, up=False)
+    low = rounded(best - band - TIE, precision, up=False)
     low = torch.nextafter(low, torch.full_like(low, -torch.inf))
-    return low, rounded((best + band + TIE).to(scores.device), scores.dtype, up=True)
+    return low.float(), rounded(best + band + TIE, precision, up=True).float()
 
 
 @dataclass(frozen=True)
@@ -155,15 +152,18 @@ class Neighbours(PairStatistic):
         whole = bool(self.by) and self.by in view.labels and bool((view.labels[self.by] >= 0).all())
         return Neighbours(self.query, self.key, self.k) if whole else self
 
+    def prepare(self, view: SetView, earlier: Earlier) -> State:
+        """What the last of each row's candidates has at least: it rises as tiles are seen, and spares their rest."""
+        return {"edge": torch.full((len(view.es[self.query]),), FAR)}
+
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        s = tile.non_matches(tile.scores) if self.query == self.key else tile.scores
-        if self.by:
-            s = s.masked_fill((tile.k.labels(self.by) < 0).to(s.device)[None], -3.0)
-        if tile.front is not None:
-            s = s.contiguous()
-        score, at = torch.topk(s, min(self.width, s.shape[1]), dim=1)
-        score, at = score.cpu(), at.cpu()
-        index = tile.k.index[at].masked_fill(score < -2.5, NONE)
+        edges = earlier[Prepared(self)]["edge"]
+        edge = edges[tile.q.index]
+        own = tile.own if self.query == self.key else None
+        allowed = tile.k.labels(self.by) >= 0 if self.by else None
+        score, index = tile.reduce.best(tile.scores, tile.k.index, self.width, own, allowed, edge)
+        # another thread's rows may be overtaken here: an edge that is too low costs time, nothing else
+        edges[tile.q.index] = torch.maximum(edges[tile.q.index], edge)
         return {"row": tile.q.index, "score": score, "index": index}
 
     def merge(self, a: State, b: State) -> State:
@@ -319,26 +319,22 @@ class VolumeRanks(PairStatistic):
         best = own["volume"][torch.searchsorted(own["row"], q.index[mine])]
         whole = len(mine) == len(q) and len(theirs) == len(k)
         scores = tile.scores if whole else tile.scores[mine.to(q.x.device)][:, theirs.to(q.x.device)]
+        own_tuples = Own.of(q.item[mine], k.item[theirs]) if tile.overlaps else None
         inside = scores.square()
         for basis in more:
             inside += (q.x[mine.to(q.x.device)] @ basis.T).square_()
         squared = inside.neg_().add_(1).mul_(det)
-        if tile.overlaps:
-            same = q.item[mine][:, None] == k.item[theirs][None]
-            squared.masked_fill_(same.to(squared.device), 9.0)
         # a product is off by its rounding, its square by twice that, and each further direction adds one
         band = 3 * len(self.others) * (q.rounding + 2.0**-23)
-        low = ((best - VOLUME_TIE).clamp_min(0).square() - band).float().to(squared.device)
-        high = ((best + VOLUME_TIE).square() + band).float().to(squared.device)
-        larger, open_ = above(squared, high), above(squared, low)
-        smaller = (squared.shape[1] - open_).double().cpu()
+        low = ((best - VOLUME_TIE).clamp_min(0).square() - band).float()
+        high = ((best + VOLUME_TIE).square() + band).float()
+        # the smaller are what is not above; a query's own tuple is in neither count
+        others = squared.shape[1] - (0 if own_tuples is None else (own_tuples.last - own_tuples.first).double())
+        open_, larger = tile.reduce.above(squared, torch.stack([low, high]), own_tuples)
+        smaller, near = others - open_, open_ - larger
         tied = torch.zeros_like(smaller)
-        near = open_ - larger
-        rows = near.nonzero()[:, 0]
-        if len(rows):
-            part = squared[rows]
-            i, j = ((part > low[rows, None]) & ~(part > high[rows, None])).nonzero(as_tuple=True)
-            i, j = rows[i].cpu(), j.cpu()
+        if bool(near.any()):
+            i, j = tile.reduce.between(squared, low, high, near, own_tuples)
             gap = self._exact(tile, mine[i], theirs[j]) - best[i]
             smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
             tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
@@ -372,29 +368,26 @@ class Shifted(PairStatistic):
 
     @property
     def after(self) -> tuple[Statistic, ...]:
-        return Moments((self.query,)), Moments((self.key,)), Positive(self.query, self.key)
-
-    def prepare(self, view: SetView, earlier: Earlier) -> State:
-        gap = earlier[self.after[0]]["mean"] - earlier[self.after[1]]["mean"]
-        length = gap.norm()
-        return {"u": gap / length if float(length) > 0 else gap}
+        along = (AlongGap(m, self.query, self.key) for m in (self.query, self.key))
+        return *along, FirstMatch(self.query, self.key)
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        u, q, k = earlier[Prepared(self)]["u"].to(tile.q.x.device), tile.q, tile.k
-        has = torch.isin(q.index, earlier[self.after[2]]["row"]).nonzero()[:, 0]
-        x, match = q.exact[has.to(u.device)], q.of(self.key, has)
-        cos, au, bu, mu = tile.scores[has.to(u.device)], x @ u, k.exact @ u, match @ u
-        ab = (x * match).sum(1)
-        same = (q.item[has][:, None] == k.item[None]).to(u.device) if tile.overlaps else None
-        found: dict[str, list[Tensor]] = {"above": [], "others": [], "own": []}
-        for h in (d / 2 for d in self.deltas):
-            a, b, m = ((1 + s * 2 * h * y + h * h).sqrt() for s, y in ((-1, au), (1, bu), (1, mu)))
-            own = (ab + h * au - h * mu - h * h) / (a * m)
-            s = cos + (h * au - h * h)[:, None].float()
-            s.sub_((h * bu).float()).mul_((1 / b).float()).mul_((1 / a)[:, None].float())
-            if same is not None:
-                s.masked_fill_(same, -3.0)
-            found["above"].append(above(s, (own + q.rounding).float()).double())
-            found["others"].append(s.sub_(1).div_(self.temperature).double().exp_().sum(1))
-            found["own"].append(own)
-        return {"row": q.index[has]} | {f: torch.stack(y, 1).cpu() for f, y in found.items()}
+        q, k = tile.q, tile.k
+        of_query, of_key, first = (earlier[s] for s in self.after)
+        at = torch.searchsorted(first["row"], q.index).clamp_max(len(first["row"]) - 1)
+        has = (first["row"][at] == q.index).nonzero()[:, 0]
+        at, whole = at[has], len(has) == len(q)
+        au, bu, mu = of_query["along"][q.index[has]], of_key["along"][k.index], of_key["along"][first["match"][at]]
+        half = torch.tensor(self.deltas, dtype=torch.float64)[:, None] / 2
+        lengths = [(1 + s * 2 * half * y + half * half).sqrt() for s, y in ((-1, au), (1, bu), (1, mu))]
+        of_queries, of_keys, of_matches = lengths  # (Δ, Q), (Δ, K), (Δ, Q)
+        own = (first["cosine"][at] + half * au - half * mu - half * half) / (of_queries * of_matches)
+        above, others = tile.reduce.shifted(
+            tile.scores if whole else tile.scores[has.to(tile.scores.device)],
+            ((-half * bu).float(), (1 / of_keys).float()),
+            ((half * au - half * half).float(), (1 / of_queries).float()),
+            (own + q.rounding).float(),
+            self.temperature,
+            Own.of(q.item[has], k.item) if tile.overlaps else None,
+        )
+        return {"row": q.index[has], "above": above.T, "others": others.T, "own": own.T}

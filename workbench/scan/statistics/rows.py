@@ -9,9 +9,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from workbench.geometry import leading_share, segment_sum, triangle_area, volume
+from workbench.geometry import leading_share, products, segment_sum, triangle_area, volume, volume_of_pair
 from workbench.scan.chunk import Chunk
-from workbench.scan.contracts import Earlier, RowStatistic, State, Statistic, merge_rows
+from workbench.scan.contracts import Earlier, Prepared, RowStatistic, State, Statistic, merge_rows
 from workbench.scan.view import SetView
 
 
@@ -33,17 +33,28 @@ class Moments(RowStatistic):
         return Moments(self.modalities, self.raw) if same else self
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        ms, raw = self.modalities, self.raw
+        # rows that are in step share their products with the other moments of this chunk
+        if (len(ms) == 1 and not self.by_item) or chunk.in_step(ms):
+            mean = torch.cat([chunk.centred(m, raw)[0] for m in ms])
+            n = float(len(chunk.vectors(ms[0])))
+            blocks = {(i, j): chunk.scatter(ms[i], ms[j], raw) for i in range(len(ms)) for j in range(i, len(ms))}
+            scatter = torch.cat(
+                [
+                    torch.cat([blocks[i, j] if i <= j else blocks[j, i].T for j in range(len(ms))], 1)
+                    for i in range(len(ms))
+                ]
+            )
+            return {"n": torch.tensor(n, dtype=torch.float64), "mean": mean, "scatter": scatter}
         if self.by_item:
-            sums, count = chunk.item_sums(self.modalities, self.raw)
+            sums, count = chunk.item_sums(ms, raw)
             there = (count > 0).all(1)
             x = (sums[there] / count[there][..., None]).flatten(1)
         else:
-            rows = chunk.tuples(self.modalities)
-            parts = zip(self.modalities, rows.rows, strict=True)
-            x = torch.cat([chunk.vectors(m, self.raw)[i] for m, i in parts], 1)
+            rows = chunk.tuples(ms)
+            x = torch.cat([chunk.vectors(m, raw)[i] for m, i in zip(ms, rows.rows, strict=True)], 1)
         mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
-        y = x - mean
-        return {"n": torch.tensor(float(len(x)), dtype=torch.float64), "mean": mean, "scatter": y.T @ y}
+        return {"n": torch.tensor(float(len(x)), dtype=torch.float64), "mean": mean, "scatter": products(x - mean)}
 
     def merge(self, a: State, b: State) -> State:
         """Chan, Golub & LeVeque 1983: no cancellation, however tight the cone of the rows is."""
@@ -51,11 +62,8 @@ class Moments(RowStatistic):
         if float(n) == 0:
             return a
         d = b["mean"] - a["mean"]
-        return {
-            "n": n,
-            "mean": a["mean"] + d * (b["n"] / n),
-            "scatter": a["scatter"] + b["scatter"] + torch.outer(d, d) * (a["n"] * b["n"] / n),
-        }
+        scatter = (a["scatter"] + b["scatter"]).addr_(d, d, alpha=float(a["n"] * b["n"] / n))
+        return {"n": n, "mean": a["mean"] + d * (b["n"] / n), "scatter": scatter}
 
 
 @dataclass(frozen=True)
@@ -78,6 +86,8 @@ class CentroidGram(RowStatistic):
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         sums = torch.stack([earlier[s]["mean"] * earlier[s]["n"] for s in self.after])  # (M, d)
+        if chunk.in_step(self.modalities) and chunk.view.families_are_items:
+            return self._in_step(chunk, sums)
         mine, count = chunk.item_sums(self.modalities, self.raw)  # (N, M, d), (N, M)
         within_family_pairs = chunk.family_sums(self.modalities, self.raw)
         return {
@@ -87,6 +97,19 @@ class CentroidGram(RowStatistic):
             "count": count,
             "squares": chunk.item_squares(self.modalities, self.raw),
             "matched": (mine[:, 0] * mine[:, -1]).sum(1),
+        }
+
+    def _in_step(self, chunk: Chunk, sums: Tensor) -> State:
+        """The same where a row is all that its item and its family have."""
+        ms = self.modalities
+        own = torch.stack([torch.stack([chunk.inner(a, b, self.raw) for b in ms], 1) for a in ms], 1)
+        return {
+            "row": chunk.items,
+            "cross": torch.stack([chunk.vectors(m, self.raw) @ sums.T for m in ms], 1),
+            "own": own,
+            "count": torch.ones(len(own), len(ms), dtype=torch.float64),
+            "squares": own.diagonal(dim1=1, dim2=2).clone(),
+            "matched": own[:, 0, -1].clone(),
         }
 
 
@@ -99,6 +122,15 @@ class Matched(RowStatistic):
     per_row: ClassVar = {"count": "sum", "distance": "sum", "cosine": "sum", "volume": "sum"}
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        if len(self.modalities) == 2 and chunk.in_step(self.modalities):
+            apart = chunk.apart(*self.modalities)
+            return {
+                "row": chunk.items,
+                "count": torch.ones_like(apart),
+                "distance": apart.pow(self.alpha / 2),
+                "cosine": chunk.inner(*self.modalities),
+                "volume": volume_of_pair(apart),
+            }
         item, x = chunk.stacked(self.modalities)
         pair = torch.combinations(torch.arange(len(self.modalities)))
         a, b = x[:, pair[:, 0]], x[:, pair[:, 1]]  # (n, pairs, d)
@@ -148,15 +180,20 @@ class Differences(RowStatistic):
         return (Moments((self.a, self.b)),)
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        _, x = chunk.stacked((self.a, self.b))
         mean = earlier[self.after[0]]["mean"]
         d = len(mean) // 2
-        r = x[:, 0] - x[:, 1] - (mean[:d] - mean[d:])
+        if chunk.in_step((self.a, self.b)):
+            r = chunk.difference(self.a, self.b)
+        else:
+            x = chunk.stacked((self.a, self.b))[1]
+            r = x[:, 0] - x[:, 1]
+        r = r - (mean[:d] - mean[d:])
+        square = r.square()
         return {
             "n": torch.tensor(float(len(r)), dtype=torch.float64),
-            "second": r.square().sum(0),
-            "third": r.pow(3).sum(0),
-            "fourth": r.pow(4).sum(0),
+            "second": square.sum(0),
+            "third": torch.linalg.vecdot(square, r, dim=0),
+            "fourth": torch.linalg.vecdot(square, square, dim=0),
         }
 
 
@@ -169,6 +206,9 @@ class OwnVolume(RowStatistic):
     per_row: ClassVar = {"volume": "sum", "item": "max"}
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        if len(self.others) == 1 and chunk.in_step((self.anchor, *self.others)):
+            apart = chunk.apart(self.anchor, *self.others)
+            return {"row": chunk.items, "volume": volume_of_pair(apart), "item": chunk.items}
         t = chunk.tuples((self.anchor, *self.others))
         row, place = torch.unique(t.rows[0], return_inverse=True)
         # combinations come in order, so the first of a row holds the first rows of the others
@@ -192,9 +232,15 @@ class WithinFamilyKernel(RowStatistic):
     per_row: ClassVar = {"sum": "sum", "count": "sum", "own": "sum", "own_count": "sum"}
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        base = chunk.row_index(self.query)
+        if chunk.view.families_are_items and chunk.in_step((self.query, self.key)):
+            none = torch.zeros(len(base), dtype=torch.float64)
+            if self.query == self.key:  # a row has nobody but itself
+                return {"row": base, "sum": none, "count": none, "own": none, "own_count": none}
+            e = torch.exp(-self.t * chunk.apart(self.query, self.key))
+            return {"row": base, "sum": e, "count": none + 1, "own": e, "own_count": none + 1}
         at, own, x, y = chunk.within_family_pairs(self.query, self.key)
         e = torch.exp(-self.t * (x - y).square().sum(1))
-        base = chunk.row_index(self.query)
         ones, n = torch.ones_like(e), len(base)
         return {
             "row": base,
@@ -218,6 +264,9 @@ class Positive(RowStatistic):
     MOST: ClassVar[int] = 10
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        if chunk.in_step((self.query, self.key)):
+            cos = chunk.inner(self.query, self.key)
+            return {"row": chunk.items, "score": cos[:, None], "positives": torch.ones_like(cos)}
         t = chunk.tuples((self.query, self.key))
         cos = (chunk.unit(self.query)[t.rows[0]] * chunk.unit(self.key)[t.rows[1]]).sum(1)
         row, place, count = torch.unique(t.rows[0], return_inverse=True, return_counts=True)
@@ -232,6 +281,54 @@ class Positive(RowStatistic):
         kept = slot < width
         score[place[order][kept], slot[kept]] = cos[order][kept]
         return {"row": chunk.row_index(self.query)[row], "score": score, "positives": count.double()}
+
+
+@dataclass(frozen=True)
+class AlongGap(RowStatistic):
+    """Per row of a modality: its unit vector's part along the direction from the mean of `key` to that of `query`."""
+
+    modality: str
+    query: str
+    key: str
+    per_row: ClassVar = {"along": "sum"}
+
+    @property
+    def after(self) -> tuple[Statistic, ...]:
+        return Moments((self.query,)), Moments((self.key,))
+
+    def prepare(self, view: SetView, earlier: Earlier) -> State:
+        gap = earlier[self.after[0]]["mean"] - earlier[self.after[1]]["mean"]
+        length = gap.norm()
+        return {"direction": gap / length if float(length) > 0 else gap}
+
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        return {
+            "row": chunk.row_index(self.modality),
+            "along": chunk.unit(self.modality) @ earlier[Prepared(self)]["direction"],
+        }
+
+
+@dataclass(frozen=True)
+class FirstMatch(RowStatistic):
+    """Per query row that has a match: the first key row of its item, and the cosine with it."""
+
+    query: str
+    key: str
+    per_row: ClassVar = {"cosine": "sum", "match": "max"}
+
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        if chunk.in_step((self.query, self.key)):
+            return {"row": chunk.items, "cosine": chunk.inner(self.query, self.key), "match": chunk.items}
+        t = chunk.tuples((self.query, self.key))
+        row, place = torch.unique(t.rows[0], return_inverse=True)
+        # combinations come in order, so the first of a row holds the first row of the key
+        first = torch.full((len(row),), len(place)).scatter_reduce(0, place, torch.arange(len(place)), "amin")
+        match = t.rows[1][first]
+        return {
+            "row": chunk.row_index(self.query)[row],
+            "cosine": torch.linalg.vecdot(chunk.unit(self.query)[row], chunk.unit(self.key)[match]),
+            "match": chunk.row_index(self.key)[match],
+        }
 
 
 def sample_hash(position: Tensor) -> Tensor:

@@ -1,0 +1,119 @@
+"""Reductions of a tile as tensor operations: on any device, and what the compiled loops are tested against.
+
+Scores are (Q, K), seen from the side of the queries; `own` says which keys are of a query's own item, None where none
+can be. What comes back is on the CPU.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import torch
+from torch import Tensor
+
+from workbench.scan.reductions.own import Own
+
+FAR = -4.0  # below any cosine
+NONE = torch.iinfo(torch.int64).max  # the index of no key
+_here = threading.local()  # a buffer for each thread that looks at tiles
+
+
+def potentials(scores: Tensor, scale: float, same: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Sums of exp(scale (cos − 1)) over each row and each column, in float64; `same` (Q,) is the column that is the row
+    itself and does not count, −1 where none is."""
+    # float32 holds them down to 1e-38, so a narrower kernel works in float64
+    s = scores if scale <= 20 else scores.double()
+    e = (s * scale).sub_(scale).exp_()
+    if same is not None:
+        there = (same >= 0).nonzero()[:, 0]
+        e[there.to(e.device), same[there].to(e.device)] = 0.0
+    # of at most TILE positive numbers float32 keeps the sum to 1e-6 of it; float64 adds the tiles
+    return e.sum(1).double().cpu(), e.sum(0).double().cpu()
+
+
+def above(scores: Tensor, thresholds: Tensor, own: Own | None) -> Tensor:
+    """How many keys of other items exceed each threshold of their query: (T, Q) → (T, Q), whole numbers in float64."""
+    s = _hidden(scores, own)
+    return torch.stack([_above(s, t.to(s.device)) for t in thresholds]).double().cpu()
+
+
+def between(scores: Tensor, low: Tensor, high: Tensor, near: Tensor, own: Own | None) -> tuple[Tensor, Tensor]:
+    """Queries and keys of other items with low < score ≤ high; `near` (Q,) says how many each query has."""
+    rows = near.nonzero()[:, 0].to(scores.device)
+    part = _hidden(scores, own)[rows]
+    low, high = (x.to(scores.device)[rows, None] for x in (low, high))
+    i, j = ((part > low) & ~(part > high)).nonzero(as_tuple=True)
+    return rows[i].cpu(), j.cpu()
+
+
+def best(
+    scores: Tensor, index: Tensor, k: int, own: Own | None, allowed: Tensor | None, edge: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Each query's k largest scores among allowed keys of other items, descending, and the `index` (K,) of these keys;
+    FAR and NONE where there are fewer. `edge` (Q,) is a score that surely is not above the k-th of all tiles; it may
+    rise here, and what is below it may be left out."""
+    s = _hidden(scores, own)
+    if allowed is not None:
+        s = s.masked_fill(~allowed.to(s.device)[None], FAR)
+    if s.stride(1) != 1:
+        s = s.contiguous()
+    score, place = (x.cpu() for x in torch.topk(s, min(k, s.shape[1]), dim=1))
+    found = index[place].masked_fill(score <= FAR, NONE)
+    rest = (len(score), k - score.shape[1])
+    return torch.cat([score, torch.full(rest, FAR)], 1), torch.cat([found, torch.full(rest, NONE)], 1)
+
+
+def merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
+    """The k largest of two lists a row, each descending: scores and what stands beside them."""
+    score, at = torch.topk(torch.cat([a[0], b[0]], 1), k, dim=1)
+    return score, torch.cat([a[1], b[1]], 1).gather(1, at)
+
+
+def histogram(scores: Tensor, bins: int, own: Own | None) -> Tensor:
+    """How many scores of keys of other items fall into each bin from −1 to 1, (bins,)."""
+    s = scores.clamp(-1, 1)
+    if own is not None:
+        s = s[~own.mask(s.shape[1], s.device)]
+    return torch.histc(s, bins, -1, 1).double().cpu()
+
+
+def shifted(
+    scores: Tensor,
+    keys: tuple[Tensor, Tensor],
+    queries: tuple[Tensor, Tensor],
+    edge: Tensor,
+    temperature: float,
+    own: Own | None,
+) -> tuple[Tensor, Tensor]:
+    """Scores become (cos + queryₜ + keyₜ) key'ₜ query'ₜ for each t, with (T, K) and (T, Q) of both; per t and query
+    how many then exceed `edge` (T, Q), and the sum of exp((score − 1)/temperature) in float64: two times (T, Q)."""
+    mask = None if own is None else own.mask(scores.shape[1], scores.device)
+    counts, sums = [], []
+    for add, times, plus, factor, limit in zip(*keys, *queries, edge, strict=True):
+        s = scores + plus[:, None]
+        s.add_(add).mul_(times).mul_(factor[:, None])
+        if mask is not None:
+            s.masked_fill_(mask, FAR)
+        counts.append(_above(s, limit))
+        e = s.double().sub_(1).div_(temperature).exp_()
+        sums.append((e if mask is None else e.masked_fill_(mask, 0)).sum(1))
+    return torch.stack(counts).double().cpu(), torch.stack(sums).cpu()
+
+
+def _hidden(scores: Tensor, own: Own | None) -> Tensor:
+    return scores if own is None else scores.masked_fill(own.mask(scores.shape[1], scores.device), FAR)
+
+
+def _above(scores: Tensor, threshold: Tensor) -> Tensor:
+    """How many scores of each row exceed its threshold: (Q, K), (Q,) → (Q,)."""
+    # fresh pages for each tile would cost more than the comparison, and so would another type than that of the scores
+    if not hasattr(_here, "buffers"):
+        _here.buffers = {}
+    buffers, key = _here.buffers, (scores.dtype, scores.device)
+    if key not in buffers or buffers[key].numel() < scores.numel():
+        buffers[key] = torch.empty(scores.numel(), dtype=scores.dtype, device=scores.device)
+    flat = buffers[key][: scores.numel()]
+    rows_first = scores.stride(1) == 1 or scores.shape[1] == 1
+    out = flat.view(scores.shape) if rows_first else flat.view(scores.shape[::-1]).T
+    # ones and zeros: a sum in float32 is exact to 2²⁴ keys
+    return torch.gt(scores, threshold[:, None], out=out).sum(1, dtype=torch.float32)
