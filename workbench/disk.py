@@ -8,6 +8,8 @@ import math
 import os
 import re
 import shutil
+import threading
+import zipfile
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from workbench.errors import InputError, first_line
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
 
@@ -27,6 +30,33 @@ def write_text(path: Path, text: str) -> None:
     staging = path.with_name(f".{path.name}.writing")
     staging.write_text(text, encoding="utf-8")
     os.replace(staging, path)
+
+
+def cache_folder() -> Path:
+    """Where what was worked out once is kept for the next time: WORKBENCH_CACHE, else the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("WORKBENCH_CACHE") or Path(home) / "workbench")
+
+
+def kept(name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
+    """Arrays that were kept under this name, or are made now; where nothing can be kept they are made each time."""
+    import numpy as np
+
+    file = cache_folder() / f"{name}.npz"
+    try:
+        with np.load(file, allow_pickle=False) as known:
+            return [known[f"arr_{i}"] for i in range(len(known.files))]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        made = make()
+    staging = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.writing")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with staging.open("wb") as f:
+            np.savez(f, *made)
+        os.replace(staging, file)
+    except OSError:
+        staging.unlink(missing_ok=True)
+    return made
 
 
 def finite(x: Any) -> Any:

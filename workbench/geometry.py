@@ -202,9 +202,16 @@ def root(scatter: Tensor) -> Tensor:
     return (vectors * values.clamp_min(0).sqrt()) @ vectors.T
 
 
+def factor(scatter: Tensor) -> Tensor:
+    """A matrix with $LL^\\top$ = a positive matrix: its Cholesky factor, or where it is singular its root."""
+    lower, failed = torch.linalg.cholesky_ex(scatter)
+    return root(scatter) if int(failed) else lower
+
+
 def frechet(mean_a: Tensor, cov_a: Tensor, mean_b: Tensor, cov_b: Tensor) -> Tensor:
     """The squared Fréchet distance of two Gaussians, from means (d,) and covariances (d, d)."""
-    half = root(cov_a)
-    shared = torch.linalg.eigvalsh(half @ cov_b @ half).clamp_min(0).sqrt().sum()
+    half = factor(cov_a)
+    # the eigenvalues of AB are those of LᵀBL
+    shared = torch.linalg.eigvalsh(half.T @ cov_b @ half).clamp_min(0).sqrt().sum()
     squared = (mean_a - mean_b).square().sum() + cov_a.trace() + cov_b.trace() - 2 * shared
     return squared.clamp_min(0)

@@ -15,6 +15,7 @@ from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, sta
 from workbench.diagnostics.scope import Measurement, Scope
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.scan.statistics import PairStatistic, State
+from workbench.scan.threads import threads
 
 Columns = dict[str, np.ndarray]  # per-item values by diagnostic and scope, each (N,)
 Arrays = dict[tuple[str, Scope], dict[str, np.ndarray]]  # curves by name and scope
@@ -26,11 +27,18 @@ def answers(asked: Sequence[Measurement], context: Context) -> tuple[list[dict[s
     columns: Columns = {}
     arrays: Arrays = {}
     errors = subsamples.errors(asked, context)
-    for one in asked:
+
+    def answer(one: Measurement) -> tuple[dict[str, Any] | None, Columns, Arrays]:
         if isinstance(one.of, Curve):
-            arrays |= _drawn(one.of, one, context)
-        else:
-            rows.append(_row(one.of, one, context, columns, errors.get(id(one), subsamples.Error())))
+            return None, {}, _drawn(one.of, one, context)
+        column: Columns = {}
+        return _row(one.of, one, context, column, errors.get(id(one), subsamples.Error())), column, {}
+
+    with threads(context.scan.device) as pool:
+        for row, column, made in pool.map(answer, asked):
+            rows += [row] if row else []
+            columns |= column
+            arrays |= made
     return rows, columns, arrays
 
 

@@ -22,7 +22,7 @@ DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their 
 TAIL = 0.1  # share of the largest ratios that TwoNN's authors drop
 
 
-@lru_cache(maxsize=4)  # five diagnostics and a curve read the same scatter
+@lru_cache(maxsize=8)  # five diagnostics and a curve read the same scatter, of rows as they are and of unit ones
 def eigenvalues(scatter: Tensor) -> Tensor:
     """Eigenvalues of a scatter matrix (d, d), ascending."""
     return torch.linalg.eigvalsh(scatter)

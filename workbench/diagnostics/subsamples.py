@@ -19,6 +19,7 @@ from workbench.diagnostics.scope import Measurement
 from workbench.scan.executors import execute
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic
+from workbench.scan.threads import threads
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS, with_fused
 
@@ -50,14 +51,18 @@ def errors(asked: Sequence[Measurement], context: Context) -> dict[int, Error]:
         return {}
     values: dict[int, list[float]] = {id(one): [] for one in wanted}
     single = context.es.only([m for m in context.es.modalities if PLUS not in m])
-    for part in _parts(code, len(families), kept):
+
+    def looked_at(part: np.ndarray) -> list[float]:
         if any(np.isin(own.numpy(), part).sum() < FEW for own in context.owner.values()):
-            continue
+            return [math.nan] * len(wanted)
         known, scan = _scanned(single, part, wanted, context)
-        for one in wanted:
-            value = _value(one, known, scan)
-            if math.isfinite(value):
-                values[id(one)].append(value)
+        return [_value(one, known, scan) for one in wanted]
+
+    with threads(context.scan.device) as pool:
+        for found in pool.map(looked_at, _parts(code, len(families), kept)):
+            for one, value in zip(wanted, found, strict=True):
+                if math.isfinite(value):
+                    values[id(one)].append(value)
     return {id(one): _error(values[id(one)], one, len(families), kept, context) for one in wanted}
 
 

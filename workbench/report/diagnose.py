@@ -14,6 +14,7 @@ from workbench.report.doctor import Specimen, examine
 from workbench.report.report import Report, provenance
 from workbench.scan.executors import execute
 from workbench.scan.plan import Scan
+from workbench.scan.threads import threads
 from workbench.sets.formats import as_set
 from workbench.sets.fused import with_fused
 
@@ -57,9 +58,10 @@ def diagnose(
         device=device,
         exact=exact,
     )
-    rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler), subsampling))
-    about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
-    known = {c: es.items[c] for c in ("id", label) if c is not None}
-    report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)
-    report.findings = examine(report, Specimen.of(es, report, labels.get("label")) if only is None else None)
+    with threads(scan.device):
+        rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler), subsampling))
+        about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
+        known = {c: es.items[c] for c in ("id", label) if c is not None}
+        report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)
+        report.findings = examine(report, Specimen.of(es, report, labels.get("label")) if only is None else None)
     return report

@@ -10,12 +10,12 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.disk import cache_folder
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -204,7 +204,7 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
         seen = LINEAR_VIEWS[method](es)
         xy = seen.show(es)
         return Projection(method, xy, modality, item, seen.axes, *faithfulness(es, xy), seen)
-    file = cache() / f"{es.fingerprint}-{method}-1.npz"
+    file = cache_folder() / f"{es.fingerprint}-{method}-1.npz"
     if file.exists():
         with np.load(file, allow_pickle=False) as kept:
             return Projection(method, kept["xy"], modality, item, _axes(method), *kept["faith"].tolist())
@@ -221,13 +221,7 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
 
 def cached(es: EmbeddingSet, method: str) -> bool:
     """Whether a projection is there at once: a linear view, or one that was made before."""
-    return method in LINEAR_VIEWS or (cache() / f"{es.fingerprint}-{method}-1.npz").exists()
-
-
-def cache() -> Path:
-    """Where slow maps are kept: WORKBENCH_CACHE, else the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("WORKBENCH_CACHE") or Path(home) / "workbench")
+    return method in LINEAR_VIEWS or (cache_folder() / f"{es.fingerprint}-{method}-1.npz").exists()
 
 
 def _axes(method: str) -> tuple[str, str]:

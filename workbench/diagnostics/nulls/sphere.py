@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,12 +19,19 @@ from workbench.diagnostics.context import Context
 from workbench.diagnostics.nulls.bands import Band, binomial, normal, percentiles
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.diagnostics.scope import Scope
+from workbench.disk import kept
 from workbench.scan.statistics import Differences, Neighbours, State
 
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
 FEW_NUMBERS = 200_000  # of a matrix that may be drawn whole, some ten times
 NEIGHBOUR_WORK = 2e9  # products that a null of neighbours may cost: fewer draws of more points
+WORTH_KEEPING = 1e9  # such products that what was drawn is kept for the next time
 POINTS = 1_000  # random points whose neighbours a null looks at; with fewer items, as many as there are
+
+# what is kept is that of this very file
+_KEY = "nulls/" + hashlib.blake2b(Path(__file__).read_bytes(), digest_size=6).hexdigest()
+
+_one_at_a_time = Lock()  # two diagnostics that ask for the same draws shall not both make them
 
 
 def gaussian_potential(t: float, d: int) -> float:
@@ -55,27 +65,42 @@ def bartlett(rng: np.random.Generator, k: int, freedom: int) -> np.ndarray:
     return lower
 
 
-@lru_cache(maxsize=16)
 def _noise_spectra(n: int, d: int, raw: bool) -> tuple[Tensor, ...]:
+    with _one_at_a_time:
+        return _spectra(n, d, raw)
+
+
+@lru_cache(maxsize=16)
+def _spectra(n: int, d: int, raw: bool) -> tuple[Tensor, ...]:
     """Singular values, all min(n, d) of them, of n even rows on the sphere, or of Gaussian ones, up to a factor.
 
     Of many rows they are those of Gaussian ones, drawn without the rows, and as much narrower as even lengths make
     them: the squared shares of variance add up to 1/n + (1 − 1/n)/d, and of Gaussian rows to (n + d + 1)/(nd + 2).
     """
-    k, freedom = min(n, d), max(n, d)
+    k = min(n, d)
     draws = int(min(40, max(4, EIGEN_WORK // k**3)))
+
+    def drawn() -> list[np.ndarray]:
+        return [s.numpy() for s in _drawn_spectra(n, d, raw, draws)]
+
+    known = kept(f"{_KEY}-spectra-{n}-{d}-{raw:d}", drawn) if k**3 * draws >= WORTH_KEEPING else drawn()
+    return tuple(map(torch.from_numpy, known))
+
+
+def _drawn_spectra(n: int, d: int, raw: bool, draws: int) -> list[Tensor]:
+    k, freedom = min(n, d), max(n, d)
     rng, out = np.random.default_rng(0), []
     if raw:
-        return tuple(torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))) for _ in range(draws))
+        return [torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))) for _ in range(draws)]
     if n * d <= FEW_NUMBERS:
-        return tuple(torch.linalg.svdvals(_points(rng, n, d)) for _ in range(draws))
+        return [torch.linalg.svdvals(_points(rng, n, d)) for _ in range(draws)]
     even, gaussian = (x - 1 / k for x in (1 / n + (1 - 1 / n) / d, (n + d + 1) / (n * d + 2)))
     narrower = math.sqrt(max(even, 0.0) / gaussian)
     for _ in range(draws):
         share = torch.linalg.svdvals(torch.from_numpy(bartlett(rng, k, freedom))).square()
         share /= share.sum()
         out.append((1 / k + (share - 1 / k) * narrower).clamp_min(0).sqrt())
-    return tuple(out)
+    return out
 
 
 def isotropic(measure: Callable[[Tensor], Tensor], *, centred: bool = True, raw: bool = False) -> Null:
@@ -119,18 +144,31 @@ def _points(rng: np.random.Generator, n: int, d: int) -> Tensor:
     return torch.nn.functional.normalize(torch.from_numpy(rng.standard_normal((n, d))), dim=1)
 
 
-@lru_cache(maxsize=16)
 def _sphere_neighbours(queries: int, n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tensor], ...]:
+    with _one_at_a_time:
+        return _nearest(queries, n, d, within)
+
+
+@lru_cache(maxsize=16)
+def _nearest(queries: int, n: int, d: int, within: bool) -> tuple[tuple[Tensor, Tensor], ...]:
     """Scores and positions of the ten nearest among n even points of the sphere, in a few draws."""
-    rng, out = np.random.default_rng(0), []
-    for _ in range(int(np.clip(NEIGHBOUR_WORK / (queries * n * d), 12, 150))):
-        x = _points(rng, n, d)
-        s = (x[:queries] if within else _points(rng, queries, d)) @ x.T
-        if within:
-            s.fill_diagonal_(-4.0)
-        top = torch.topk(s, min(10, n - within), dim=1)
-        out.append((top.values, top.indices))
-    return tuple(out)
+    draws = int(np.clip(NEIGHBOUR_WORK / (queries * n * d), 12, 150))
+
+    def drawn() -> list[np.ndarray]:
+        rng, out = np.random.default_rng(0), []
+        for _ in range(draws):
+            x = _points(rng, n, d)
+            s = (x[:queries] if within else _points(rng, queries, d)) @ x.T
+            if within:
+                s.fill_diagonal_(-4.0)
+            top = torch.topk(s, min(10, n - within), dim=1)
+            out += [top.values.float().numpy(), top.indices.short().numpy()]  # there are at most 1,000 points
+        return out
+
+    worth = queries * n * d * draws >= WORTH_KEEPING
+    known = kept(f"{_KEY}-neighbours-{queries}-{n}-{d}-{within:d}", drawn) if worth else drawn()
+    pairs = zip(known[::2], known[1::2], strict=True)
+    return tuple((torch.from_numpy(s).double(), torch.from_numpy(i).long()) for s, i in pairs)
 
 
 def _of_neighbours(kind: str, within: bool, measure: Callable[[Tensor, Tensor, int], float]) -> Null:

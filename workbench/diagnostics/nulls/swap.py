@@ -16,7 +16,7 @@ from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percen
 from workbench.diagnostics.nulls.trade import Drawn, effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
-from workbench.geometry import segment_sum
+from workbench.geometry import products, segment_sum
 from workbench.scan.plan import SAMPLE_ROWS
 from workbench.scan.statistics import Kernel, Moments, State
 
@@ -169,21 +169,34 @@ def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null
         if len(drawn.item) < 4:
             return NAN_BAND
         code = torch.from_numpy(np.unique(drawn.family, return_inverse=True)[1])
-        rows, of = zip(*((x, code[place]) for x, place in map(drawn.rows, scope)), strict=True)
+        drawn_rows, of = zip(*((x, code[place]) for x, place in map(drawn.rows, scope)), strict=True)
+        middle = torch.cat(drawn_rows).mean(0)
+        rows = [x - middle for x in drawn_rows]
+        whole = [_sums(x) for x in rows]
         draw, out = np.random.default_rng(0), []
         for _ in range(CLOUDS):
             stays = torch.from_numpy(draw.random(int(code.max()) + 1) < 0.5)
-            clouds = [torch.cat([x[stays[c] == k] for x, c, k in zip(rows, of, way, strict=True)]) for way in WAYS]
-            if min(map(len, clouds)) < 2:
+            stayed = [_sums(x[stays[c]]) for x, c in zip(rows, of, strict=True)]
+            left = [tuple(w - s for w, s in zip(*both, strict=True)) for both in zip(whole, stayed, strict=True)]
+            # whoever stays meets those who come: what leaves the one is what enters the other
+            clouds = [[s + c for s, c in zip(stayed[a], left[1 - a], strict=True)] for a in (0, 1)]
+            if min(float(n) for n, _, _ in clouds) < 2:
                 continue
-            out.append(float(distance(*(y for x in clouds for y in (x.mean(0), torch.cov(x.T, correction=0))))))
+            out.append(float(distance(*(y for cloud in clouds for y in _mean_and_covariance(*cloud)))))
         found = spread(np.array(out))
         return tuple(x * drawn.share for x in found)  # type: ignore[return-value]
 
     return Null("modality swap", band, _own_moments)
 
 
-WAYS = ((True, False), (False, True))  # a family's rows stay in their clouds, or change them
+def _sums(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How many rows, their sum, and their products."""
+    return torch.tensor(float(len(x)), dtype=torch.float64), x.sum(0), products(x)
+
+
+def _mean_and_covariance(n: Tensor, total: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    mean = total / n
+    return mean, second / n - torch.outer(mean, mean)
 
 
 def _raw_moments(a: str, b: str, **params: Any) -> tuple:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import torch
+
 from workbench.report.doctor import (  # noqa: F401 - their rules register themselves
     class_rules,
     label_rules,
@@ -23,6 +25,7 @@ from workbench.report.doctor.rules import RULES, RUN_RULES, SET_RULES, Fault, Ru
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import INFO, SEVERITIES, Finding
 from workbench.report.report import Report
+from workbench.scan.threads import threads
 from workbench.sets.run_folder import RECALL
 
 __all__ = [
@@ -44,9 +47,10 @@ __all__ = [
 def examine(report: Report, specimen: Specimen | None = None) -> list[Finding]:
     """Every rule on a report, and on rows of the set where there are any, worst first; symptoms of what was found
     are left out."""
-    found = [finding for r in RULES.values() for finding in r(report)]
-    if specimen is not None:
-        found += [finding for r in SET_RULES.values() for finding in r(specimen)]
+    asked: list[tuple[Rule, Any]] = [(r, report) for r in RULES.values()]
+    asked += [(r, specimen) for r in SET_RULES.values()] if specimen is not None else []
+    with threads(torch.device("cpu")) as pool:
+        found = [finding for said in pool.map(lambda x: list(x[0](x[1])), asked) for finding in said]
     rules = RULES | SET_RULES
     found = [f for f in found if not any(f.rule in rules[g.rule].explains and _of_the_same(f, g) for g in found)]
     known = set(report.frame.loc[report.frame["reason"].isna(), "name"])

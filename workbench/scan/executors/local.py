@@ -7,37 +7,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-
-import torch
 
 from workbench.progress import progress
 from workbench.scan.contracts import Earlier, Parts, Statistic
 from workbench.scan.plan import Scan, Task
+from workbench.scan.threads import threads
 from workbench.scan.waves import by_waves
 
 
 def local(scan: Scan, scheduler: str | None = None) -> Earlier:
     """Groups on as many threads as torch has, merged in their order: the same bits on any number of them."""
-    threads = torch.get_num_threads()
     stop = threading.Event()
-    # a device works on one thing at a time
-    pool = ThreadPoolExecutor(
-        threads if scan.device.type == "cpu" else 1, "workbench-scan", torch.set_num_threads, (1,)
-    )
+    with threads(scan.device) as pool:
 
-    def do(wave: list[Statistic], earlier: Earlier, count: int, title: str) -> Iterable[Parts]:
-        def run(group: list[Task]) -> Parts:
-            return scan.run(_until(stop, group), wave, earlier)
+        def do(wave: list[Statistic], earlier: Earlier, count: int, title: str) -> Iterable[Parts]:
+            def run(group: list[Task]) -> Parts:
+                return scan.run(_until(stop, group), wave, earlier)
 
-        return progress(pool.map(run, scan.groups(scan.tasks(wave, earlier))), title, count)
+            return progress(pool.map(run, scan.groups(scan.tasks(wave, earlier))), title, count)
 
-    try:
-        return by_waves(scan, do)
-    finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # the products' library has one number for all threads, which those have set
+        try:
+            return by_waves(scan, do)
+        finally:
+            stop.set()
 
 
 def _until(stop: threading.Event, group: list[Task]) -> Iterator[Task]:

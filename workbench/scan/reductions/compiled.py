@@ -54,13 +54,6 @@ def best(
     return score, found
 
 
-def merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    """As `plain.merged`."""
-    score, at = torch.empty(len(a[0]), k), torch.empty(len(a[0]), k, dtype=torch.int64)
-    loops.merged(*(x.contiguous().numpy() for x in (*a, *b, score, at)))
-    return score, at
-
-
 def histogram(scores: Tensor, bins: int, own: Own | None) -> Tensor:
     """As `plain.histogram`."""
     array, loop, first, last = _side(scores, own, loops.histogram, loops.histogram)

@@ -13,12 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from workbench.disk import cache_folder
+
 
 def _cache() -> None:
     """Compiled code is kept beside the package; where that cannot be written, in the user's cache or a scratch one."""
     if os.environ.get("NUMBA_CACHE_DIR") or os.access(Path(__file__).parent, os.W_OK):
         return
-    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "workbench" / "numba"
+    home = cache_folder() / "numba"
     try:
         home.mkdir(parents=True, exist_ok=True)
     except OSError:
@@ -296,22 +298,6 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
                             limit[j] = max(limit[j], score[j, k - 1])
     for j in range(m):
         edge[j] = limit[j]
-
-
-@_fast
-def merged(score_a, at_a, score_b, at_b, score, at):  # type: ignore[no-untyped-def]
-    """Two lists a row, both descending, as one of the largest."""
-    n, k = score.shape
-    for i in range(n):
-        a = b = 0
-        for j in range(k):
-            # of equals the first list's come first
-            if b == score_b.shape[1] or (a < score_a.shape[1] and score_a[i, a] >= score_b[i, b]):
-                score[i, j], at[i, j] = score_a[i, a], at_a[i, a]
-                a += 1
-            else:
-                score[i, j], at[i, j] = score_b[i, b], at_b[i, b]
-                b += 1
 
 
 @_fast

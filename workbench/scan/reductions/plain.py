@@ -63,12 +63,6 @@ def best(
     return torch.cat([score, torch.full(rest, FAR)], 1), torch.cat([found, torch.full(rest, NONE)], 1)
 
 
-def merged(a: tuple[Tensor, Tensor], b: tuple[Tensor, Tensor], k: int) -> tuple[Tensor, Tensor]:
-    """The k largest of two lists a row, each descending: scores and what stands beside them."""
-    score, at = torch.topk(torch.cat([a[0], b[0]], 1), k, dim=1)
-    return score, torch.cat([a[1], b[1]], 1).gather(1, at)
-
-
 def histogram(scores: Tensor, bins: int, own: Own | None) -> Tensor:
     """How many scores of keys of other items fall into each bin from −1 to 1, (bins,)."""
     s = scores.clamp(-1, 1)

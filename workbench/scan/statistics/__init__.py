@@ -17,7 +17,8 @@ from workbench.scan.contracts import (
 )
 from workbench.scan.statistics.classes import ClassMoments, ClassSpread, Diameter, Labels, Silhouette, centroids
 from workbench.scan.statistics.crossfit import FoldMoments, Probed, Separated
-from workbench.scan.statistics.pairs import Histogram, Kernel, Neighbours, Ranks, Shifted, VolumeRanks
+from workbench.scan.statistics.neighbours import Neighbours
+from workbench.scan.statistics.pairs import Histogram, Kernel, Ranks, Shifted
 from workbench.scan.statistics.rows import (
     CentroidGram,
     Differences,
@@ -30,6 +31,7 @@ from workbench.scan.statistics.rows import (
     WithinFamilyKernel,
     sample_hash,
 )
+from workbench.scan.statistics.volumes import VolumeRanks
 
 __all__ = [
     "BINS",
