@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,8 @@ from workbench.geometry import orthogonalised
 from workbench.scan.reductions import plain
 from workbench.scan.reductions.own import Own
 from workbench.scan.view import SetView
+
+T = TypeVar("T")
 
 FLOAT32 = 2.0**-24  # unit roundoff
 
@@ -44,10 +47,16 @@ class Rows:
     modality: str
     index: Tensor  # (n,) ascending positions in the modality
     x: Tensor  # (n, d) float32 unit rows, on the device
-    _frames: dict = field(default_factory=dict)
+    _kept: dict = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.index)
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is the same in every tile that these rows are in, made once."""
+        if key not in self._kept:
+            self._kept[key] = make()
+        return self._kept[key]
 
     @cached_property
     def item(self) -> Tensor:
@@ -88,17 +97,18 @@ class Rows:
     def frame(self, others: tuple[str, ...], items: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         """Of the first rows of those items here: their positions, the float32 directions that the other modalities of
         their tuples add to them (M−2 times (n, d)), and the squared volume that the tuples span."""
-        if others not in self._frames:
-            before = self.view.es.item_of_row(self.modality)[(self.index - 1).clamp_min(0)]
-            leads = (self.index == 0) | (before != self.item)
-            theirs = (torch.isin(self.item, items) & leads).nonzero()[:, 0]
-            more, det = [], torch.ones(len(theirs), device=self.x.device)
-            if len(others) > 1:
-                directions, lengths = orthogonalised(torch.stack([self.of(m, theirs) for m in others], 1))
-                more = [directions[:, m].float() for m in range(1, len(others))]
-                det = lengths.prod(1).square().float()
-            self._frames[others] = (theirs, more, det)
-        return self._frames[others]
+        return self.kept(("frame", others), lambda: self._frame(others, items))
+
+    def _frame(self, others: tuple[str, ...], items: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+        before = self.view.es.item_of_row(self.modality)[(self.index - 1).clamp_min(0)]
+        leads = (self.index == 0) | (before != self.item)
+        theirs = (torch.isin(self.item, items) & leads).nonzero()[:, 0]
+        more, det = [], torch.ones(len(theirs), device=self.x.device)
+        if len(others) > 1:
+            directions, lengths = orthogonalised(torch.stack([self.of(m, theirs) for m in others], 1))
+            more = [directions[:, m].float() for m in range(1, len(others))]
+            det = lengths.prod(1).square().float()
+        return theirs, more, det
 
     def labels(self, by: str) -> Tensor:
         """The class of each row in a labelling, −1 for none."""

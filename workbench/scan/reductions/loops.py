@@ -99,16 +99,15 @@ def above_rows(s, thresholds, first, last, count):  # type: ignore[no-untyped-de
 
 @_fast
 def above_columns(s, thresholds, first, last, count):  # type: ignore[no-untyped-def]
-    """Into `count` (T, m): the same of columns."""
+    """The same of columns: into `count` (T, m)."""
     n, m = s.shape
-    for t in range(len(thresholds)):
-        edge, c = thresholds[t], count[t]
-        for i in range(n):
+    for i in range(n):
+        for t in range(len(thresholds)):
             for j in range(m):
-                c[j] += np.int32(s[i, j] > edge[j])
+                count[t, j] += np.int32(s[i, j] > thresholds[t, j])
             if len(first):
                 for j in range(first[i], last[i]):
-                    c[j] -= np.int32(s[i, j] > edge[j])
+                    count[t, j] -= np.int32(s[i, j] > thresholds[t, j])
 
 
 @njit(inline="always")
@@ -239,24 +238,31 @@ def best_rows(s, index, allowed, first, last, edge, score, at):  # type: ignore[
     n, m = s.shape
     k = score.shape[1]
     room, lane = _padded(m), np.empty(LANES, np.float32)
+    place = np.empty(len(room), np.int64)
     for i in range(n):
         row = _row(s, i, first, last, allowed, room)
         if edge[i] <= FAR and k <= LANES and m >= 2 * LANES:
             # the k-th largest of the maxima of disjoint columns is no more than the k-th largest of all
             _most(row, lane)
             edge[i] = _at_least(lane, k)
-        limit, filled = edge[i], 0
+        limit, held = edge[i], 0
         for start in range(0, len(room), BLOCK):
-            some = np.int32(0)
+            left = np.int32(0)
             for j in range(BLOCK):
-                some += np.int32(row[start + j] >= limit)
-            if some:
-                for j in range(start, start + BLOCK):
-                    if row[j] >= limit and row[j] > FAR:
-                        filled = _insert(score, at, i, filled, row[j], index[j])
-                if filled == k:
-                    limit = max(limit, score[i, k - 1])
-        edge[i] = limit
+                left += np.int32(row[start + j] >= limit)
+            j = start
+            while left:
+                if row[j] >= limit:
+                    place[held] = j
+                    held += 1
+                    left -= 1
+                j += 1
+        filled = 0
+        for j in place[:held]:
+            if row[j] > FAR:
+                filled = _insert(score, at, i, filled, row[j], index[j])
+        if filled == k:
+            edge[i] = max(limit, score[i, k - 1])
 
 
 @_fast
@@ -287,15 +293,18 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
             continue
         row = _row(s, i, first, last, every, room)
         for start in range(0, len(room), BLOCK):
-            some = np.int32(0)
+            left = np.int32(0)
             for j in range(BLOCK):
-                some += np.int32(row[start + j] >= limit[start + j])
-            if some:
-                for j in range(start, start + BLOCK):
-                    if row[j] >= limit[j] and row[j] > FAR:
+                left += np.int32(row[start + j] >= limit[start + j])
+            j = start
+            while left:
+                if row[j] >= limit[j]:
+                    left -= 1
+                    if row[j] > FAR:
                         filled[j] = _insert(score, at, j, filled[j], row[j], index[i])
                         if filled[j] == k:
                             limit[j] = max(limit[j], score[j, k - 1])
+                j += 1
     for j in range(m):
         edge[j] = limit[j]
 

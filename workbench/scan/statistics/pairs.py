@@ -12,7 +12,7 @@ from workbench.scan.contracts import BINS, TIE, Earlier, PairStatistic, State, S
 from workbench.scan.reductions.own import Own
 from workbench.scan.reductions.plain import FAR
 from workbench.scan.statistics.rows import AlongGap, FirstMatch, Positive
-from workbench.scan.tile import Tile, rounded
+from workbench.scan.tile import Rows, Tile, rounded
 
 SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
 PAIRS = 1 << 11  # tuples whose float64 rows are held together
@@ -68,49 +68,55 @@ class Ranks(PairStatistic):
         return (Positive(self.query, self.match or self.key),)
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        positive = earlier[self.after[0]]
-        at = torch.searchsorted(positive["row"], tile.q.index).clamp_max(len(positive["row"]) - 1)
-        has = positive["row"][at] == tile.q.index
-        # a query without a match has no rank: its threshold is out of reach, and its row is dropped at the end
-        best = torch.where(has[:, None], positive["score"][at], 2.0)
-        found = [self._count(tile, best[:, p]) for p in range(best.shape[1])]
-        more, tied = (torch.stack(x, 1) for x in zip(*found, strict=True))
-        return {"row": tile.q.index[has], "above": more[has], "tied": tied[has]}
-
-    def _count(self, tile: Tile, best: Tensor) -> tuple[Tensor, Tensor]:
+        row, has, best, limits = tile.q.kept(self, lambda: self._limits(tile.q, earlier))
         scores, band, precision = tile.screened()
-        low, high = _band(best, band, precision)
-        sure, near = self._band_counts(tile, scores, low, high)
-        if tile.screen and float(near.sum()) * DEARER > scores.numel():
+        if precision != torch.float32:
+            limits = torch.stack([x for b in best for x in _band(b, band, precision)])
+        counts = tile.reduce.above(scores, limits, tile.own)
+        if tile.screen and float((counts[::2] - counts[1::2]).sum()) * DEARER > scores.numel() * len(best):
             tile.screening.missed()
+            limits = tile.q.kept(self, lambda: self._limits(tile.q, earlier))[3]
             scores = tile.scores
-            low, high = _band(best, tile.q.rounding, scores.dtype)
-            sure, near = self._band_counts(tile, scores, low, high)
-        more, tied = sure.clone(), torch.zeros(len(best), dtype=torch.float64)
-        if not bool(near.any()):
-            return more, tied
+            counts = tile.reduce.above(scores, limits, tile.own)
+        more, near = counts[1::2], counts[::2] - counts[1::2]
+        tied = torch.zeros_like(more)
+        for p in near.any(1).nonzero()[:, 0].tolist():
+            more[p], tied[p] = self._settled(tile, scores, best[p], limits[2 * p : 2 * p + 2], more[p], near[p])
+        if has is not None:
+            more, tied = more[:, has], tied[:, has]
+        return {"row": row, "above": more.T, "tied": tied.T}
+
+    def _limits(self, q: Rows, earlier: Earlier) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+        """Rows that have a match, which of these rows they are (None: all), the scores of the matches (P, n), and for
+        each of them two limits: (2 P, n)."""
+        positive = earlier[self.after[0]]
+        at = torch.searchsorted(positive["row"], q.index).clamp_max(len(positive["row"]) - 1)
+        has = positive["row"][at] == q.index
+        # a query without a match has no rank: its threshold is out of reach, and its row is dropped at the end
+        best = torch.where(has[:, None], positive["score"][at], 2.0).T.contiguous()
+        limits = torch.stack([x for b in best for x in _band(b, q.rounding, torch.float32)])
+        return q.index[has], None if bool(has.all()) else has, best, limits
+
+    @staticmethod
+    def _settled(
+        tile: Tile, scores: Tensor, best: Tensor, limits: Tensor, more: Tensor, near: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """How many keys win and how many tie, once those that are near were looked at in float64."""
+        more, tied = more.clone(), torch.zeros_like(more)
         if float(near.sum()) * DENSE > scores.numel():
             rows = near.nonzero()[:, 0]
-            exact = (
-                tile.exact
-                if tile.own is None
-                else tile.exact.masked_fill(tile.own.mask(len(tile.k), scores.device), FAR)
-            )
-            gap = exact[rows.to(scores.device)] - best[rows, None].to(scores.device)
+            exact = tile.exact
+            if tile.own is not None:
+                exact = exact.masked_fill(tile.own.mask(len(tile.k), exact.device), FAR)
+            gap = exact[rows.to(exact.device)] - best[rows, None].to(exact.device)
             more[rows] = (gap > TIE).sum(1).double().cpu()
             tied[rows] = (gap.abs() <= TIE).sum(1).double().cpu()
             return more, tied
-        i, j = tile.reduce.between(scores, low, high, near, tile.own)
+        i, j = tile.reduce.between(scores, *limits, near, tile.own)
         gap = tile.q.dot(tile.k, i, j) - best[i]
         more.index_add_(0, i, (gap > TIE).double())
         tied.index_add_(0, i, (gap.abs() <= TIE).double())
         return more, tied
-
-    @staticmethod
-    def _band_counts(tile: Tile, scores: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        """How many keys surely win, and how many more are near."""
-        open_, sure = tile.reduce.above(scores, torch.stack([low, high]), tile.own)
-        return sure, open_ - sure
 
 
 def _band(best: Tensor, band: Tensor | float, precision: torch.dtype) -> tuple[Tensor, Tensor]:

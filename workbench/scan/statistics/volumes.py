@@ -12,7 +12,7 @@ from workbench.geometry import volume
 from workbench.scan.contracts import VOLUME_TIE, Earlier, PairStatistic, State, Statistic
 from workbench.scan.reductions.own import Own
 from workbench.scan.statistics.rows import OwnVolume
-from workbench.scan.tile import Tile, rounded
+from workbench.scan.tile import Rows, Tile, rounded
 
 PAIRS = 1 << 11  # tuples whose float64 rows are held together
 
@@ -36,9 +36,8 @@ class VolumeRanks(PairStatistic):
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
         own, q, k = earlier[self.after[0]], tile.q, tile.k
-        mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
         theirs, more, det = k.frame(self.others, own["item"])
-        best = own["volume"][torch.searchsorted(own["row"], q.index[mine])]
+        mine, best = q.kept((self, "own"), lambda: self._own(q, own))
         whole = len(mine) == len(q) and len(theirs) == len(k)
         if whole and len(self.others) == 1:
             return self._of_pairs(tile, best)
@@ -64,20 +63,17 @@ class VolumeRanks(PairStatistic):
             tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
         return {"row": q.index[mine], "above": smaller[:, None], "tied": tied[:, None]}
 
+    def _own(self, q: Rows, own: State) -> tuple[Tensor, Tensor]:
+        """Which of these rows have a tuple, and its volume."""
+        mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
+        return mine, own["volume"][torch.searchsorted(own["row"], q.index[mine])]
+
     def _of_pairs(self, tile: Tile, best: Tensor) -> State:
         """With one other the volume is the sine of the angle: smaller where the cosine is larger, whatever its sign."""
-        far, near = ((1 - x.clamp(0, 1).square()).sqrt() for x in (best - VOLUME_TIE, best + VOLUME_TIE))
-        high = rounded(far + tile.q.rounding, torch.float32, up=True)  # beyond it a volume surely is smaller
-        least = rounded(near - tile.q.rounding, torch.float32, up=False)  # and within it not, or where this is below 0
-        below_zero = torch.full_like(least, -torch.finfo(torch.float32).tiny)
-        low = least.where(least >= 0, below_zero)
-        under = torch.full_like(low, -torch.inf)
-        # the same on the other side, where limits are not counted with what is above them
-        minus_high, minus_low = (torch.nextafter(-x, under) for x in (high, least.clamp_min(0)))
+        limits = tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))
+        high, low, minus_high, minus_low = limits
         scores, own = tile.scores, tile.own
-        beyond, from_low, from_minus_high, from_minus_low = tile.reduce.above(
-            scores, torch.stack([high, low, minus_high, minus_low]), own
-        )
+        beyond, from_low, from_minus_high, from_minus_low = tile.reduce.above(scores, limits, own)
         others = len(tile.k) - (0 if own is None else (own.last - own.first).double())
         smaller, tied = beyond + others - from_minus_high, torch.zeros_like(beyond)
         sides = ((low, high, from_low - beyond), (minus_high, minus_low, from_minus_high - from_minus_low))
@@ -88,6 +84,20 @@ class VolumeRanks(PairStatistic):
                 smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
                 tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
         return {"row": tile.q.index, "above": smaller[:, None], "tied": tied[:, None]}
+
+    @staticmethod
+    def _limits(best: Tensor, rounding: float) -> Tensor:
+        """Of cosines: above the first, or not above the third, a volume surely is smaller; not above the second, and
+        above the fourth, it surely is not: (4, n)."""
+        far, near = ((1 - x.clamp(0, 1).square()).sqrt() for x in (best - VOLUME_TIE, best + VOLUME_TIE))
+        high = rounded(far + rounding, torch.float32, up=True)  # beyond it a volume surely is smaller
+        least = rounded(near - rounding, torch.float32, up=False)  # and within it not, or where this is below 0
+        below_zero = torch.full_like(least, -torch.finfo(torch.float32).tiny)
+        low = least.where(least >= 0, below_zero)
+        under = torch.full_like(low, -torch.inf)
+        # the same on the other side, where limits are not counted with what is above them
+        minus_high, minus_low = (torch.nextafter(-x, under) for x in (high, least.clamp_min(0)))
+        return torch.stack([high, low, minus_high, minus_low])
 
     def _exact(self, tile: Tile, i: Tensor, j: Tensor) -> Tensor:
         """Float64 volumes of chosen anchors with chosen tuples, (n,)."""
