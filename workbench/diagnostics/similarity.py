@@ -9,8 +9,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.diagnostics.nulls.bands import normal
+from workbench.scan.threads import threads
+
 PERMUTATIONS = 100
-RSA_ROWS = 400  # rows whose cosines with each other are compared: 80,000 pairs, ranked again for each shuffle
+WORK = 1e9  # of multiplications that a null may cost: fewer draws for wider spaces
+FEW = 40  # draws, of which percentiles say little
+RSA_ROWS = 400  # rows whose cosines with each other are compared: 80,000 pairs
 
 
 def cka(x: Tensor, y: Tensor) -> float:
@@ -25,8 +30,7 @@ def cka(x: Tensor, y: Tensor) -> float:
     >>> round(cka(x, -2 * x), 6)
     1.0
     """
-    xy, xx, yy = hsic(x, y), hsic(x, x), hsic(y, y)
-    return xy / math.sqrt(xx * yy) if xx > 0 and yy > 0 else math.nan
+    return dealt_cka(x, y, torch.zeros(len(x)))(torch.arange(len(x)))
 
 
 def hsic(x: Tensor, y: Tensor) -> float:
@@ -79,33 +83,70 @@ def rsa(x: Tensor, y: Tensor) -> float:
     >>> round(rsa(x, x), 6)
     1.0
     """
+    return dealt_rsa(x, y, torch.zeros(len(x)))(torch.arange(len(x)))
+
+
+# -- the same with the items of one space dealt anew: what no deal changes is worked out once --------------------------
+
+Dealt = Callable[[Tensor], float]  # a measure, given the order of the rows of y
+Similarity = Callable[[Tensor, Tensor, Tensor], Dealt]  # from x, y, and the half that each row belongs to
+
+
+def dealt_cka(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
+    """`cka` of x and of y in any order."""
+    xx, yy = hsic(x, x), hsic(y, y)
+    length = math.sqrt(xx * yy) if xx > 0 and yy > 0 else math.nan
+    return lambda order: hsic(x, y[order]) / length
+
+
+def dealt_rsa(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
+    """`rsa` of x and of y in any order: who trades places takes the ranks of its pairs along."""
+    from scipy.special import comb
     from scipy.stats import rankdata
 
     from workbench.scan.statistics.rows import sample_hash
 
     at = sample_hash(torch.arange(len(x))).argsort()[:RSA_ROWS]
-    i, j = torch.triu_indices(len(at), len(at), 1)
+    n = len(at)
+    upper = torch.triu_indices(n, n, 1)
     ranks = []
     for z in (x, y):
         u = torch.nn.functional.normalize(z[at], dim=1)
-        ranks.append(rankdata((u @ u.T)[i, j].numpy()))
-    if min(r.std() for r in ranks) == 0:
-        return math.nan
-    return float(np.corrcoef(*ranks)[0, 1])
+        rank = torch.from_numpy(rankdata((u @ u.T)[upper[0], upper[1]].numpy()))
+        deviation = rank.std(correction=0)
+        if float(deviation) == 0:
+            return lambda order: math.nan
+        square = torch.zeros(n, n, dtype=torch.float64)
+        square[upper[0], upper[1]] = (rank - rank.mean()) / deviation
+        ranks.append(square + square.T)
+    pairs = 2 * float(comb(n, 2))
+
+    stands = at.argsort()
+
+    def dealt(order: Tensor) -> float:
+        # of many rows only those that are looked at trade places, in the order that the deal gives them
+        mine = stands[order[at].argsort().argsort()]
+        return float((ranks[0] * ranks[1][mine][:, mine]).sum() / pairs)
+
+    return dealt
 
 
-def shuffled(measure: Callable[[Tensor], float], n: int, draws: int = PERMUTATIONS) -> tuple[float, float, float]:
-    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are shuffled."""
+def dealt_procrustes(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
+    """`procrustes_r2` of x and of y in any order."""
+    return lambda order: procrustes_r2(x, y[order], half)
+
+
+def shuffled(measure: Dealt, n: int, draws: int = PERMUTATIONS) -> tuple[float, float, float]:
+    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are dealt anew; of few draws, those of a
+    normal law with their mean and deviation."""
     rng = np.random.default_rng(0)
-    out = [measure(torch.from_numpy(rng.permutation(n))) for _ in range(draws)]
-    low, mid, high = np.nanpercentile(out, [2.5, 50, 97.5])
-    return float(low), float(mid), float(high)
+    orders = [torch.from_numpy(rng.permutation(n)) for _ in range(draws)]
+    with threads(torch.device("cpu")) as pool:
+        out = np.array(list(pool.map(measure, orders)))
+    if draws >= FEW:
+        low, mid, high = np.nanpercentile(out, [2.5, 50, 97.5])
+        return float(low), float(mid), float(high)
+    return normal(float(np.nanmean(out)), float(np.nanstd(out, ddof=1)) * math.sqrt(1 + 1 / draws))
 
 
-Similarity = Callable[[Tensor, Tensor, Tensor], float]  # x, y, and the half that each row belongs to
-MEASURES: dict[str, Similarity] = {
-    "cka": lambda x, y, half: cka(x, y),
-    "rsa": lambda x, y, half: rsa(x, y),
-    "procrustes_r2": procrustes_r2,
-}
-WORK = 2e9  # of multiplications that a null may cost: fewer draws for wider spaces
+MEASURES: dict[str, Similarity] = {"cka": dealt_cka, "rsa": dealt_rsa, "procrustes_r2": dealt_procrustes}

@@ -5,21 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import stdtr, stdtrit
-from torch import Tensor
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.neighbours import mutual_knn
 from workbench.diagnostics.registry import diagnostics
 from workbench.diagnostics.retrieval import median_rank, recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, Similarity, shuffled
+from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, shuffled
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
 from workbench.report.report import Report
@@ -126,8 +124,10 @@ def compare(a: Any, b: Any, *, by: str | None = None, seeds: Sequence[Any] = (),
     if not both:
         raise InputError(f"no modality in common: {', '.join(one.modalities)} and {', '.join(two.modalities)}")
     names = [n for n, d in diagnostics().items() if d.paired]
-    reports = [diagnose(x.only(both), only=[*names, RANK], device=device, exact=True) for x in (one, two)]
-    others = [diagnose(_of(as_set(s), ids).only(both), only=names, device=device, exact=True) for s in seeds]
+    # the intervals here are those of paired differences
+    ask: dict[str, Any] = {"device": device, "exact": True, "subsampling": False}
+    reports = [diagnose(x.only(both), only=[*names, RANK], **ask) for x in (one, two)]
+    others = [diagnose(_of(as_set(s), ids).only(both), only=names, **ask) for s in seeds]
     family = one.families
     rows, slices, items = [], [], pd.DataFrame({"id": one.items["id"]})
     for r in reports[0].frame.to_dict("records"):
@@ -250,14 +250,12 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     half = torch.from_numpy(one.halves)[at]
     draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
     for name, measure in MEASURES.items():
-        band = shuffled(partial(_dealt, measure, x, y, half), len(x), draws)
-        row = {"name": name, "modality": m, "value": measure(x, y, half), "low": math.nan, "high": math.nan}
+        dealt = measure(x, y, half)
+        band = shuffled(dealt, len(x), draws)
+        value = dealt(torch.arange(len(x)))
+        row = {"name": name, "modality": m, "value": value, "low": math.nan, "high": math.nan}
         found.append(row | dict(zip(("null_low", "null", "null_high"), band, strict=True)) | {"reason": None})
     return found
-
-
-def _dealt(measure: Similarity, x: Tensor, y: Tensor, half: Tensor, order: Tensor) -> float:
-    return measure(x, y[order], half)
 
 
 def _first(es: EmbeddingSet, m: str) -> np.ndarray:
