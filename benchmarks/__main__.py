@@ -1,8 +1,12 @@
-"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Some ten minutes on two cores."""
+"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Some ten minutes on two cores.
+
+`python -m benchmarks suite` measures one part, and puts its rows in the place of those that stand there.
+"""
 
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from benchmarks import batch, scan, terms
@@ -17,26 +21,38 @@ def table(rows: list[dict]) -> str:
     return "\n".join([*lines, *(f"| {r['what']} | {r['measured']} | {r['target']} |" for r in rows)])
 
 
-def main() -> None:
-    rows = []
-    for part in (
-        scan.suite,
-        terms.uniformity,
-        terms.volumes,
-        terms.tiled_contrast,
-        terms.loop_overhead,
-        scan.ranks,
-        batch.overhead,
-    ):
-        found = part()
-        rows += found
-        print(table(found), flush=True)
-    lines = scan.scaling()
-    (ROOT / "docs" / "scaling.svg").write_text(log_log(lines, "items", "seconds"))
+PARTS = {
+    "suite": scan.suite,
+    "middle": scan.middle,
+    "uniformity": terms.uniformity,
+    "volumes": terms.volumes,
+    "tiled": terms.tiled_contrast,
+    "loop": terms.loop_overhead,
+    "ranks": scan.ranks,
+    "compare": scan.compare,
+    "batch": batch.overhead,
+}
+
+
+def standing(page: str) -> dict[str, dict]:
+    """The rows of the table as it stands, by what they measure."""
+    inside = page.partition("<!-- benchmarks -->")[2].partition("<!-- end -->")[0]
+    cells = [[c.strip() for c in line.strip("|").split("|")] for line in inside.splitlines() if line.startswith("| ")]
+    return {c[0]: dict(zip(("what", "measured", "target"), c, strict=True)) for c in cells[1:]}
+
+
+def main(asked: list[str]) -> None:
     page = ROOT / "docs" / "speed.md"
-    new = f"<!-- benchmarks -->\n{table(rows)}\n\nOn {machine()}.\n<!-- end -->"
+    rows = standing(page.read_text()) if asked else {}
+    for name in asked or PARTS:
+        found = PARTS[name]()
+        rows |= {r["what"]: r for r in found}
+        print(table(found), flush=True)
+    if not asked:
+        (ROOT / "docs" / "scaling.svg").write_text(log_log(scan.scaling(), "items", "seconds"))
+    new = f"<!-- benchmarks -->\n{table(list(rows.values()))}\n\nOn {machine()}.\n<!-- end -->"
     page.write_text(re.sub(r"<!-- benchmarks -->.*?<!-- end -->", lambda _: new, page.read_text(), flags=re.S))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

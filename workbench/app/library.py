@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any, TypeVar
 
 from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection, inspection
-from workbench.sets.formats import sets_in
-from workbench.sets.run_folder import is_run
+from workbench.sets.formats import is_set, sets_in
+from workbench.sets.run_folder import CONFIG, LOG, is_run
 from workbench.training.run import Run
 
 KEPT = 32  # inspections held at once
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,33 @@ class Served:
         """The run behind the name; only where `is_run`."""
         return Run(self.path)
 
+    @property
+    def state(self) -> tuple[int, int]:
+        """What tells whether it has changed on disk: time and size of a run's log, time of a set."""
+        log = self.path / LOG
+        seen = log.stat() if self.is_run and log.exists() else self.path.stat()
+        return seen.st_mtime_ns, seen.st_size if self.is_run else 0
+
     def inspection(self) -> Inspection | None:
-        """Its inspection; nothing while a run has no snapshot."""
+        """Its inspection with the report made, which takes its time; nothing while a run has no snapshot."""
         if not self.is_run:
-            return _study(self.path, 0, "")
-        return _study(self.path, self.run.steps, self.split) if self.run.snapshots else None
+            return _opened(self.path, 0, "")
+        return _opened(self.path, self.run.steps, self.split) if self.run.snapshots else None
+
+
+_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
+
+
+def _opened(path: Path, steps: int, split: str) -> Inspection:
+    with _locks[path]:  # who asks for what is being made waits for that
+        return _inspected(path, steps, split)
 
 
 @lru_cache(maxsize=KEPT)
-def _study(path: Path, steps: int, split: str) -> Inspection:
-    return inspection(path, split or "validation")
+def _inspected(path: Path, steps: int, split: str) -> Inspection:
+    found = inspection(path, split or "validation")
+    found.report  # noqa: B018 - made once, here
+    return found
 
 
 class Library:
@@ -48,6 +70,10 @@ class Library:
     def __init__(self, paths: Sequence[Path], split: str = "validation") -> None:
         self.split = split
         self.paths = [p.absolute() for p in paths]
+        self._background, self._visits = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
+        self._asked: dict[tuple[str, Path], tuple[tuple[int, int], Future[Any]]] = {}
+        self._served: dict[tuple[str, Path, int], Served] = {}
+        self._lock = threading.Lock()
         if not self.entries():
             said = ", ".join(map(str, paths))
             raise InputError(f"no run and no set in {said}; make one with 'workbench demo' or 'workbench train'")
@@ -60,26 +86,52 @@ class Library:
                 name = p.name if is_run(p) else p.stem
                 while name in found and found[name].path != p:
                     name += "'"
-                found[name] = Served(name, p, is_run(p), self.split)
+                run = is_run(p)
+                # the same one each time, for it knows what it has read of its log; not after a run was begun anew
+                begun = (p / CONFIG).stat().st_mtime_ns if run else 0
+                found[name] = self._served.setdefault((name, p, begun), Served(name, p, run, self.split))
         return found
 
-    def ready(self) -> None:
-        """Make every report before the first visitor waits for one; what cannot be read is said, and left out."""
-        from workbench.progress import progress
+    def later(self, kind: str, entry: Served, make: Callable[[], T], *, first: bool = False) -> Future[T]:
+        """What `make` gives, worked out in the background once for each state of an entry; `first` does not wait for
+        what others have asked for."""
+        key = (kind, entry.path)
+        with self._lock:
+            known = self._asked.get(key)
+            if known is not None and first and known[1].cancel():  # it waits where it would wait long
+                known = None
+            if known is None or known[0] != entry.state:
+                known = (entry.state, (self._visits if first else self._background).submit(make))
+                self._asked[key] = known
+            return known[1]
 
-        entries = list(self.entries().values())
-        for e in progress(entries, "reports", len(entries)):
-            try:
-                if (s := e.inspection()) is not None:
-                    s.report  # noqa: B018 - made once, here
-            except InputError as error:
-                print(f"  {e.name}: {error}", flush=True)
+    def close(self) -> None:
+        """Nothing more is begun in the background."""
+        for pool in (self._background, self._visits):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def once(self, kind: str, entry: Served, make: Callable[[], T]) -> T:
+        """What `make` gives, worked out at once and kept for this state of an entry."""
+        if (known := self.made(kind, entry)) is None:
+            known = make()
+            future: Future[T] = Future()
+            future.set_result(known)
+            self._asked[kind, entry.path] = (entry.state, future)
+        return known
+
+    def made(self, kind: str, entry: Served) -> Any:
+        """What was worked out for this state of an entry; nothing while it is not."""
+        state, future = self._asked.get((kind, entry.path), (None, None))
+        return future.result() if future is not None and state == entry.state and future.done() else None
 
 
 def _runs_and_sets(path: Path) -> list[Path]:
     """What is at a path: a run or a set, or those in a folder of them."""
     if is_run(path):
         return [path]
-    runs = [p for p in path.iterdir() if is_run(p)] if path.is_dir() else []
-    sets = [p for p in sets_in(path) if not (runs and p == path)] if path.exists() else []
-    return sorted({*runs, *sets})
+    inside = sorted(path.iterdir()) if path.is_dir() else []
+    runs = [p for p in inside if is_run(p)]
+    if not runs:
+        return sets_in(path) if path.exists() else []
+    known = set(runs)
+    return [p for p in inside if p in known or (not p.name.startswith(".") and is_set(p, by_name=False))]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -18,13 +19,16 @@ from workbench.app.session import caption, head
 from workbench.diagnostics.registry import panels
 from workbench.diagnostics.retrieval import recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
+from workbench.errors import InputError
 from workbench.explorer import cards
+from workbench.explorer.inspection import Inspection
 from workbench.report.finding import MARKS
 from workbench.sets.run_folder import RECALL
 from workbench.training.run import Run
 from workbench.views.document import number
 
 EVERY = 2_000  # milliseconds between looks at the folders
+WAITS = "report in the making …"
 FRESH = 120  # seconds since the last line of a log that still counts as training
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
 # exactly two runs are compared, so there is nothing that ticks them all
@@ -93,29 +97,50 @@ class RunsScreen:
     # -- rows ------------------------------------------------------------------------------------------------------
 
     def _frame(self) -> pd.DataFrame:
-        return pd.DataFrame([_row(e) for e in self.library.entries().values()])
+        return pd.DataFrame([_row(e, self.library) for e in self.library.entries().values()])
 
 
-def _row(e: Served) -> dict[str, str]:
+def _row(e: Served, library: Library) -> dict[str, str]:
+    """What stands in the list: from the report once it is made, until then from the log."""
+    written = e.state[0] / 1e9
+    old = time.time() - written >= FRESH
+    if old and (known := library.made("row", e) or library.made("log", e)) is not None:
+        return known
     link = f'<a href="?run={quote(e.name)}" target="_self"><b>{escape(e.name)}</b></a>'
     if not e.is_run:
-        s = e.inspection()
-        assert s is not None
-        return _cells(link, s.report, "", "", "set", f"{len(s.es):,} items", e.path.stat().st_mtime)
+
+        def of_set(s: Inspection | None) -> dict[str, str]:
+            return _cells(link, s and s.report, "", "", "set", f"{len(s.es):,} items" if s else WAITS, written)
+
+        return _reported(e, library, of_set) or of_set(None)
     run = e.run
     looks = run.looks
     if not looks:
-        return _cells(link, None, "", "", run.config["recipe"], "no snapshot yet", e.path.stat().st_mtime)
-    written = (run.path / "metrics.jsonl").stat().st_mtime
-    live = not run.finished and time.time() - written < FRESH
+        return _cells(link, None, "", "", run.config["recipe"], "no snapshot yet", written)
+    live = not run.finished and not old
     total = run.config["train"]["steps"]
     steps = f"{run.steps:,} of {total:,}" + (" · training" if live else "" if run.finished else " · stopped")
     spark = sparkline([m[RECALL] for m in looks], live)
+
+    def of_run(s: Inspection | None, more: str = "") -> dict[str, str]:
+        return _cells(link, s and s.report, looks[-1], spark, run.config["recipe"], steps + more, written, run)
+
     if live:
-        return _cells(link, None, looks[-1], spark, run.config["recipe"], steps, written, run)
-    s = e.inspection()
-    report = s.report if s is not None else None
-    return _cells(link, report, looks[-1], spark, run.config["recipe"], steps, written, run)
+        return of_run(None)
+    return _reported(e, library, of_run) or library.once("log", e, lambda: of_run(None, f" · {WAITS}"))
+
+
+def _reported(e: Served, library: Library, cells: Callable[[Any], dict[str, str]]) -> dict[str, str] | None:
+    """A row made of the report, which is worked out in the background; nothing until then."""
+
+    def made() -> dict[str, str]:
+        try:
+            return cells(e.inspection())
+        except InputError as error:
+            return cells(None) | {"doctor": f'<span title="{escape(str(error))}">cannot be read</span>'}
+
+    library.later("row", e, made)
+    return library.made("row", e)
 
 
 def _cells(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
@@ -15,7 +17,7 @@ from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
 from workbench.app.compare_page import comparing
-from workbench.app.library import Library, Served
+from workbench.app.library import KEPT, Library, Served
 from workbench.app.plots import SCRIPT
 from workbench.app.runs_page import RunsScreen
 from workbench.app.screens import discover, screens
@@ -32,6 +34,7 @@ HEADER = (
     "workbench</div><style>body{margin:0}</style>"
     f"<script>{SCRIPT}</script>"
 )
+PATIENCE = 1.0  # seconds that a page waits for its report before it says that it does
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
 
 
@@ -50,7 +53,7 @@ def application(library: Library) -> Any:
             if pair is not None:
                 title, body = "compare", _compare(entries, pair)
             elif chosen is not None:
-                title, body = chosen.name, _study(chosen, alone=len(entries) == 1)
+                title, body = chosen.name, _when_read(library, chosen, alone=len(entries) == 1)
             else:
                 title, body = "runs", RunsScreen(library, asked).view()
         except InputError as e:
@@ -73,6 +76,34 @@ def _compare(entries: dict[str, Served], pair: str) -> Any:
     if len(found) != 2 or len(inspections) != 2 or any(s is None for s in inspections):
         raise InputError(f"compare={pair}: give two runs or sets of this list that have a snapshot, comma between")
     return pn.Column(_back(), comparing(*inspections))  # type: ignore[arg-type]
+
+
+def _when_read(library: Library, entry: Served, *, alone: bool) -> Any:
+    """The page of a run or set; until its report is made, a page that says so and turns into it."""
+    waiting = library.later("page", entry, entry.inspection, first=True)
+    concurrent.futures.wait([waiting], PATIENCE)
+    if waiting.done() or pn.state.curdoc is None:
+        waiting.result()
+        return _study(entry, alone=alone)
+    begun = time.monotonic()
+    said = pn.pane.HTML(cards.framed(_being_read(entry, 0)))
+    page = pn.Column(*([] if alone else [_back()]), said, sizing_mode="stretch_width")
+
+    def look() -> None:
+        said.object = cards.framed(_being_read(entry, time.monotonic() - begun))
+        if waiting.done():
+            again.stop()
+            try:
+                page.objects = [_study(entry, alone=alone)]
+            except InputError as e:
+                page.objects = [_back(), caption(escape(str(e)))]
+
+    again = pn.state.add_periodic_callback(look, period=500)
+    return page
+
+
+def _being_read(entry: Served, seconds: float) -> str:
+    return f"<b>{escape(entry.name)}</b> &nbsp; is being diagnosed: {seconds:.0f} s. This page opens by itself."
 
 
 def _study(entry: Served, *, alone: bool) -> Any:
@@ -139,9 +170,11 @@ def serve(
             f"--address {address} opens the dashboard to others: give a password in WORKBENCH_PASSWORD, --oauth with a "
             "provider that Panel knows, or say --no-auth"
         )
-    names = list(library.entries())
+    entries = library.entries()
+    for e in list(entries.values())[:KEPT]:  # the port does not wait for them, and perhaps no visitor has to
+        library.later("page", e, e.inspection)
+    names = list(entries)
     print(f"{len(names)} to see: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}", flush=True)
-    library.ready()
     settings: dict[str, Any] = {}
     if password:
         settings |= {"basic_auth": {"workbench": password}, "cookie_secret": secrets.token_hex(32)}
@@ -170,3 +203,5 @@ def serve(
         )
     except OSError as e:
         raise InputError(f"port {port} on {address} is not free ({e.strerror}); choose another with --port") from None
+    finally:
+        library.close()
