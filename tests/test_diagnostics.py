@@ -334,3 +334,10 @@ def test_knn_accuracy_does_not_go_by_the_order_of_rows_that_tie(kind):
         report = wb.diagnose(es, label="kind", only=["knn_label_accuracy"], subsampling=False)
         values.append(report.value("knn_label_accuracy", "a"))
     assert values == pytest.approx([twin("knn_label_accuracy", es, "a")] * 3, abs=1e-9)
+
+
+def test_rules_speak_of_pairs_at_chance_where_their_distance_was_not_asked_for():
+    g = torch.Generator().manual_seed(0)
+    es = wb.EmbeddingSet({"a": torch.randn(80, 16, generator=g) + 2, "b": torch.randn(80, 16, generator=g)})
+    only = ["recall_at_1", "recall_at_10", "median_rank", "modality_gap", "mixed_recall_at_1"]
+    assert "gap" in [f.rule for f in wb.diagnose(es, only=only).findings]

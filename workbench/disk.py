@@ -38,6 +38,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("WORKBENCH_CACHE") or Path(home) / "workbench")
 
 
+def is_kept(name: str) -> bool:
+    """Whether there is something under this name."""
+    return (cache_folder() / f"{name}.npz").exists()
+
+
 def kept(name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
     """Arrays that were kept under this name, or are made now; where nothing can be kept they are made each time."""
     import numpy as np
@@ -47,7 +52,8 @@ def kept(name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
         with np.load(file, allow_pickle=False) as known:
             return [known[f"arr_{i}"] for i in range(len(known.files))]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        made = make()
+        pass  # not there, cut short, or of another time
+    made = make()
     staging = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.writing")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def cka(x: Tensor, y: Tensor) -> float:
     >>> round(cka(x, -2 * x), 6)
     1.0
     """
-    return dealt_cka(x, y, torch.zeros(len(x)))(torch.arange(len(x)))
+    return dealt_cka(x, y)(torch.arange(len(x)))
 
 
 def hsic(x: Tensor, y: Tensor) -> float:
@@ -83,7 +83,7 @@ def rsa(x: Tensor, y: Tensor) -> float:
     >>> round(rsa(x, x), 6)
     1.0
     """
-    return dealt_rsa(x, y, torch.zeros(len(x)))(torch.arange(len(x)))
+    return dealt_rsa(x, y)(torch.arange(len(x)))
 
 
 # -- the same with the items of one space dealt anew: what no deal changes is worked out once --------------------------
@@ -92,16 +92,15 @@ Dealt = Callable[[Tensor], float]  # a measure, given the order of the rows of y
 Similarity = Callable[[Tensor, Tensor, Tensor], Dealt]  # from x, y, and the half that each row belongs to
 
 
-def dealt_cka(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
+def dealt_cka(x: Tensor, y: Tensor) -> Dealt:
     """`cka` of x and of y in any order."""
     xx, yy = hsic(x, x), hsic(y, y)
     length = math.sqrt(xx * yy) if xx > 0 and yy > 0 else math.nan
     return lambda order: hsic(x, y[order]) / length
 
 
-def dealt_rsa(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
+def dealt_rsa(x: Tensor, y: Tensor) -> Dealt:
     """`rsa` of x and of y in any order: who trades places takes the ranks of its pairs along."""
-    from scipy.special import comb
     from scipy.stats import rankdata
 
     from workbench.scan.statistics.rows import sample_hash
@@ -119,21 +118,15 @@ def dealt_rsa(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
         square = torch.zeros(n, n, dtype=torch.float64)
         square[upper[0], upper[1]] = (rank - rank.mean()) / deviation
         ranks.append(square + square.T)
-    pairs = 2 * float(comb(n, 2))
 
     stands = at.argsort()
 
     def dealt(order: Tensor) -> float:
         # of many rows only those that are looked at trade places, in the order that the deal gives them
         mine = stands[order[at].argsort().argsort()]
-        return float((ranks[0] * ranks[1][mine][:, mine]).sum() / pairs)
+        return float((ranks[0] * ranks[1][mine][:, mine]).sum() / (n * (n - 1)))
 
     return dealt
-
-
-def dealt_procrustes(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
-    """`procrustes_r2` of x and of y in any order."""
-    return lambda order: procrustes_r2(x, y[order], half)
 
 
 def shuffled(measure: Dealt, n: int, draws: int = PERMUTATIONS) -> tuple[float, float, float]:
@@ -149,4 +142,8 @@ def shuffled(measure: Dealt, n: int, draws: int = PERMUTATIONS) -> tuple[float, 
     return normal(float(np.nanmean(out)), float(np.nanstd(out, ddof=1)) * math.sqrt(1 + 1 / draws))
 
 
-MEASURES: dict[str, Similarity] = {"cka": dealt_cka, "rsa": dealt_rsa, "procrustes_r2": dealt_procrustes}
+MEASURES: dict[str, Similarity] = {
+    "cka": lambda x, y, half: dealt_cka(x, y),
+    "rsa": lambda x, y, half: dealt_rsa(x, y),
+    "procrustes_r2": lambda x, y, half: lambda order: procrustes_r2(x, y[order], half),
+}

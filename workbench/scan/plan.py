@@ -183,9 +183,10 @@ class Scan:
         x = self.es.unit(m, slice(*span), torch.float32).to(self.device)
         made = Rows(self.view, m, torch.arange(*span), x)
         with self._lock:
-            if key not in self._cache:  # another thread may have been first
-                self._cache[key] = made
-                self._cached += x.nbytes
+            if key in self._cache:  # another thread was first
+                return self._cache[key]
+            self._cache[key] = made
+            self._cached += x.nbytes
             while self._cached > CACHE_BYTES and len(self._cache) > 2:
                 self._cached -= self._cache.popitem(last=False)[1].x.nbytes
         return made

@@ -6,7 +6,6 @@ passes of bounded memory; so the same frame can show other rows: a snapshot, or 
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.disk import cache_folder
+from workbench.disk import is_kept, kept
 from workbench.errors import InputError, unknown
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -204,24 +203,22 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
         seen = LINEAR_VIEWS[method](es)
         xy = seen.show(es)
         return Projection(method, xy, modality, item, seen.axes, *faithfulness(es, xy), seen)
-    file = cache_folder() / f"{es.fingerprint}-{method}-1.npz"
-    if file.exists():
-        with np.load(file, allow_pickle=False) as kept:
-            return Projection(method, kept["xy"], modality, item, _axes(method), *kept["faith"].tolist())
-    x = torch.cat([es.unit(m, dtype=torch.float32) for m in es.modalities])
-    xy = NONLINEAR[method](x).numpy()
-    faith = faithfulness(es, xy)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    staging = file.with_suffix(f".{os.getpid()}.writing")
-    with staging.open("wb") as f:
-        np.savez(f, xy=xy, faith=np.array(faith))
-    os.replace(staging, file)
-    return Projection(method, xy, modality, item, _axes(method), *faith)
+
+    def made() -> list[np.ndarray]:
+        xy = NONLINEAR[method](torch.cat([es.unit(m, dtype=torch.float32) for m in es.modalities])).numpy()
+        return [xy, np.array(faithfulness(es, xy))]
+
+    xy, faith = kept(_name(es, method), made)
+    return Projection(method, xy, modality, item, _axes(method), *faith.tolist())
 
 
 def cached(es: EmbeddingSet, method: str) -> bool:
     """Whether a projection is there at once: a linear view, or one that was made before."""
-    return method in LINEAR_VIEWS or (cache_folder() / f"{es.fingerprint}-{method}-1.npz").exists()
+    return method in LINEAR_VIEWS or is_kept(_name(es, method))
+
+
+def _name(es: EmbeddingSet, method: str) -> str:
+    return f"{es.fingerprint}-{method}-2"
 
 
 def _axes(method: str) -> tuple[str, str]:

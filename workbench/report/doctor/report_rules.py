@@ -49,8 +49,8 @@ def at_chance(report: Report, a: str, b: str) -> bool:
     hit, rank = report.row("recall_at_10", a, b), report.row("median_rank", a, b)
     reach = [hit["low"] if math.isfinite(hit["low"]) else hit["value"]]
     reach += [rank["high"] if math.isfinite(rank["high"]) else rank["value"]]
-    near = next(r for r in _rows(report, "alignment") if set(r["modalities"]) == {a, b})
-    weak = hit["value"] > hit["null_high"] and rank["value"] < rank["null_low"] and near["value"] < near["null_low"]
+    near = any(r["value"] < r["null_low"] for r in _rows(report, "alignment") if set(r["modalities"]) == {a, b})
+    weak = near and hit["value"] > hit["null_high"] and rank["value"] < rank["null_low"]
     return bool(reach[0] <= hit["null_high"] and reach[1] >= rank["null_low"] and not weak)
 
 
