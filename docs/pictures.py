@@ -3,6 +3,8 @@
 # ruff: noqa: E501 - lines of SVG are long
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 import torch
@@ -75,6 +77,59 @@ def rank() -> str:
     return svg(parts)
 
 
+def storage() -> str:
+    """R@10 against bytes a vector, of colours and drawings of emoji, with intervals over families."""
+    found = wb.treat(wb.dataset("emoji").only(["color", "sketch"]), "storage")
+    kinds = {"float32": BLUE, "int8": ORANGE, "int4": "#009e73", "binary": "#cc79a7", "binary, again": "#56b4e9"}
+    left, top, wide, high = 60, 40, 560, 250
+    low = min(c.value - 0.03 for c in found.candidates)
+    ends = [math.log2(f([c.bytes for c in found.candidates])) for f in (min, max)]
+    x = lambda size: left + wide * (math.log2(size) - ends[0]) / (ends[1] - ends[0])  # noqa: E731
+    y = lambda value: top + high * (1 - (value - low) / (1 - low))  # noqa: E731
+    parts = []
+    for value in (0.6, 0.7, 0.8, 0.9, 1.0):
+        parts.append(f'<line x1="{left}" x2="{left + wide}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#e8ebee"/>')
+        parts.append(text(left - 8, y(value) + 4, f"{value:.1f}", "end"))
+    for size in (10, 40, 160, 640, 2560):
+        parts.append(text(x(size), top + high + 20, f"{size:,}", "middle"))
+    parts.append(text(left + wide / 2, top + high + 42, "bytes a vector (5,120 as it is)", "middle"))
+    parts.append(text(left - 50, top - 16, "R@10"))
+    parts.append(
+        f'<line x1="{left}" x2="{left + wide}" y1="{y(found.value):.1f}" y2="{y(found.value):.1f}" stroke="#24292f" stroke-dasharray="3 3"/>'
+    )
+    parts.append(text(left + wide, y(found.value) - 6, "as it is", "end"))
+    path = [f"{x(found.front[0].bytes):.1f},{y(found.front[0].value):.1f}"]
+    for before, c in itertools.pairwise(found.front):
+        path += [f"{x(c.bytes):.1f},{y(before.value):.1f}", f"{x(c.bytes):.1f},{y(c.value):.1f}"]
+    parts.append(f'<polyline points="{" ".join(path)}" fill="none" stroke="{GREY}" stroke-width="1.5"/>')
+    for c in found.candidates:
+        hue = kinds[c.settings["kind"] + (", again" if c.settings["again"] else "")]
+        at, up, down = x(c.bytes), y(c.value + c.high - c.change), y(c.value + c.low - c.change)
+        fill = hue if c.settings["keep"] == "pca" else "#ffffff"
+        parts.append(
+            f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{max(up, top):.1f}" y2="{down:.1f}" stroke="{hue}" opacity="0.5"/>'
+        )
+        parts.append(
+            f'<circle cx="{at:.1f}" cy="{y(c.value):.1f}" r="4" fill="{fill}" stroke="{hue}" stroke-width="1.5"/>'
+        )
+    at = left + 60
+    for name, hue in kinds.items():
+        parts.append(
+            f'<circle cx="{at}" cy="{top - 20}" r="4" fill="{hue}"/>'
+            + text(at + 9, top - 16, name.replace("again", "scored again"))
+        )
+        at += 36 + 7.2 * len(name.replace("again", "scored again"))
+    parts.append(
+        text(
+            left,
+            top + high + 64,
+            "filled: principal directions; open: the first dimensions; line: nothing smaller finds more",
+            colour=GREY,
+        )
+    )
+    return svg(parts, top + high + 76)
+
+
 def null() -> str:
     """Three reports of R@1: value with interval, and the band of the null."""
     parts = []
@@ -103,6 +158,7 @@ def null() -> str:
 def main() -> None:
     for draw in (gap, uniformity, rank, null):
         (HERE / f"reading-{draw.__name__}.svg").write_text(draw())
+    (HERE / "storage.svg").write_text(storage())
 
 
 if __name__ == "__main__":

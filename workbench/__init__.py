@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from workbench.sets.shipped import dataset
     from workbench.training.run import Run
     from workbench.training.train import train
+    from workbench.treatments.portable import Treatment
+    from workbench.treatments.treat import treat
 
 __all__ = [
     "Accumulator",
@@ -36,6 +38,7 @@ __all__ = [
     "InputError",
     "Report",
     "Run",
+    "Treatment",
     "__version__",
     "by_relevance",
     "compare",
@@ -52,6 +55,7 @@ __all__ = [
     "templates",
     "testing",
     "train",
+    "treat",
 ]
 _HOME = {
     "Accumulator": "workbench.report.accumulator",
@@ -60,6 +64,7 @@ _HOME = {
     "InputError": "workbench.errors",
     "Report": "workbench.report.report",
     "Run": "workbench.training.run",
+    "Treatment": "workbench.treatments.portable",
     "by_relevance": "workbench.report.relevance",
     "compare": "workbench.report.comparison",
     "dataset": "workbench.sets.shipped",
@@ -72,6 +77,7 @@ _HOME = {
     "slices": "workbench.report.slices",
     "templates": "workbench.report.slices",
     "train": "workbench.training.train",
+    "treat": "workbench.treatments.treat",
 }
 _MODULES = {
     "diagnostics": "workbench.diagnostics",

@@ -86,6 +86,21 @@ def _interventions() -> list[dict[str, Any]]:
     ]
 
 
+def _treatments() -> list[dict[str, Any]]:
+    from workbench.treatments import METHODS
+
+    return [
+        {
+            "name": m.name,
+            "changes": m.kind,
+            "goals": ", ".join(m.goals),
+            "summary": m.summary,
+            "tried": "; ".join(", ".join(f"{k} {v:g}" for k, v in s.items()) for s in m.grid if len(m.grid) < 9),
+        }
+        for m in METHODS.values()
+    ]
+
+
 def _fits() -> list[dict[str, Any]]:
     from workbench.training.compatibility import table
 
@@ -136,6 +151,7 @@ CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
     "diagnostics": _diagnostics,
     "rules": _rules,
     "interventions": _interventions,
+    "treatments": _treatments,
     "fits": _fits,
     "recipes": _recipes,
     "formats": _formats,
@@ -144,6 +160,7 @@ CATALOGS: dict[str, Callable[[], list[dict[str, Any]]]] = {
 COLUMNS = {
     "rules": ("name", "severity", "summary", "false alarms", "power"),
     "interventions": ("name", "summary", "settings"),
+    "treatments": ("name", "changes", "goals", "summary", "tried"),
     "fits": ("name", "summary"),
     "diagnostics": ("name", "summary", "on", "better", "null", "cost"),
     "recipes": ("name", "summary", "paper", "modalities", "minimum"),

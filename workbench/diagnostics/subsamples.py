@@ -15,7 +15,7 @@ import numpy as np
 
 from workbench.diagnostics.context import Context
 from workbench.diagnostics.registry import SUBSAMPLING_SMALL, Diagnostic, NotApplicable, statistics_of
-from workbench.diagnostics.scope import Measurement
+from workbench.diagnostics.scope import Measurement, Scope, measurements
 from workbench.scan.executors import execute
 from workbench.scan.plan import SAMPLE_ROWS, Scan
 from workbench.scan.statistics import Earlier, PairStatistic
@@ -84,6 +84,14 @@ def _scanned(
         exact=True,
     )
     return execute(scan, "local"), scan
+
+
+def bare(es: EmbeddingSet, names: Sequence[str]) -> dict[tuple[str, Scope], float]:
+    """Values alone by diagnostic and scope, without interval and null: for looking at many spaces; NaN for none."""
+    asked = [one for one in measurements(es.layout, {}, names) if not one.reason]
+    scan = Scan(es, (s for one in asked for s in statistics_of(one.reads)), exact=True)
+    known = execute(scan, "local")
+    return {(one.of.name, one.scope): _value(one, known, scan) for one in asked}
 
 
 def _value(one: Measurement, known: Earlier, scan: Scan) -> float:

@@ -13,7 +13,7 @@ Open first: base.py (what an intervention is), then one_modality.py and two_moda
 
 from workbench.interventions.base import INTERVENTIONS, Affine, Intervention, changed, intervention, named
 from workbench.interventions.one_modality import centre, noise, remove_top, standardise, whiten
-from workbench.interventions.two_modalities import cca, matched, procrustes, shift
+from workbench.interventions.two_modalities import cca, matched, procrustes, ridge, shift
 
 __all__ = [
     "INTERVENTIONS",
@@ -28,6 +28,7 @@ __all__ = [
     "noise",
     "procrustes",
     "remove_top",
+    "ridge",
     "shift",
     "standardise",
     "whiten",

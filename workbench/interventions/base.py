@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 import torch
@@ -15,7 +16,7 @@ from workbench.errors import InputError, unknown
 from workbench.report.comparison import side_by_side
 from workbench.sets.embeddings import EmbeddingSet
 
-Fit = Callable[..., dict[str, Tensor]]
+T = TypeVar("T")
 
 
 EIGEN = 1e-10  # of the largest variance: directions below it hold nothing that could be scaled up
@@ -107,14 +108,40 @@ def moments(es: EmbeddingSet, m: str) -> tuple[Tensor, Tensor]:
     return mean, (x - mean).T @ (x - mean) / len(x)
 
 
+_KNOWN: WeakKeyDictionary[EmbeddingSet, dict[Hashable, Any]] = WeakKeyDictionary()
+
+
+def once(es: EmbeddingSet, what: Hashable, make: Callable[[], T]) -> T:
+    """What was worked out for a set before, or is now: several settings of an intervention share what is dear."""
+    known = _KNOWN.setdefault(es, {})
+    if what not in known:
+        known[what] = make()
+    return known[what]
+
+
+def spectrum(es: EmbeddingSet, m: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Mean, and variances (d,) and axes (d, d) of the covariance, ascending."""
+
+    def make() -> tuple[Tensor, Tensor, Tensor]:
+        mean, covariance = moments(es, m)
+        return (mean, *torch.linalg.eigh(covariance))
+
+    return once(es, ("spectrum", m), make)
+
+
 def scaled(covariance: Tensor, power: float, *, rotate_back: bool) -> Tensor:
     """Σ^power on the directions that vary; the others are dropped, never blown up."""
     eigen, axes = torch.linalg.eigh(covariance)
+    return powered(eigen, axes, power, rotate_back=rotate_back)
+
+
+def powered(eigen: Tensor, axes: Tensor, power: float, *, rotate_back: bool) -> Tensor:
+    """The same from variances and axes."""
     keep = eigen > EIGEN * eigen.max()
     w = axes[:, keep] * eigen[keep].pow(power)
     if rotate_back:
         return w @ axes[:, keep].T
-    out = torch.zeros_like(covariance)
+    out = torch.zeros_like(axes)
     out[:, : int(keep.sum())] = w.flip(1)
     return out
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from workbench.errors import InputError, unknown
-from workbench.interventions.base import EIGEN, Affine, Intervention, intervention, moments, scaled
+from workbench.interventions.base import EIGEN, Affine, Intervention, intervention, moments, powered, scaled, spectrum
 from workbench.sets.embeddings import EmbeddingSet
 
 
@@ -38,21 +38,32 @@ def standardise() -> Intervention:
 
 
 @intervention
-def whiten(kind: str = "zca", groups: int = 1) -> Intervention:
+def whiten(kind: str = "zca", groups: int = 1, shrink: float = 0.0) -> Intervention:
     """Centre, and make the covariance the identity: `zca` stays near the axes it had, `pca` takes the principal ones.
 
     With groups, the dimensions are whitened in that many blocks, as with too few rows for one (Huang et al. 2018).
+    `shrink` mixes so much of the mean variance into the covariance first (Ledoit & Wolf 2004): 1 only centres.
     """
 
-    def learn(es: EmbeddingSet, modalities: tuple[str, ...], *, kind: str, groups: int) -> dict[str, Affine]:
+    def learn(
+        es: EmbeddingSet, modalities: tuple[str, ...], *, kind: str, groups: int, shrink: float
+    ) -> dict[str, Affine]:
         if kind not in ("zca", "pca"):
             raise unknown("kind of whitening", kind, ("zca", "pca"))
+        if not 0 <= shrink <= 1:
+            raise InputError(f"whiten: shrink={shrink} is no share; choose 0 … 1")
         found = {}
         for m in modalities:
-            mean, covariance = moments(es, m)
-            d = len(mean)
+            d = es[m].shape[-1]
             if not 1 <= groups <= d:
                 raise InputError(f"whiten: groups={groups} for {d} dimensions; choose 1 … {d}")
+            if groups == 1:
+                mean, eigen, axes = spectrum(es, m)
+                mixed = (1 - shrink) * eigen + shrink * eigen.mean()  # which leaves the axes as they are
+                found[m] = Affine(mean, powered(mixed, axes, -0.5, rotate_back=kind == "zca"))
+                continue
+            mean, covariance = moments(es, m)
+            covariance = (1 - shrink) * covariance + shrink * covariance.trace() / d * torch.eye(d, dtype=mean.dtype)
             w = torch.zeros_like(covariance)
             for block in torch.arange(d).tensor_split(groups):
                 part = covariance[block][:, block]
@@ -60,7 +71,7 @@ def whiten(kind: str = "zca", groups: int = 1) -> Intervention:
             found[m] = Affine(mean, w)
         return found
 
-    return Intervention("whiten", learn, {"kind": kind, "groups": groups})
+    return Intervention("whiten", learn, {"kind": kind, "groups": groups, "shrink": shrink})
 
 
 @intervention
@@ -70,10 +81,10 @@ def remove_top(components: int = 1) -> Intervention:
     def learn(es: EmbeddingSet, modalities: tuple[str, ...], *, components: int) -> dict[str, Affine]:
         found = {}
         for m in modalities:
-            mean, covariance = moments(es, m)
-            if not 1 <= components < len(mean):
-                raise InputError(f"remove_top: components={components} of {len(mean)} dimensions of {m}")
-            top = torch.linalg.eigh(covariance).eigenvectors[:, -components:]
+            if not 1 <= components < (d := es[m].shape[-1]):
+                raise InputError(f"remove_top: components={components} of {d} dimensions of {m}")
+            mean, _, axes = spectrum(es, m)
+            top = axes[:, -components:]
             found[m] = Affine(mean, torch.eye(len(mean), dtype=mean.dtype) - top @ top.T)
         return found
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import InputError
-from workbench.interventions.base import Affine, Intervention, intervention, scaled
+from workbench.interventions.base import Affine, Intervention, intervention, once, scaled
 from workbench.sets.embeddings import EmbeddingSet
 
 
@@ -60,6 +60,21 @@ def procrustes() -> Intervention:
     return Intervention("procrustes", learn)
 
 
+def _canonical(x: Tensor, y: Tensor, ridge: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The whitening of both, and the singular directions of what is left between them."""
+    x0, y0 = x - x.mean(0), y - y.mean(0)
+
+    def whitening(z: Tensor) -> Tensor:
+        covariance = z.T @ z / len(z)
+        # the ridge keeps directions of no variance from being blown up
+        covariance += ridge * covariance.trace() / len(covariance) * torch.eye(len(covariance), dtype=z.dtype)
+        return scaled(covariance, -0.5, rotate_back=True)
+
+    wa, wb = whitening(x0), whitening(y0)
+    u, _, v = torch.linalg.svd(wa @ (x0.T @ y0 / len(x0)) @ wb, full_matrices=False)
+    return wa, wb, u, v
+
+
 @intervention
 def cca(components: int = 16, ridge: float = 1e-3) -> Intervention:
     """Project two modalities onto their canonical directions, in which matched rows correlate most (Hotelling 1936)."""
@@ -69,18 +84,29 @@ def cca(components: int = 16, ridge: float = 1e-3) -> Intervention:
             raise InputError(f"cca takes two modalities, not {len(modalities)}: fit(es, 'image', 'text')")
         a, b = modalities
         x, y = matched(es, a, b)
-        x0, y0 = x - x.mean(0), y - y.mean(0)
         if components > min(x.shape[1], y.shape[1]):
             raise InputError(f"cca: components={components} for {x.shape[1]} and {y.shape[1]} dimensions")
 
-        def whitening(z: Tensor) -> Tensor:
-            covariance = z.T @ z / len(z)
-            # the ridge keeps directions of no variance from being blown up
-            covariance += ridge * covariance.trace() / len(covariance) * torch.eye(len(covariance), dtype=z.dtype)
-            return scaled(covariance, -0.5, rotate_back=True)
-
-        wa, wb = whitening(x0), whitening(y0)
-        u, _, v = torch.linalg.svd(wa @ (x0.T @ y0 / len(x0)) @ wb, full_matrices=False)
+        wa, wb, u, v = once(es, ("canonical", a, b, ridge), lambda: _canonical(x, y, ridge))
         return {a: Affine(x.mean(0), wa @ u[:, :components]), b: Affine(y.mean(0), wb @ v[:components].T)}
 
     return Intervention("cca", learn, {"components": components, "ridge": ridge})
+
+
+@intervention
+def ridge(penalty: float = 0.1) -> Intervention:
+    """Map the second modality onto the first by least squares with a penalty, both centred (Hoerl & Kennard 1970)."""
+
+    def learn(es: EmbeddingSet, modalities: tuple[str, ...], *, penalty: float) -> dict[str, Affine]:
+        if len(modalities) != 2:
+            raise InputError(f"ridge maps one modality onto another, not {len(modalities)}: fit(es, 'image', 'text')")
+        if not penalty > 0:
+            raise InputError(f"ridge: penalty={penalty}; choose one above 0")
+        a, b = modalities
+        x, y = matched(es, a, b)
+        x0, y0 = x - x.mean(0), y - y.mean(0)
+        square = y0.T @ y0
+        square.diagonal().add_(penalty * square.trace() / len(square))  # in shares of the mean variance
+        return {a: Affine(x.mean(0)), b: Affine(y.mean(0), torch.linalg.solve(square, y0.T @ x0))}
+
+    return Intervention("ridge", learn, {"penalty": penalty})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from workbench.papers.paper import RUNS, Paper
 
@@ -54,17 +53,3 @@ def rule(
             f"and p = {short:.2g} after correction"
         )
     return "inconclusive", "after correction neither an effect worth having nor its lack is shown"
-
-
-def holm(ps: Sequence[float], tests: int | None = None) -> list[float]:
-    """P-values after Holm's correction over `tests` (as many as there are, if not given), in the order given.
-
-    >>> [round(p, 3) for p in holm([0.01, 0.04, 0.03])]
-    [0.03, 0.06, 0.06]
-    """
-    m = max(tests or 0, len(ps))
-    out, highest = [0.0] * len(ps), 0.0
-    for step, k in enumerate(sorted(range(len(ps)), key=lambda k: ps[k])):
-        highest = max(highest, min(1.0, (m - step) * ps[k]))
-        out[k] = highest
-    return out

@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from workbench.diagnostics.intervals import holm
 from workbench.disk import finite, write_text
 from workbench.papers.catalogue import catalogue, entry
-from workbench.papers.rule import holm, rule
+from workbench.papers.rule import rule
 from workbench.papers.wording import claims, said
 
 KEPT = Path(__file__).parent / "verdicts"  # KEY.json each, as `make atlas` leaves them

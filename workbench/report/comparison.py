@@ -217,11 +217,9 @@ def _paired(x: np.ndarray, y: np.ndarray, family: np.ndarray, seeds: Seeds, valu
 
 def _judged(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Rows with Holm's p in place of each, and the verdict by it."""
-    running = 0.0
-    for k, r in enumerate(sorted(rows, key=lambda r: r["p"])):
-        running = max(running, min((len(rows) - k) * r["p"], 1.0))
-        r["p"] = running
-        r["verdict"] = SAME if not running <= ALPHA else BETTER if r["value"] > 0 else WORSE
+    for r, p in zip(rows, intervals.holm([r["p"] for r in rows]), strict=True):
+        r["p"] = p
+        r["verdict"] = SAME if not p <= ALPHA else BETTER if r["value"] > 0 else WORSE
     return pd.DataFrame(rows)
 
 

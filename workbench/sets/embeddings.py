@@ -201,10 +201,16 @@ class EmbeddingSet:
     @property
     def halves(self) -> np.ndarray:
         """0 or 1 for each item, (N,), by a hash of its family's name: no family is on both sides, in any order."""
+        return self.quarters // 2
+
+    @property
+    def quarters(self) -> np.ndarray:
+        """0 … 3 for each item, (N,): each half cut in two, by more of the same hash."""
         ids = columns.text(self.items["id"])
         names = columns.text(self.items["family"]) if "family" in self.items else ids
         code, name = pd.factorize(np.where(names == "", ids, names))
-        return np.array([zlib.crc32(n.encode()) >> 3 & 1 for n in name], dtype=np.int64)[code]
+        hashes = [zlib.crc32(n.encode()) for n in name]
+        return np.array([2 * (h >> 3 & 1) + (h >> 13 & 1) for h in hashes], dtype=np.int64)[code]
 
     # -- parts -----------------------------------------------------------------------------------------------------
 

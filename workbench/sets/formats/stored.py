@@ -35,7 +35,8 @@ def looks(cells: Sequence[bytes]) -> tuple[str, int] | None:
         if kind == "float16" and not x[::2].any():
             continue  # every other one is zero: the lower halves of float32 that once was bfloat16
         least, most = USUAL[kind]
-        size_of = np.abs(x[x != 0].astype(np.float64))
+        with np.errstate(invalid="ignore"):  # of bytes that are no such numbers
+            size_of = np.abs(x[x != 0].astype(np.float64))
         good = np.isfinite(size_of) & (size_of > least) & (size_of < most)
         if len(size_of) > len(x) // 4 and good.mean() >= MOST and len(np.unique(size_of)) > SHORT:
             return kind, length // size
