@@ -165,6 +165,24 @@ def test_what_if_moves_the_map_and_says_what_cannot_change(page, server):
     shot(page, "whatif")
 
 
+def test_what_if_lists_treatments_and_a_click_shows_one_on_the_map(page, server):
+    page.goto(f"{server}/?run=infonce&screen=what if")
+    map_ = stage(page)
+    page.wait_for_selector("text=is what chance alone gives to")
+    before = map_.evaluate("e => e.__map.pixel(5)")
+    page.get_by_role("button", name="measure treatments").click()
+    row = page.locator(".tabulator-row", has_text="whiten")
+    row.wait_for(timeout=120_000)
+    assert page.locator(".tabulator-row").count() >= 10
+    row.locator("[tabulator-field=treatment]").click()
+    page.wait_for_selector("text=make the covariance the identity")
+    page.wait_for_timeout(1500)
+    assert map_.evaluate("e => e.__map.pixel(5)") != before
+    shot(page, "treatments")
+    page.locator(".tabulator-row", has_text="csls").first.locator("[tabulator-field=treatment]").click()
+    page.wait_for_selector("text=the map stays")
+
+
 def test_checkpoints_scrub(page, server, demo_runs):
     page.goto(f"{server}/?run=infonce&screen=checkpoints")
     map_ = stage(page)

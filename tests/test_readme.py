@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import coverage, doctor, nulls
+from benchmarks import coverage, doctor, lists, nulls, treatments
 from workbench.cli.catalog import CATALOGS, markdown
 
 ROOT = Path(__file__).parent.parent
@@ -55,3 +55,14 @@ def test_every_file_it_links_exists(page):
     for link in re.findall(r"\]\((?!https?:)([^)#]+)\)", page.read_text()):
         if not link.startswith("gallery/"):  # made by make docs
             assert (page.parent / link).exists(), link
+
+
+@pytest.mark.parametrize(("page", "name", "source"), [("lists", "kept", lists), ("treat", "tested", treatments)])
+def test_what_was_tried_stands_in_the_docs(page, name, source):
+    assert tables.block(name, (ROOT / "docs" / f"{page}.md").read_text()) == source.table(), "make tables"
+
+
+def test_no_recommended_treatment_failed_on_test_items():
+    import json
+
+    assert all(treatments.holds(r) for r in json.loads(treatments.OUT.read_text()))

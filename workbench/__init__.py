@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from workbench import diagnostics, interventions
     from workbench.errors import InputError
     from workbench.explorer.widgets import explore
+    from workbench.lists.drift import drift
+    from workbench.lists.suspects import suspects
+    from workbench.lists.thresholds import thresholds
+    from workbench.lists.weak import weak_slices
     from workbench.objectives.batch import Batch
     from workbench.objectives.recipes import recipe
     from workbench.papers import paper
@@ -32,6 +36,10 @@ if TYPE_CHECKING:
     from workbench.treatments.treat import treat
 
 __all__ = [
+    "weak_slices",
+    "thresholds",
+    "suspects",
+    "drift",
     "Accumulator",
     "Batch",
     "EmbeddingSet",
@@ -58,6 +66,10 @@ __all__ = [
     "treat",
 ]
 _HOME = {
+    "weak_slices": "workbench.lists.weak",
+    "thresholds": "workbench.lists.thresholds",
+    "suspects": "workbench.lists.suspects",
+    "drift": "workbench.lists.drift",
     "Accumulator": "workbench.report.accumulator",
     "Batch": "workbench.objectives.batch",
     "EmbeddingSet": "workbench.sets.embeddings",

@@ -10,10 +10,12 @@ import panel_material_ui as pmui
 
 from workbench.app.screens import screen
 from workbench.app.session import Session, caption
+from workbench.app.treatment_list import TreatmentList
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
 from workbench.sets.columns import codes, holds_bytes
+from workbench.treatments import Candidate
 
 
 def labels(session: Session) -> list[str]:
@@ -48,6 +50,7 @@ class WhatIfScreen:
         self.sliders = (self.shift, self.temperature, self.whiten, self.noise)
         self.reset = pmui.Button(label="reset", variant="outlined", size="small", width=90, sizing_mode="fixed")
         self.table = pn.pane.HTML("")
+        self.treatments = TreatmentList(session, labels(session), self._preview)
         self.reset.on_click(self._reset)
         for s in self.sliders:
             s.param.watch(lambda _: self.update(), "value")
@@ -68,9 +71,8 @@ class WhatIfScreen:
         under = pn.Row(*sliders, margin=(12, 0, 0, 0))
         left = pn.Column(self.session.picture(), under, hint, sizing_mode="stretch_width")
         self.update()
-        return pn.Row(
-            left, pn.Column(pn.Row(self.pair, self.label, margin=(8, 0, 0, 0)), self.reset, self.table, width=520)
-        )
+        pickers = pn.Row(self.pair, self.label, margin=(8, 0, 0, 0))
+        return pn.Row(left, pn.Column(pickers, self.reset, self.table, self.treatments.view(), width=520))
 
     @property
     def knobs(self) -> Knobs:
@@ -88,6 +90,7 @@ class WhatIfScreen:
             return
         try:
             self.what = WhatIf(self.session.inspection, *self.pair.value, label=self.label.value or "")
+            self.treatments.pair = self.pair.value
         except InputError as e:
             self.what = None
             self.table.object = cards.framed(escape(str(e)))
@@ -97,9 +100,14 @@ class WhatIfScreen:
         if self.what is None:
             return
         frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)
-        self.table.object = cards.framed(cards.changes(frame, self.what.says(self.knobs, frame.attrs["pairs"])))
+        self.table.object = cards.framed(cards.changes(frame, self.what.says(self.knobs, **frame.attrs)))
         if not count:
             self.what.carry(self.session.map_state, self.knobs)
+
+    def _preview(self, chosen: Candidate | None) -> None:
+        """Show a treatment of the space on the map, or the sliders' space again."""
+        if self.what is not None:
+            self.what.carry(self.session.map_state, self.knobs, chosen.treatment if chosen else None)
 
     def _reset(self, _: Any) -> None:
         for s, value in zip(self.sliders, (0.0, 0.07, 0.0, 0.0), strict=True):

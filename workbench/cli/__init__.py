@@ -14,6 +14,9 @@ import typer
 from workbench.cli import sets  # noqa: F401 - registers its commands, first in --help
 
 # isort: split
+from workbench.cli import lists  # noqa: F401
+
+# isort: split
 from workbench.cli import treatments  # noqa: F401
 
 # isort: split

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import BITS, CAPTIONS, DROP, ID, ITEM, LABEL, MODALITY, SETTING, SPLIT_MAP
+from workbench.cli.sets import BITS, CAPTIONS, DROP, ID, ITEM, KEEP, LABEL, LEAVE, MODALITY, SETTING, SPLIT_MAP
 from workbench.errors import InputError
 
 
@@ -27,6 +28,8 @@ def import_(
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
     split_map: Annotated[list[str] | None, typer.Option(help=SPLIT_MAP)] = None,
+    drop: Annotated[Path | None, typer.Option(help=LEAVE)] = None,
+    keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
 
@@ -36,6 +39,7 @@ def import_(
     """
     from workbench.sets.formats import Reading, import_set
     from workbench.sets.formats.load import is_saved
+    from workbench.sets.listed import chosen
 
     for s in sources:
         if is_saved(s):
@@ -47,12 +51,25 @@ def import_(
         named[name] = column
     splits = dict(pair(s, "--split-map") for s in split_map or [])
     reading = Reading(named, id_, label, drop_missing, tuple(captions or ()), tuple(bits or ()), splits, item)
-    es, said = import_set(sources, out, reading)
+    if drop or keep:
+        with tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".whole", dir=_parent(out)) as whole:
+            es, said = import_set(sources, Path(whole) / out.name, reading)
+            es, left = chosen(es, drop, keep)
+            es.save(out)
+            said += left
+    else:
+        es, said = import_set(sources, out, reading)
     for line in said:
         say(f"guessed  {line}")
     shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)
     say(f"{out}   {len(es):,} items · {shape} · columns {', '.join(map(str, es.items))}")
     say(f"next  workbench diagnose {out}")
+
+
+def _parent(out: Path) -> Path:
+    folder = out.absolute().parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
 
 
 @command("Data", "workbench convert runs/a -o map.parquet --to atlas")

@@ -28,6 +28,8 @@ def train(
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = False,
     device: Annotated[str, typer.Option(help="cpu, cuda, or auto")] = "auto",
     devices: Annotated[int, typer.Option(help="processes that share each batch")] = 1,
+    drop: Annotated[Path | None, typer.Option(help="train without the items that a file lists (its column id)")] = None,
+    keep: Annotated[Path | None, typer.Option(help="train on those alone that a file lists")] = None,
 ) -> None:
     """Train towers over a set; leaves metrics, snapshots of the probe and checkpoints in one folder.
 
@@ -36,6 +38,7 @@ def train(
     from workbench.training.train import train as run_train
 
     settings = _yaml(config) | dict(pair(text, "--set") for text in setting or [])
+    settings |= {name: str(x) for name, x in (("leave_out", drop), ("keep", keep)) if x}
     run = run_train(
         recipe,
         data=data,

@@ -27,6 +27,8 @@ CAPTIONS = "modality with several vectors a row that are captions, not layers; r
 BITS = "column of bytes with eight dimensions each; repeat"
 ID = "column that names every item once; several that do so together: batch,id"
 SPLIT_MAP = "what a split is: restval=train; repeat"
+LEAVE = "leave out the items that a file lists: a column id, or an id a line (.txt)"
+KEEP = "only the items that a file lists"
 SETTING = "a setting of what is made, as name=value; repeat"
 
 
@@ -60,6 +62,8 @@ def diagnose(
     relevance: Annotated[
         Path | None, typer.Option(help="a table of query id, key id and grade: retrieval by it, in every direction")
     ] = None,
+    drop: Annotated[Path | None, typer.Option(help=LEAVE)] = None,
+    keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
     executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
     scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",
@@ -79,11 +83,14 @@ def diagnose(
     from workbench.report import slices as tables
     from workbench.report.diagnose import diagnose as run_diagnose
     from workbench.sets.formats import Reading
+    from workbench.sets.listed import chosen
 
     asked = dict(pair(m, "--modality") for m in modality or [])
     splits = dict(pair(s, "--split-map") for s in split_map or [])
     reading = Reading(asked, id_, "", drop_missing, tuple(captions or ()), tuple(bits or ()), splits, item)
     es, said = read_set(data, reading)
+    es, left = chosen(es, drop, keep)
+    said += left
     es = es.split(split) if split else es
     roles = {k: v.split(",") for k, _, v in (r.partition("=") for r in role)} if role else None
     settings: dict[str, Any] = {"params": _params(parameter), "exact": exact, "device": device}
@@ -110,6 +117,7 @@ def diagnose(
     words = [*map(str, data), *(f"{k} {v}" for k, v in kept.items() if v), *(f"--role {x}" for x in role or [])]
     words += [*(f"--only {x}" for x in only or []), *(f"-p {x}" for x in parameter or [])]
     words += ["--drop-missing"] if drop_missing else []
+    words += [f"--{option} {x}" for option, x in (("drop", drop), ("keep", keep)) if x]
     for option, given in (("modality", modality), ("captions", captions), ("bits", bits), ("split-map", split_map)):
         words += [f"--{option} {x}" for x in given or []]
     if every or only:

@@ -33,7 +33,8 @@ def _left_out(without: Tensor) -> tuple[float, float]:
     return scatter((f - 1) / f * (without - without.mean()))
 
 
-def _student(freedom: float) -> float:
+def student(freedom: float) -> float:
+    """How many standard errors the interval reaches to either side."""
     return float(stdtrit(freedom, (1 + LEVEL) / 2))
 
 
@@ -49,7 +50,7 @@ def jackknife(value: float, without: Tensor) -> tuple[float, float]:
     if f < FEW or not math.isfinite(value):
         return NO_INTERVAL
     se, freedom = _left_out(x)
-    centre, half = f * value - (f - 1) * float(x.mean()), _student(freedom) * se
+    centre, half = f * value - (f - 1) * float(x.mean()), student(freedom) * se
     return min(centre - half, value), max(centre + half, value)
 
 
@@ -60,7 +61,7 @@ def jackknife_of_this_size(value: float, without: Tensor) -> tuple[float, float]
     if len(x) < FEW or not math.isfinite(value):
         return NO_INTERVAL
     se, freedom = _left_out(x)
-    return value - _student(freedom) * se, value + _student(freedom) * se
+    return value - student(freedom) * se, value + student(freedom) * se
 
 
 def jackknife_of_the_square(value: float, without: Tensor) -> tuple[float, float]:
@@ -75,7 +76,7 @@ def jackknife_of_the_square(value: float, without: Tensor) -> tuple[float, float
     if f < FEW:
         return NO_INTERVAL
     se, freedom = _left_out(square)
-    unbiased, half = f * value**2 - (f - 1) * float(square.mean()), _student(freedom) * se
+    unbiased, half = f * value**2 - (f - 1) * float(square.mean()), student(freedom) * se
     low, high = unbiased - half, unbiased + half
     return min(math.sqrt(max(low, 0.0)), value), max(math.sqrt(max(high, 0.0)), value)
 
@@ -139,7 +140,7 @@ def score(share: float, se: float, families: int, freedom: float) -> tuple[float
         return NO_INTERVAL
     spread = share * (1 - share)
     n = spread / se**2 if se > 0 and spread > 0 else families
-    z = _student(freedom)
+    z = student(freedom)
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * math.sqrt(max(spread, 0.0) / n + z**2 / (4 * n**2))
     return min(max(centre - half, 0.0), share), max(min(centre + half, 1.0), share)
@@ -159,7 +160,7 @@ def of_a_median(values: Tensor, family: Tensor) -> tuple[float, float]:
     if f < FEW:
         return NO_INTERVAL
     # where many are at the median itself, the share below it varies as that of one in two
-    half = _student(freedom) * max(se, 0.5 / math.sqrt(len(x)))
+    half = student(freedom) * max(se, 0.5 / math.sqrt(len(x)))
     low = x.quantile(max(0.5 - half, 0.0), interpolation="lower")
     high = x.quantile(min(0.5 + half, 1.0), interpolation="higher")
     return float(low), float(high)
@@ -181,7 +182,7 @@ def subsampled(
     freedom = min(families, parts) - 1
     if share:
         return score(value, se, families, freedom)
-    half = _student(freedom) * se
+    half = student(freedom) * se
     if bound is not None and bound[0] >= 0 and bound[1] == math.inf and half < value:
         wide = math.exp(half / value)
         return value / wide, value * wide

@@ -23,12 +23,14 @@ from workbench.explorer.map_state import VIEWS, MapState
 from workbench.interventions import shift, whiten
 from workbench.sets import columns
 from workbench.sets.projection import LinearView, Projection
+from workbench.treatments.portable import Treatment
 
 PREVIEW = 2_000  # pairs in a preview
 EXACT = 10_000  # pairs at most once the slider rests
 MORPHED = 50_000  # items up to which the map moves along
 HARDEST = 0.01  # of the negatives: whose share of the gradient is shown
 BLOCK = 1_000  # rows of the similarity matrix at once
+COINS = 200  # tosses for the gap that chance gives
 BINS = 10  # of the calibration error
 RIDGE = 1e-2
 COLD = 0.03  # temperature below which weights are summed in float64
@@ -51,10 +53,11 @@ class Knobs:
 
 @dataclass
 class _Judged:
-    """What each pair (n,) shows, and what only all together do."""
+    """What each pair (n,) shows, what only all together do, and the gap that chance alone would give."""
 
     items: dict[tuple[str, str], Tensor]
     whole: dict[tuple[str, str], float]
+    gap_by_chance: float
 
 
 class WhatIf:
@@ -126,6 +129,7 @@ class WhatIf:
             rows.append((*key, value, now.whole[key], now.whole[key] - value, math.nan, math.nan))
         frame = pd.DataFrame(rows, columns=["name", "of", "before", "now", "change", "low", "high"])
         frame.attrs["pairs"] = count
+        frame.attrs["gap_by_chance"] = now.gap_by_chance
         return frame
 
     def _judge(self, knobs: Knobs, count: int) -> _Judged:
@@ -177,7 +181,13 @@ class WhatIf:
         }
         if self.classes is not None:
             whole |= self._transfer(x, y, count)
-        return _Judged(items, whole)
+        return _Judged(items, whole, self._gap_by_chance(x - y))
+
+    @staticmethod
+    def _gap_by_chance(d: Tensor) -> float:
+        """The upper end of the gap of these pairs, if each traded its sides by a coin, from differences (n, d)."""
+        coin = torch.randint(0, 2, (COINS, len(d)), generator=torch.Generator().manual_seed(5)).float() * 2 - 1
+        return float((coin @ d / len(d)).norm(dim=1).quantile(0.975))
 
     def _transfer(self, x: Tensor, y: Tensor, count: int) -> dict[tuple[str, str], float]:
         """A ridge classifier fitted on one modality, asked about the other; two halves of the judged pairs."""
@@ -197,34 +207,47 @@ class WhatIf:
         found = (torch.cat([y[half:], torch.ones(count - half, 1)], 1) @ w).argmax(1)
         return {name: float((found == c[half:]).float().mean())}
 
-    def says(self, knobs: Knobs, pairs: int) -> str:
-        """What the table stands on, and what cannot change."""
+    def says(self, knobs: Knobs, pairs: int, gap_by_chance: float = math.nan) -> str:
+        """What the table stands on, what cannot change, and which gap is none."""
         kind = "exact" if pairs == len(self.judged) else "preview"
+        luck = ""
+        if math.isfinite(gap_by_chance):
+            luck = f" A gap of up to {gap_by_chance:.3f} is what chance alone gives to {pairs:,} pairs."
         still = "" if knobs.moves else " A temperature divides all logits alike: it changes no rank and no gap."
         return (
             f"{self.a} · {self.b}, {kind}: {pairs:,} pairs of the half that nothing was fitted on, so a gallery of "
             f"{pairs:,}, not the {len(self.inspection.es):,} of the run's own numbers: compare before with now, not "
-            f"with the run's page. The gap and the whitening are fitted on the other half.{still}"
+            f"with the run's page. The gap and the whitening are fitted on the other half.{luck}{still}"
         )
 
     # -- the map ---------------------------------------------------------------------------------------------------
 
-    def carry(self, map_state: MapState, knobs: Knobs) -> None:
+    def carry(self, map_state: MapState, knobs: Knobs, treatment: Treatment | None = None) -> None:
         """Move the points to where the changes take them, where the view is linear; back where it is not."""
         place = self.inspection.map(VIEWS[map_state.view])
-        moved = place if place.frame is None or not knobs.moves else self.moved(knobs, place.frame, place)
+        still = place.frame is None or not (knobs.moves or treatment)
+        moved = place if still else self.moved(knobs, place.frame, place, treatment)
         if moved is not None and moved is not map_state.projection:
             map_state.place(moved)
 
-    def moved(self, knobs: Knobs, frame: LinearView, like: Projection) -> Projection | None:
-        """The map of the changed space in a linear view's frame; nothing where there are too many items to move."""
+    def moved(
+        self, knobs: Knobs, frame: LinearView | None, like: Projection, treatment: Treatment | None = None
+    ) -> Projection | None:
+        """The map of the changed space in a linear view's frame; nothing where there are too many items to move.
+
+        A treatment takes the place of the knobs; one that leaves another width has no place in the frame.
+        """
+        assert frame is not None
         es = self.inspection.es
         if len(es) > MORPHED:
             return None
         parts = []
         for m in es.modalities:
             x = es.unit(m)
-            if m in (self.a, self.b):
+            if m in (self.a, self.b) and treatment is not None:
+                y = torch.from_numpy(treatment.moved(x.numpy(), m)).double()
+                x = y if y.shape == x.shape else x
+            elif m in (self.a, self.b):
                 x = torch.nn.functional.normalize(self.change(m, x, knobs, torch.arange(len(x))), dim=1)
             parts.append((x - frame.offset[m]) @ frame.basis)
         return Projection(

@@ -157,7 +157,7 @@ class WhatIfSliders(w.VBox):
         """Make the numbers anew, a preview unless a count is given, and move the map where the view is linear."""
         knobs = self.knobs
         frame = self.what.table(knobs, count) if count else self.what.table(knobs)
-        self.table.value = cards.framed(cards.changes(frame, self.what.says(knobs, frame.attrs["pairs"])))
+        self.table.value = cards.framed(cards.changes(frame, self.what.says(knobs, **frame.attrs)))
         if not count:
             self.what.carry(self.map_state, knobs)
 

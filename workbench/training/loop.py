@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from workbench.progress import progress
 from workbench.report.finding import INFO
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
+from workbench.sets.listed import chosen
 from workbench.sets.run_folder import RECALL, RELATIVES, STOPPED
 from workbench.sets.shipped import with_splits
 from workbench.training import samplers, towers
@@ -54,7 +56,7 @@ class Loop:
             better(s.watch)
         torch.manual_seed(s.seed)
         es = with_splits(es)
-        learn = es.split("train")
+        learn, _ = chosen(es.split("train"), *(Path(f) if f else None for f in (s.leave_out, s.keep)))
         self.kinds = towers.assigned(s.tower, config["modalities"])
         self.train_inputs = towers.inputs(learn, self.kinds)
         self.probe = es.split("validation")

@@ -54,6 +54,8 @@ class Settings:
     ema: float = share(0.996)  # momentum of the averaged teacher
     sampler: str = one_of("shuffle", "balanced", "hard")  # balanced: by label; hard: nearest non-matches together
     pairs: str = ""  # judged pairs (CSV: id, other, verdict): non-matches to part, or to set against each other
+    leave_out: str = ""  # a file of ids whose items are not trained on; the probe keeps its items
+    keep: str = ""  # a file of ids: only these are trained on
     label: str = ""  # column of the items for recipes and samplers that need one
     drop: float = share(0.0, below_one=True)  # chance that a modality of an item, but the anchor, leaves a batch
     patience: int = at_least(0, 0)  # looks without a better `watch` before stopping; 0: never
