@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import stdtr
+from scipy.special import ndtr, stdtr
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.retrieval import recall_at_1
@@ -226,19 +226,41 @@ def _tested(hit: np.ndarray, family: np.ndarray, slices: Iterator[Slice]) -> Ite
 
 
 def _difference(hit: np.ndarray, family: np.ndarray, at: np.ndarray, rest: np.ndarray) -> dict[str, float]:
-    """Mean within less mean elsewhere, as one sum over families: a family on both sides goes in or out whole."""
+    """Mean within less mean elsewhere, as one sum over families: a family on both sides goes in or out whole.
+
+    A few rows that all miss show no scatter of their own, so the error is never less than that of as many rows of
+    families dealt by lot, and the p is the larger of both.
+    """
     one, other = float(hit[at].mean()), float(hit[rest].mean())
     each = np.where(at, (hit - one) / at.sum(), 0) - np.where(rest, (hit - other) / rest.sum(), 0)
     both = at | rest
     sums = np.bincount(family[both], weights=each[both])
-    se, freedom = intervals.scatter(torch.from_numpy(sums[np.bincount(family[both]) > 0]))
-    # a slice where all say the same has the scatter of one that differs
-    share = (other * (1 - other) + 0.25 / at.sum()) / at.sum()
-    se = max(se, math.sqrt(max(share, 0) / 4)) if 0 < other < 1 else se
+    own, freedom = intervals.scatter(torch.from_numpy(sums[np.bincount(family[both]) > 0]))
     freedom = min(freedom, len(np.unique(family[at])) - 1.0)
-    p = 2 * float(stdtr(freedom, -abs(one - other) / se)) if se > 0 else 1.0
-    t = intervals.student(freedom)
-    return {"value": one, "rest": other, "difference": one - other, "se": se, "p": p, "t": t}
+    lot = _by_lot(hit, family, at, rest)
+    p = max(2 * float(ndtr(-abs(one - other) / lot)) if lot else 1.0, _p(abs(one - other), own, freedom))
+    return {
+        "value": one,
+        "rest": other,
+        "difference": one - other,
+        "se": max(own, lot),
+        "p": p,
+        "t": intervals.student(freedom),
+    }
+
+
+def _p(far: float, se: float, freedom: float) -> float:
+    return 2 * float(stdtr(freedom, -far / se)) if se > 0 else 0.0
+
+
+def _by_lot(hit: np.ndarray, family: np.ndarray, at: np.ndarray, rest: np.ndarray) -> float:
+    """The error of the difference where slices are dealt by lot, from how families scatter about the mean of all."""
+    both = at | rest
+    size = np.bincount(family[both])
+    left = np.bincount(family[both], weights=hit[both] - hit[both].mean())
+    each = float(np.square(left).sum() / np.square(size).sum())  # of a family of one; larger ones move together
+    parts = [np.square(np.bincount(family[x])).sum() / x.sum() ** 2 for x in (at, rest)]
+    return math.sqrt(each * sum(parts))
 
 
 def _same(hit: np.ndarray, family: np.ndarray, at: np.ndarray, rest: np.ndarray) -> bool:

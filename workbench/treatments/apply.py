@@ -18,7 +18,9 @@ from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import load
 from workbench.sets.formats.columnar import is_list, vectors
 from workbench.treatments.base import rows
-from workbench.treatments.portable import ROWS, Treatment
+from workbench.treatments.portable import NoDirectionError, Treatment
+
+ROWS = 16_384  # vectors that are read together
 
 
 def opened(folder: str | os.PathLike[str]) -> Treatment:
@@ -60,8 +62,10 @@ def apply(
 def _changed(t: Treatment, x: np.ndarray, m: str, role: str, source: str, start: int) -> np.ndarray:
     try:
         return t.encode(x, m) if t.codec and role == "key" else t.transform(x, m, role)
+    except NoDirectionError as e:
+        raise InputError(f"{source}: {NoDirectionError(start + e.row, e.what)}; mend or leave out such rows") from None
     except ValueError as e:
-        raise InputError(f"{source}: vectors {start:,} … {start + len(x):,}: {e}") from None
+        raise InputError(f"{source}: {e}") from None
 
 
 @contextmanager
@@ -88,7 +92,7 @@ def _parquet(t: Treatment, path: Path, out: Path, role: str, columns: Mapping[st
     if out.suffix.lower() not in (".parquet", ".pq"):
         raise InputError(f"{out}: a Parquet file is written as one: name it .parquet")
     try:
-        file = pq.ParquetFile(path, memory_map=True)
+        file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as e:
         raise InputError(f"{path}: not readable as Parquet ({first_line(e)})") from None
     named = _named(t, file.schema_arrow, columns, path)
@@ -174,14 +178,20 @@ def _npy(t: Treatment, path: Path, out: Path, role: str, columns: Mapping[str, s
         raise InputError(f"{path}: not readable as .npy ({first_line(e)})") from None
     if x.ndim != 2 or not len(x):
         raise InputError(f"{path}: {x.shape}, where rows of vectors are expected")
-    with _staged(out) as staging:
-        made: Any = None
+    # plain reads and writes: what is mapped would count as memory of this process until the system needs it
+    with _staged(out) as staging, staging.open("wb") as to, path.open("rb") as from_:
+        from_.seek(x.offset)
         for start in progress(range(0, len(x), ROWS), f"apply {t.name}", -(-len(x) // ROWS)):
-            part = _changed(t, x[start : start + ROWS], m, role, str(path), start)
-            if made is None:
-                made = np.lib.format.open_memmap(staging, "w+", part.dtype, (len(x), part.shape[1]))
-            made[start : start + len(part)] = part
-        made.flush()
+            if x.flags.c_contiguous:
+                read = np.fromfile(from_, x.dtype, min(ROWS, len(x) - start) * x.shape[1]).reshape(-1, x.shape[1])
+            else:
+                read = x[start : start + ROWS]
+            part = _changed(t, read, m, role, str(path), start)
+            if not start:
+                shape = {"descr": part.dtype.str, "fortran_order": False, "shape": (len(x), part.shape[1])}
+                np.lib.format.write_array_header_1_0(to, shape)
+            to.write(np.ascontiguousarray(part).data)
+        to.flush()
     return {m: len(x)}
 
 

@@ -10,7 +10,7 @@ A folder holds `treatment.json` (what is done to each modality, in order) and `t
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,19 @@ import numpy as np
 
 FORMAT = "workbench treatment 1"
 ROLES = ("key", "query")
-ROWS = 16_384  # at once
+ROWS = 1_024  # at once: what stays in the cache between two steps
 KINDS = {"F32": np.float32, "I64": np.int64}
 LEVELS = {"int8": 127, "int4": 7}
+TINY, HUGE = 1e-30, 1e30  # of squared lengths that float32 holds well
 FAR = -4.0  # below every score: keys that the first look left out
+
+
+class NoDirectionError(ValueError):
+    """A row that is zero or not finite."""
+
+    def __init__(self, row: int, what: str) -> None:
+        super().__init__(f"row {row:,} is {what}: it has no direction")
+        self.row, self.what = row, what
 
 
 class Treatment:
@@ -87,8 +96,21 @@ class Treatment:
         x = np.asarray(x)
         if x.ndim != 2 or x.shape[1] != width:
             raise ValueError(f"{modality}: rows of {width} dimensions, but the array is {x.shape}")
-        parts = [self._changed(x[i : i + ROWS], modality, role) for i in range(0, len(x), ROWS)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return self._by_parts(x, lambda part: self._changed(part, modality, role))
+
+    @staticmethod
+    def _by_parts(x: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        out: np.ndarray | None = None
+        for i in range(0, max(len(x), 1), ROWS):
+            try:
+                part = change(x[i : i + ROWS])
+            except NoDirectionError as e:
+                raise NoDirectionError(i + e.row, e.what) from None
+            if out is None:
+                out = np.empty((len(x), *part.shape[1:]), dtype=part.dtype)
+            out[i : i + len(part)] = part
+        assert out is not None
+        return out
 
     def _about(self, modality: str) -> Mapping[str, Any]:
         if modality not in self.facts["modalities"]:
@@ -178,8 +200,7 @@ class Treatment:
         """What is kept of rows (n, d): float32, int8, or bytes of two (int4) or eight (binary) dimensions each."""
         if not self.codec:
             raise ValueError(f"{self.name} stores vectors as they are: use transform")
-        parts = [self._encoded(self.moved(x[i : i + ROWS], modality), modality) for i in range(0, len(x), ROWS)]
-        return np.concatenate(parts) if len(parts) != 1 else parts[0]
+        return self._by_parts(np.asarray(x), lambda part: self._encoded(self.moved(part, modality), modality))
 
     def decode(self, codes: np.ndarray, modality: str) -> np.ndarray:
         """The vectors (n, d) that codes stand for, of length one."""
@@ -215,12 +236,18 @@ class Treatment:
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Rows of length one, float32; raises `ValueError` for one that is zero or not finite."""
-    length = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))
-    bad = ~(np.isfinite(length) & (length > 0))
-    if bad.any():
-        row = int(bad.argmax())
-        raise ValueError(f"row {row} is {'zero' if length[row] == 0 else 'not finite'}: it has no direction")
-    return (x / length[:, None]).astype(np.float32)
+    y = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
+    square = np.einsum("ij,ij->i", y, y)
+    if not ((square > TINY) & (square < HUGE)).all():  # out of the range of squares, or with no direction
+        y = y.astype(np.float64)
+        top = np.abs(y).max(1, keepdims=True)
+        bad = ~(np.isfinite(top[:, 0]) & (top[:, 0] > 0))
+        if bad.any():
+            row = int(bad.argmax())
+            raise NoDirectionError(row, "zero" if top[row, 0] == 0 else "not finite")
+        y = y / top
+        square = np.einsum("ij,ij->i", y, y)
+    return (y * (1 / np.sqrt(square))[:, None].astype(y.dtype)).astype(np.float32, copy=False)
 
 
 def soft_mean(scores: np.ndarray, beta: float) -> np.ndarray:
