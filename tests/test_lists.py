@@ -320,3 +320,34 @@ def test_every_list_has_a_command_that_says_what_it_read(command, tmp_path):
     done = run(command, "pairs.parquet", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "120 items" in done.stdout
+
+
+def test_what_drift_does_not_compare_is_said():
+    es = planted(200, 16, seed=0)
+    wide = wb.EmbeddingSet({"image": es["image"], "text": torch.cat([es["text"], es["text"]], 1)}, es.items)
+    said = drift(es, wide).sentences
+    assert any("text is not compared" in s and "dimensions" in s for s in said)
+    assert any("200 ids are in both" in s for s in said)
+
+
+@pytest.mark.parametrize("command", ["suspects", "thresholds", "treat"])
+def test_a_constant_modality_is_refused_by_its_name(command, tmp_path):
+    es = planted(120, 12, seed=0)
+    write(
+        wb.EmbeddingSet({"image": torch.ones(120, 14), "text": es["text"]}, es.items), tmp_path / "p.parquet", "parquet"
+    )
+    done = run(command, "p.parquet", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "image is constant" in done.stderr
+
+
+def test_captions_a_row_are_gathered_by_their_item(tmp_path):
+    es = planted(150, 12, cosine=0.9, seed=0)
+    twice = np.repeat(np.arange(150), 2)
+    noise = 0.1 * torch.randn(300, es["text"].shape[1], generator=torch.Generator().manual_seed(0))
+    rows = {"image": es["image"][twice], "text": es["text"][twice].float() + noise}
+    items = pd.DataFrame({"id": [f"r{k}" for k in range(300)], "picture": [f"p{k}" for k in twice]})
+    write(wb.EmbeddingSet(rows, items), tmp_path / "captions.parquet", "parquet")
+    done = run("treat", "captions.parquet", "--item", "picture", "--only", "centre", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "300 rows of 150 items" in done.stdout

@@ -137,7 +137,7 @@ def test_bytes_of_codes_are_written_with_their_holes(shipped):
         (["fix", "pairs.parquet", "-o", "x.parquet", "--modality", "sound=image"], "no modality of this treatment"),
         (["fix", "pairs.parquet", "-o", "x.parquet", "--modality", "image=id"], "not one vector a row"),
         (["fix", "other.parquet", "-o", "x.parquet"], "--modality image=COLUMN"),
-        (["fix", "wide.npy", "-o", "x.npy", "--modality", "text=wide.npy"], "rows of 18 dimensions"),
+        (["fix", "wide.npy", "-o", "x.npy", "--modality", "text=wide.npy"], "rows of 18 dimensions are due"),
         (["fix", "wide.npy", "-o", "x.npy"], "of which modality"),
         (["fix", "zero.npy", "-o", "x.npy", "--modality", "text=zero.npy"], "row 3 is zero"),
         (["torn", "pairs.parquet", "-o", "x.parquet"], "no readable treatment"),

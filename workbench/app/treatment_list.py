@@ -17,7 +17,7 @@ from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.progress import told
 from workbench.treatments import GOALS, Candidate, Treated, treat
-from workbench.treatments.base import BYTES, CLASSES, SPACE
+from workbench.treatments.base import CLASSES, SPACE
 
 SMALL = ".tabulator { font-size: 12.5px !important; }"
 GOAL_WORDS = {name: f"{name} ({g.unit})" for name, g in GOALS.items()}
@@ -118,9 +118,7 @@ class TreatmentList:
     @property
     def shown(self) -> list[Candidate]:
         """The candidates in the order of the table."""
-        if self.found is None:
-            return []
-        return self.found.front if self.found.goal.name == BYTES else self.found.candidates
+        return [] if self.found is None else self.found.shown
 
     def _clicked(self, event: Any) -> None:
         chosen = [self.shown[k] for k in event.new if k < len(self.shown)]

@@ -8,16 +8,17 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.base import command, say
+from workbench.cli.sets import DROP, ID, ITEM
 
 SHOWN = 5  # lines of a kind
 KIND = "only this kind: wrong pair, leak, duplicate, false negative, outlier; repeat"
 
 
-def _set(data: list[Path]) -> Any:
+def _set(data: list[Path], id_: str = "", item: str = "", drop_missing: bool = False) -> Any:
     from workbench.cli.sets import read_set
     from workbench.sets.formats import Reading
 
-    es, said = read_set(data, Reading())
+    es, said = read_set(data, Reading({}, id_, drop_missing=drop_missing, item=item))
     say(f"{es.source}   {len(es):,} items")
     for line in said:
         say(f"  {line}")
@@ -28,6 +29,9 @@ def _set(data: list[Path]) -> Any:
 @command("Look", "workbench suspects pairs.parquet -o suspects")
 def suspects(
     data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     kind: Annotated[list[str] | None, typer.Option(help=KIND)] = None,
     most: Annotated[int, typer.Option(help="lines of each kind to print")] = SHOWN,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the lists to this folder")] = None,
@@ -40,7 +44,7 @@ def suspects(
     """
     from workbench.lists import suspects as find
 
-    es = _set(data)
+    es = _set(data, id_, item, drop_missing)
     found = find(es, kinds=kind or [])
     for sentence in found.sentences:
         say(sentence)
@@ -61,6 +65,9 @@ def suspects(
 @command("Look", "workbench slices pairs.parquet -o weak.csv")
 def slices(
     data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write slice and id to this file")] = None,
 ) -> None:
     """Find where retrieval is lower than elsewhere: over all columns, pairs of them, and clusters; at most ten slices.
@@ -72,7 +79,7 @@ def slices(
     """
     from workbench.lists import weak_slices
 
-    found = weak_slices(_set(data))
+    found = weak_slices(_set(data, id_, item, drop_missing))
     for sentence in found.sentences:
         say(sentence)
     say(f"  {found.about['tried']:,} slices tried, R@1 {found.about['value']:.3f} over all")
@@ -83,6 +90,9 @@ def slices(
 @command("Look", "workbench thresholds pairs.parquet --coverage 0.95 --precision 0.9")
 def thresholds(
     data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
     coverage: Annotated[float, typer.Option(help="share of new queries whose match is among the answers")] = 0.95,
     precision: Annotated[float, typer.Option(help="share of accepted first answers that are right")] = 0.95,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the thresholds to this CSV file")] = None,
@@ -95,7 +105,7 @@ def thresholds(
     """
     from workbench.lists import thresholds as find
 
-    found = find(_set(data), coverage=coverage, precision=precision)
+    found = find(_set(data, id_, item, drop_missing), coverage=coverage, precision=precision)
     for sentence in found.sentences:
         say(sentence)
     say("\n  tenths of the queries by the cosine of their first answer, and how often it is right")

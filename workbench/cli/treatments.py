@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.errors import InputError
+from workbench.cli.sets import DROP, ID, ITEM, MODALITY
+from workbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from workbench.treatments import Candidate, Treated
@@ -27,6 +28,10 @@ def treat(
     label: Annotated[str, typer.Option(help="column with the classes, for the goal classes")] = "",
     modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
     only: Annotated[list[str] | None, typer.Option(help="a treatment by name; repeat for several")] = None,
+    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
+    item: Annotated[str, typer.Option(help=ITEM)] = "",
+    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the best as a folder for 'apply'")] = None,
     choose: Annotated[str, typer.Option(help="write this one instead, by its name in the list")] = "",
     every: Annotated[
@@ -45,11 +50,16 @@ def treat(
     """
     from workbench.cli.sets import read_set
     from workbench.sets.formats import Reading
+    from workbench.treatments import METHODS
     from workbench.treatments import treat as run_treat
+    from workbench.treatments.base import BYTES
 
     if choose and not out:
         raise InputError(f"--choose {choose}: say where to write it, -o FOLDER")
-    es, said = read_set(data, Reading())
+    if choose and not set(choose.split(" + ")) & set(METHODS) and goal != BYTES:
+        raise unknown("treatment", choose, METHODS)
+    asked = dict(pair(m, "--modality") for m in modality or [])
+    es, said = read_set(data, Reading(asked, id_, drop_missing=drop_missing, item=item))
     found = run_treat(es, goal, label=label, only=only or [], modalities=modalities.split(",") if modalities else [])
     for line in told(found, said, every):
         say(line)
@@ -87,7 +97,7 @@ def told(found: Treated, said: list[str], every: bool) -> list[str]:
     from workbench.treatments.base import BYTES
 
     storage = goal.name == BYTES
-    shown = found.front if storage and not every else found.candidates
+    shown = found.candidates if every and storage else found.shown
     wide = max([len(c.label) for c in shown] + [len("as it is")]) + 2
     more = "" if storage else f"{'p':<9}{'gap':>6}{'unif.':>8}{'rank':>8}"
     lines.append(f"  {'':<{wide}}{goal.unit:<9}{'change [95 %]':<27}{more}{'hubs':>7}{'bytes':>8}{'µs':>7}")
@@ -97,9 +107,13 @@ def told(found: Treated, said: list[str], every: bool) -> list[str]:
     lines.append(
         f"  {'as it is':<{wide}}{found.value:<9.3f}{'':<27}{first}{_number(found.before.hubness, 2):>7}{before:>8,}"
     )
-    lines += [_line(c, wide, storage) for c in (sorted(shown, key=lambda c: -c.bytes) if storage else shown)]
+    lines += [_line(c, wide, storage) for c in shown]
     if storage and not every and len(found.candidates) > len(shown):
         lines.append(f"  {len(found.candidates) - len(shown)} more take as many bytes and find less: --all")
+    if len(set(a["modalities"].values())) > 1:
+        lines.append("  as it is: widths differ, so there is nothing to compare by, and chance is what it finds")
+    if any(c.change == 0 and c.low < c.high for c in shown):
+        lines.append("  a change of exactly 0 is given the bound that so many families allow")
     lines.append("  hubs: skewness of how often a key is found; bytes and µs: of one stored vector")
     key = lambda x: x["reason"]  # noqa: E731
     for why, group in groupby(sorted(found.left_out, key=key), key=key):
@@ -134,7 +148,6 @@ def apply(
 
     workbench apply fix text.npy -o asked.npy --role query
     """
-    from workbench.errors import unknown
     from workbench.treatments.apply import apply as run_apply
     from workbench.treatments.apply import opened
     from workbench.treatments.portable import ROLES

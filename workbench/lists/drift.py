@@ -69,6 +69,7 @@ class Drift:
                 f"{r['spread']:.2f} times as wide, and its leading directions hold {r['axes']:.0%} of the old ones; a "
                 f"classifier tells old from new {r['accuracy']:.0%} of the time."
             )
+        out += self.about.get("said", [])
         if len(self.items):
             count = self.items["id"].nunique()
             out.append(f"{count:,} new items are unlike anything in the old set, {self.items['id'].iloc[0]} first.")
@@ -101,6 +102,12 @@ def drift(old: Any, new: Any) -> Drift:
             f"{a.source} and {b.source} share no modality of one width: {', '.join(a.modalities)} and "
             f"{', '.join(b.modalities)}"
         )
+    every = dict.fromkeys((*a.modalities, *b.modalities))
+    said = [f"{m} is not compared: {_why(a, b, m)}." for m in every if m not in both]
+    ids = [set(columns.text(es.items["id"])) for es in (a, b)]
+    same = len((ids[0] & ids[1]) - {str(k) for k in range(len(a))})  # numbers of rows name nothing
+    if same:
+        said.append(f"{same:,} ids are in both: if they are the same items, compare tells more.")
     lines: list[dict[str, Any]] = []
     strange: list[dict[str, Any]] = []
     for m in both:
@@ -115,7 +122,14 @@ def drift(old: Any, new: Any) -> Drift:
     for line, p in zip(lines, intervals.holm([line["p"] for line in lines]), strict=True):
         line["p"] = p
     items = pd.DataFrame(strange, columns=["id", "modality", "p"]).sort_values("p", kind="stable")
-    return Drift(pd.DataFrame(lines), items.reset_index(drop=True), {"old": a.source, "new": b.source})
+    return Drift(pd.DataFrame(lines), items.reset_index(drop=True), {"old": a.source, "new": b.source, "said": said})
+
+
+def _why(a: EmbeddingSet, b: EmbeddingSet, m: str) -> str:
+    """Why a modality of one set has no counterpart in the other."""
+    if m in a and m in b:
+        return f"{a[m].shape[-1]} dimensions in the old set, {b[m].shape[-1]} in the new"
+    return f"the {'new' if m in a else 'old'} set has none"
 
 
 Rows = tuple[Tensor, np.ndarray]  # (n, d), and the family of each

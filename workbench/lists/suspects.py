@@ -20,6 +20,7 @@ from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.lists.likeness import Likeness, blocks, first_rows
 from workbench.sets import columns
+from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 from workbench.sets.run_folder import DUPLICATE, FALSE_NEGATIVE
@@ -105,6 +106,9 @@ def suspects(data: Any, *, kinds: Sequence[str] = ()) -> Suspects:
     True
     """
     es = as_set(data).layer()
+    refuse_constant(es)
+    if len(es) < LEAST:
+        raise InputError(f"{es.source}: {len(es)} items, and suspects stand out among {LEAST} at least")
     for k in kinds:
         if k not in MEANT:
             raise unknown("kind of suspect", k, MEANT)
@@ -210,7 +214,7 @@ def _wrong(es: EmbeddingSet, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
                 "other": ids[rival] if found else "",
                 "score": float(wrong[i]),
                 "modalities": f"{a} · {b}",
-                "reason": f"no more alike than {_share(float(p[i]))} of random pairs{partner}",
+                "reason": f"alike as strangers are: {_share(1 - float(p[i]))} of random pairs are more so{partner}",
             }
         yield from _negatives(like, own, right, (forth, to, back, fro), ids)
 
@@ -246,7 +250,7 @@ def _negatives(
 
 
 def _share(p: float) -> str:
-    return f"{100 * p:.2g} %" if p < 0.1 else f"{p:.0%}"
+    return f"{100 * p:.2g}%" if p < 0.1 else f"{p:.0%}"
 
 
 # -- within a modality ---------------------------------------------------------------------------------------------

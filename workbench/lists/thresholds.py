@@ -17,6 +17,7 @@ from torch import Tensor
 
 from workbench.disk import write_text
 from workbench.errors import InputError
+from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 
@@ -91,6 +92,7 @@ def thresholds(data: Any, *, coverage: float = 0.95, precision: float = 0.95) ->
         if not 0 < x < 1:
             raise InputError(f"{name} {x}: give a share between 0 and 1")
     es = as_set(data).layer()
+    refuse_constant(es)
     lines, curves = [], []
     for a, b in permutations(es.modalities, 2):
         if es[a].shape[-1] == es[b].shape[-1]:

@@ -94,8 +94,10 @@ class Treatment:
             raise ValueError(f"role {role!r}: key or query")
         width = self._about(modality)["width"]
         x = np.asarray(x)
+        if x.dtype.kind not in "fiu":
+            raise ValueError(f"numbers are due, but the array holds {x.dtype}")
         if x.ndim != 2 or x.shape[1] != width:
-            raise ValueError(f"{modality}: rows of {width} dimensions, but the array is {x.shape}")
+            raise ValueError(f"rows of {width} dimensions are due, but the array is {x.shape}")
         return self._by_parts(x, lambda part: self._changed(part, modality, role))
 
     @staticmethod

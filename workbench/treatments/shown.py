@@ -127,7 +127,7 @@ def _about(found: Treated) -> str:
 def treated_card(found: Treated) -> str:
     """What was found, and the first of the list; the rest folded."""
     said = "".join(f"<div class='verdict'>{escape(s)}</div>" for s in found.sentences)
-    shown = found.front if found.goal.name == BYTES else found.candidates
+    shown = found.shown
     rest = [c for c in found.candidates if c not in shown[:MOST]]
     more = f"<details><summary>{len(rest)} more</summary>{_table(found, rest)}</details>" if rest else ""
     return framed(f"{said}<div class='quiet'>{escape(_about(found))}</div>{_table(found, shown[:MOST])}{more}")
@@ -141,7 +141,7 @@ def treated_page(found: Treated) -> str:
     meant = "".join(f"<tr><td>{escape(n)}</td><td>{escape(s)}</td></tr>" for n, s in methods.items())
     left = "".join(f"<li>{escape(x['name'])}: {escape(x['reason'])}</li>" for x in found.left_out)
     beside = f"<h2>Left out</h2><ul>{left}</ul>" if left else ""
-    first = found.front if found.goal.name == BYTES else found.candidates
+    first = found.shown
     rest = [c for c in found.candidates if c not in first]
     more = (
         f"<details><summary>{len(rest)} that take as many bytes and find less</summary>{_table(found, rest)}</details>"

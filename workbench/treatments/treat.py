@@ -17,6 +17,7 @@ from workbench.diagnostics.spread import uniformity
 from workbench.diagnostics.subsamples import bare
 from workbench.errors import InputError, unknown
 from workbench.progress import progress
+from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
 from workbench.treatments import scoring, shown, space, storage  # noqa: F401 - methods declare themselves, and cards
@@ -52,6 +53,7 @@ def treat(
         raise unknown("goal", goal, GOALS)
     es = _chosen(as_set(data).layer(), modalities)
     aim = GOALS[goal]
+    refuse_constant(es)
     methods = _methods(aim, only)
     parts = divided(es, label)
     plain = untreated(es)

@@ -64,8 +64,14 @@ class Candidate:
         """Name and settings, as a person reads them."""
         if self.kind == STORAGE:
             return coded(self.treatment)
-        said = ", ".join(f"{k} {v:g}" for k, v in self.settings.items())
-        return f"{self.name} ({said})" if said else self.name
+        parts = []
+        for name in self.name.split(" + "):  # of two together the first one's settings bear its name
+            mine = {k.removeprefix(f"{name}."): v for k, v in self.settings.items() if k.startswith(f"{name}.")}
+            if not mine and name == self.name.split(" + ")[-1]:
+                mine = {k: v for k, v in self.settings.items() if "." not in k}
+            said = ", ".join(f"{k} {v:g}" for k, v in mine.items())
+            parts.append(f"{name} ({said})" if said else name)
+        return " + ".join(parts)
 
     @property
     def helps(self) -> bool:
@@ -111,6 +117,14 @@ class Treated:
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences)
+
+    @property
+    def shown(self) -> list[Candidate]:
+        """The list, the best first; for storage what nothing smaller beats and what is recommended, largest first."""
+        if self.goal.name != BYTES:
+            return self.candidates
+        best = [self.winner] if self.winner and self.winner not in self.front else []
+        return sorted([*self.front, *best], key=lambda c: (-c.bytes, -c.value))
 
     @property
     def judged_on(self) -> str:
@@ -169,7 +183,7 @@ class Treated:
         if best is None:
             first = self.candidates[0] if self.candidates else None
             nearest = f"; the largest change is {_change(first)}, {first.label}" if first else ""
-            return [f"Nothing helps by more than {LEAST}: {unit} is {self.value:.3f} as it is{nearest}."]
+            return [f"Nothing helps by more than {LEAST} beyond doubt: {unit} is {self.value:.3f} as it is{nearest}."]
         out = [f"{best.label}: {unit} {self.value:.3f} → {best.value:.3f}, {_change(best)}, {_p(best.p)}."]
         if self.cheaper:
             c = min(self.cheaper, key=lambda c: c.microseconds)
@@ -188,10 +202,11 @@ class Treated:
     def spared(self, c: Candidate) -> str:
         """What a storage costs, and what it saves."""
         from_ = f"{next(iter(self.about['modalities'].values()))} float32"
-        points = [round(-100 * x, 1) + 0.0 for x in (c.change, c.high, c.low)]
+        points = [-100 * x for x in (c.change, c.high, c.low)]
         word = "costs" if points[0] >= 0 else "gains"
         if points[0] < 0:
             points = [-points[0], -points[2], -points[1]]
+        points = [round(x, 1) + 0.0 for x in points]
         return (
             f"{from_} → {c.label} {word} {points[0]:.1f} points [{points[1]:.1f}, {points[2]:.1f}] of {self.goal.unit} "
             f"({self.value:.3f} as it is, among {self.about['judged']:,} items) and saves "
