@@ -16,6 +16,7 @@ from torch import Tensor
 from workbench.diagnostics import intervals
 from workbench.disk import write_text
 from workbench.errors import InputError
+from workbench.lists.said import Said
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
@@ -32,8 +33,8 @@ GAP = "the gap of"
 AXES = 5  # leading directions whose turn is told
 
 
-@dataclass
-class Drift:
+@dataclass(repr=False)
+class Drift(Said):
     """`frame`: a line a modality and a line a gap (`of`), with both tests' statistics and Holm's p over all lines, and
     what moved: the mean (in spreads of OLD), the spread (NEW over OLD), the share of OLD's five leading directions that
     NEW's hold. `items`: those of NEW that are unlike anything in OLD: id, modality, p.
@@ -42,14 +43,6 @@ class Drift:
     frame: pd.DataFrame
     items: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return "".join(f"<p>{escape(s)}</p>" for s in self.sentences)
 
     @property
     def drifted(self) -> bool:

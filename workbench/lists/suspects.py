@@ -19,6 +19,7 @@ from torch import Tensor
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
 from workbench.lists.likeness import Likeness, blocks, first_rows
+from workbench.lists.said import Said
 from workbench.sets import columns
 from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
@@ -41,8 +42,8 @@ ACTED = ("wrong pair", "duplicate", "leak")  # what leaving out mends
 FIELDS = ("kind", "id", "other", "score", "modalities", "reason")
 
 
-@dataclass
-class Suspects:
+@dataclass(repr=False)
+class Suspects(Said):
     """`frame`: kind, id, other (the rival, or the twin), score (highest first within a kind), modalities, reason.
 
     `about`: of each pair of modalities the share of wrong pairs that the scores stand on.
@@ -51,12 +52,10 @@ class Suspects:
     frame: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
 
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences)
-
     def _repr_html_(self) -> str:
-        said = "".join(f"<p>{s}</p>" for s in self.sentences)
-        return said + self.frame.head(20).to_html(index=False, escape=True, float_format="{:.3f}".format)
+        return super()._repr_html_() + self.frame.head(20).to_html(
+            index=False, escape=True, float_format="{:.3f}".format
+        )
 
     @property
     def sentences(self) -> list[str]:

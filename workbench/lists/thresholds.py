@@ -17,6 +17,7 @@ from torch import Tensor
 
 from workbench.disk import write_text
 from workbench.errors import InputError
+from workbench.lists.said import Said
 from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.formats import as_set
@@ -27,8 +28,8 @@ FEW = 20  # families
 SURE = 0.95  # that the precision is what was asked for
 
 
-@dataclass
-class Thresholds:
+@dataclass(repr=False)
+class Thresholds(Said):
     """`frame`: a line a direction. `k`, `score` and `set_size`: as many answers, or all from this cosine on (so many at
     the median), hold the match of a new query with the asked coverage. `accept`: cosine from which the first answer is
     right at the asked precision, and `accepted`, the share of queries that reach it; NaN where no score does.
@@ -38,14 +39,6 @@ class Thresholds:
     frame: pd.DataFrame
     calibration: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return "".join(f"<p>{escape(s)}</p>" for s in self.sentences)
 
     @property
     def sentences(self) -> list[str]:

@@ -20,6 +20,7 @@ from workbench.diagnostics.retrieval import recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError
+from workbench.lists.said import Said
 from workbench.report.diagnose import diagnose
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
@@ -37,8 +38,8 @@ ROUNDS = 20  # of k-means
 HIT = recall_at_1.__name__
 
 
-@dataclass
-class Weak:
+@dataclass(repr=False)
+class Weak(Said):
     """`frame`: a line a slice, the most lost first: what (`slice`), items, families, its R@1 and that of the rest, the
     shrunk `effect`, its interval, and q, the false discovery rate at which it stands. `items` has the members of each.
     """
@@ -46,14 +47,6 @@ class Weak:
     frame: pd.DataFrame
     items: pd.DataFrame
     about: dict[str, Any] = field(default_factory=dict)
-
-    def __repr__(self) -> str:
-        return "\n".join(self.sentences)
-
-    def _repr_html_(self) -> str:
-        from html import escape
-
-        return "".join(f"<p>{escape(s)}</p>" for s in self.sentences)
 
     @property
     def sentences(self) -> list[str]:
