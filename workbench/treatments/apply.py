@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from workbench.treatments.base import rows
 from workbench.treatments.portable import NoDirectionError, Treatment
 
 ROWS = 16_384  # vectors that are read together
+PIECE = 2_048  # … that one thread changes
 
 
 def opened(folder: str | os.PathLike[str]) -> Treatment:
@@ -60,8 +62,17 @@ def apply(
 
 
 def _changed(t: Treatment, x: np.ndarray, m: str, role: str, source: str, start: int) -> np.ndarray:
+    def piece(i: int) -> np.ndarray:
+        part = x[i : i + PIECE]
+        try:
+            return t.encode(part, m) if t.codec and role == "key" else t.transform(part, m, role)
+        except NoDirectionError as e:
+            raise NoDirectionError(i + e.row, e.what) from None
+
     try:
-        return t.encode(x, m) if t.codec and role == "key" else t.transform(x, m, role)
+        with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+            parts = list(pool.map(piece, range(0, len(x), PIECE)))
+        return np.concatenate(parts) if len(parts) > 1 else parts[0]
     except NoDirectionError as e:
         raise InputError(f"{source}: {NoDirectionError(start + e.row, e.what)}; mend or leave out such rows") from None
     except ValueError as e:
