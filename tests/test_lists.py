@@ -351,3 +351,15 @@ def test_captions_a_row_are_gathered_by_their_item(tmp_path):
     done = run("treat", "captions.parquet", "--item", "picture", "--only", "centre", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "300 rows of 150 items" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["suspects", "--kind", "foo"], "no kind of suspect"), (["thresholds", "--coverage", "95"], "95.0")],
+)
+def test_what_is_asked_wrongly_is_said_before_anything_is_read(words, says, tmp_path):
+    write(planted(120, 12, seed=0), tmp_path / "pairs.parquet", "parquet")
+    done = run(words[0], "pairs.parquet", *words[1:], cwd=tmp_path)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert not done.stdout

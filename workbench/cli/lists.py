@@ -43,7 +43,9 @@ def suspects(
     workbench train infonce --data pairs.parquet --drop suspects/drop.csv --set pairs=suspects/pairs.csv -o runs/b
     """
     from workbench.lists import suspects as find
+    from workbench.lists.suspects import known
 
+    known(kind or [])
     es = _set(data, id_, item, drop_missing)
     found = find(es, kinds=kind or [])
     for sentence in found.sentences:
@@ -104,7 +106,9 @@ def thresholds(
     workbench thresholds runs/a --coverage 0.9
     """
     from workbench.lists import thresholds as find
+    from workbench.lists.thresholds import shares
 
+    shares(coverage=coverage, precision=precision)
     found = find(_set(data, id_, item, drop_missing), coverage=coverage, precision=precision)
     for sentence in found.sentences:
         say(sentence)

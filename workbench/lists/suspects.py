@@ -104,13 +104,11 @@ def suspects(data: Any, *, kinds: Sequence[str] = ()) -> Suspects:
     >>> 30 <= len(found.frame) <= 50
     True
     """
+    known(kinds)
     es = as_set(data).layer()
     refuse_constant(es)
     if len(es) < LEAST:
         raise InputError(f"{es.source}: {len(es)} items, and suspects stand out among {LEAST} at least")
-    for k in kinds:
-        if k not in MEANT:
-            raise unknown("kind of suspect", k, MEANT)
     wanted = kinds or list(MEANT)
     about: dict[str, Any] = {"items": len(es), "source": es.source, "wrong": {}}
     lines: list[dict[str, Any]] = []
@@ -124,6 +122,13 @@ def suspects(data: Any, *, kinds: Sequence[str] = ()) -> Suspects:
     by = frame["kind"].map(order).to_numpy(dtype=float) if len(frame) else np.zeros(0)
     ranked = np.lexsort((-frame["score"].to_numpy(dtype=float), by))
     return Suspects(frame.iloc[ranked].reset_index(drop=True), about)
+
+
+def known(kinds: Sequence[str]) -> None:
+    """Raise `InputError` for a kind of suspects that there is not."""
+    for k in kinds:
+        if k not in MEANT:
+            raise unknown("kind of suspect", k, MEANT)
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,7 @@ def thresholds(data: Any, *, coverage: float = 0.95, precision: float = 0.95) ->
     >>> int(found.frame.loc[0, "k"])
     1
     """
-    for name, x in (("coverage", coverage), ("precision", precision)):
-        if not 0 < x < 1:
-            raise InputError(f"{name} {x}: give a share between 0 and 1")
+    shares(coverage=coverage, precision=precision)
     es = as_set(data).layer()
     refuse_constant(es)
     lines, curves = [], []
@@ -96,6 +94,13 @@ def thresholds(data: Any, *, coverage: float = 0.95, precision: float = 0.95) ->
         raise InputError(f"{es.source}: no two modalities of one width, so there are no scores to set a threshold for")
     about = {"source": es.source, "coverage": coverage, "precision": precision}
     return Thresholds(pd.DataFrame(lines), pd.DataFrame(curves), about)
+
+
+def shares(**asked: float) -> None:
+    """Raise `InputError` for what is no share."""
+    for name, x in asked.items():
+        if not 0 < x < 1:
+            raise InputError(f"{name} {x}: give a share between 0 and 1")
 
 
 @dataclass(frozen=True)
