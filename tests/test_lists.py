@@ -151,6 +151,17 @@ def test_the_lists_go_round_into_training_import_and_diagnosis(tmp_path):
     assert wb.Run(tmp_path / "run").config["train"]["leave_out"] == "lists/drop.csv"
 
 
+def test_weak_slices_and_new_items_go_round_too(tmp_path):
+    es = sliced(3, weak=True)
+    write(es, tmp_path / "pairs.parquet", "parquet")
+    assert run("slices", "pairs.parquet", "-o", "weak.csv", cwd=tmp_path).returncode == 0
+    done = run("diagnose", "pairs.parquet", "--keep", "weak.csv", cwd=tmp_path)
+    assert f"{int((es.items['c1'] != '2').sum())} items left out by weak.csv" in done.stdout
+    words = ["--drop", "weak.csv", "--set", "steps=2", "--set", "batch=16", "-o", "run"]
+    done = run("train", "infonce", "--data", "pairs.parquet", *words, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+
+
 def test_items_are_chosen_by_their_ids_as_they_are_written(tmp_path):
     es = wb.EmbeddingSet({"a": torch.eye(4)}, pd.DataFrame({"id": ["007", "08", "1e5", "x"]}))
     (tmp_path / "some.csv").write_text("kind,id\nwrong pair,007\nwrong pair,1e5\n")
