@@ -7,11 +7,12 @@ import torch
 
 import workbench as wb
 from tests.commands import run
+from workbench.diagnostics.intervals import false_discovery
 from workbench.lists import likeness, suspects, thresholds, weak_slices
 from workbench.lists.drift import drift
 from workbench.lists.suspects import posterior, share_of_strangers
 from workbench.lists.thresholds import Asked, asked, promised, trusted
-from workbench.lists.weak import clusters, yekutieli
+from workbench.lists.weak import clusters
 from workbench.sets.formats.write import write
 from workbench.sets.listed import chosen
 from workbench.sets.planted import planted, shuffled
@@ -219,7 +220,7 @@ def test_the_false_discovery_rate_is_that_of_its_definition():
     p = np.array([0.01, 0.2, 0.03, 0.9])
     harmonic = 1 + 1 / 2 + 1 / 3 + 1 / 4
     want = [min(1, min(x * 4 * harmonic / (sorted(p).index(x) + 1) for x in p if x >= y)) for y in p]
-    np.testing.assert_allclose(yekutieli(p), want)
+    np.testing.assert_allclose(false_discovery(torch.from_numpy(p), however_they_depend=True).numpy(), want)
 
 
 def test_clusters_find_planted_ones_and_are_the_same_each_time():

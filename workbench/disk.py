@@ -8,9 +8,11 @@ import math
 import os
 import re
 import shutil
+import tempfile
 import threading
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,12 +26,35 @@ if TYPE_CHECKING:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file whole or not at all."""
+    with whole_file(path) as staging:
+        staging.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A file beside `path` that takes its place once it is written, and is gone where that fails."""
     if path.is_dir() or not path.name:
         raise InputError(f"{path}: is a folder; give the name of a file")
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.writing")
-    staging.write_text(text, encoding="utf-8")
-    os.replace(staging, path)
+    staging = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.writing")
+    try:
+        yield staging
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder beside `path` that takes its place once it is filled, and is gone where that fails."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
+    try:
+        yield staging
+        staging.chmod(0o755)
+        replace_folder(staging, path)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def cache_folder() -> Path:
@@ -54,14 +79,9 @@ def kept(name: str, make: Callable[[], list[np.ndarray]]) -> list[np.ndarray]:
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         pass  # not there, cut short, or of another time
     made = make()
-    staging = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}.writing")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with staging.open("wb") as f:
-            np.savez(f, *made)
-        os.replace(staging, file)
-    except OSError:
-        staging.unlink(missing_ok=True)
+    # where nothing can be kept it is made again the next time
+    with suppress(OSError, InputError), whole_file(file) as staging, staging.open("wb") as f:
+        np.savez(f, *made)
     return made
 
 

@@ -95,8 +95,8 @@ class TreatmentList:
             {
                 "treatment": c.label,
                 found.goal.unit: f"{c.value:.3f}",
-                "change [95 %]": f"{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]",
-                "p": "<0.001" if c.p < 0.001 else f"{c.p:.3f}",
+                "change [95 %]": c.said_change,
+                "p": c.said_p,
             }
             for c in self.shown
         ]

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import BITS, CAPTIONS, DROP, ID, ITEM, KEEP, LABEL, LEAVE, MODALITY, SETTING, SPLIT_MAP
+from workbench.cli.sets import (
+    BITS,
+    CAPTIONS,
+    KEEP,
+    LABEL,
+    LEAVE,
+    MODALITY,
+    SETTING,
+    SPLIT_MAP,
+    DropMissing,
+    IdColumn,
+    ItemColumn,
+)
 from workbench.errors import InputError
 
 
@@ -22,9 +34,9 @@ def import_(
     audio: Annotated[str, typer.Option(help="… of the audio vectors")] = "",
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     label: Annotated[str, typer.Option(help=LABEL)] = "",
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,
     split_map: Annotated[list[str] | None, typer.Option(help=SPLIT_MAP)] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.base import command, say
-from workbench.cli.sets import DROP, ID, ITEM
+from workbench.cli.sets import Data, DropMissing, IdColumn, ItemColumn
 
 SHOWN = 5  # lines of a kind
 KIND = "only this kind: wrong pair, leak, duplicate, false negative, outlier; repeat"
@@ -28,10 +28,10 @@ def _set(data: list[Path], id_: str = "", item: str = "", drop_missing: bool = F
 
 @command("Look", "workbench suspects pairs.parquet -o suspects")
 def suspects(
-    data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    data: Data,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     kind: Annotated[list[str] | None, typer.Option(help=KIND)] = None,
     most: Annotated[int, typer.Option(help="lines of each kind to print")] = SHOWN,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the lists to this folder")] = None,
@@ -66,10 +66,10 @@ def suspects(
 
 @command("Look", "workbench slices pairs.parquet -o weak.csv")
 def slices(
-    data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    data: Data,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write slice and id to this file")] = None,
 ) -> None:
     """Find where retrieval is lower than elsewhere: over all columns, pairs of them, and clusters; at most ten slices.
@@ -91,10 +91,10 @@ def slices(
 
 @command("Look", "workbench thresholds pairs.parquet --coverage 0.95 --precision 0.9")
 def thresholds(
-    data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    data: Data,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     coverage: Annotated[float, typer.Option(help="share of new queries whose match is among the answers")] = 0.95,
     precision: Annotated[float, typer.Option(help="share of accepted first answers that are right")] = 0.95,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the thresholds to this CSV file")] = None,

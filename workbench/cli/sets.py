@@ -30,6 +30,11 @@ SPLIT_MAP = "what a split is: restval=train; repeat"
 LEAVE = "leave out the items that a file lists: a column id, or an id a line (.txt)"
 KEEP = "only the items that a file lists"
 SETTING = "a setting of what is made, as name=value; repeat"
+# … and asked alike
+Data = Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")]
+IdColumn = Annotated[str, typer.Option("--id", help=ID)]
+ItemColumn = Annotated[str, typer.Option(help=ITEM)]
+DropMissing = Annotated[bool, typer.Option("--drop-missing", help=DROP)]
 
 
 @command("Look", "workbench diagnose pairs.parquet")
@@ -52,9 +57,9 @@ def diagnose(
         str, typer.Option(help="layer to read, where rows have layers (default: the last); all: a table of layers")
     ] = "",
     by: Annotated[str, typer.Option(help="a table of slices: the diagnostics within each value of this column")] = "",
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     captions: Annotated[list[str] | None, typer.Option(help=CAPTIONS)] = None,
     bits: Annotated[list[str] | None, typer.Option(help=BITS)] = None,

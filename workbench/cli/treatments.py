@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import DROP, ID, ITEM, MODALITY
+from workbench.cli.sets import MODALITY, Data, DropMissing, IdColumn, ItemColumn
 from workbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ ROLE = "key: as an index holds them; query: as it is asked (they differ where sc
 
 @command("Compare and change", "workbench treat pairs.parquet --goal mixed -o fix")
 def treat(
-    data: Annotated[list[Path], typer.Argument(help="a set, a run, or a file; several: side by side")],
+    data: Data,
     goal: Annotated[str, typer.Option(help=GOALS)] = "retrieval",
     label: Annotated[str, typer.Option(help="column with the classes, for the goal classes")] = "",
     modalities: Annotated[str, typer.Option(help="which, comma between (default: all)")] = "",
     only: Annotated[list[str] | None, typer.Option(help="a treatment by name; repeat for several")] = None,
-    id_: Annotated[str, typer.Option("--id", help=ID)] = "",
-    item: Annotated[str, typer.Option(help=ITEM)] = "",
-    drop_missing: Annotated[bool, typer.Option("--drop-missing", help=DROP)] = False,
+    id_: IdColumn = "",
+    item: ItemColumn = "",
+    drop_missing: DropMissing = False,
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the best as a folder for 'apply'")] = None,
     choose: Annotated[str, typer.Option(help="write this one instead, by its name in the list")] = "",
@@ -85,6 +85,8 @@ def treat(
 
 def told(found: Treated, said: list[str], every: bool) -> list[str]:
     """The list as a terminal shows it."""
+    from workbench.treatments.base import BYTES
+
     a, goal = found.about, found.goal
     shape = ", ".join(f"{m} {d}" for m, d in a["modalities"].items())
     lines = [f"{a['source']}   {a['items']:,} items · {shape}", *(f"  {s}" for s in said)]
@@ -94,14 +96,12 @@ def told(found: Treated, said: list[str], every: bool) -> list[str]:
         *found.sentences,
         "",
     ]
-    from workbench.treatments.base import BYTES
-
     storage = goal.name == BYTES
     shown = found.candidates if every and storage else found.shown
     wide = max([len(c.label) for c in shown] + [len("as it is")]) + 2
     more = "" if storage else f"{'p':<9}{'gap':>6}{'unif.':>8}{'rank':>8}"
     lines.append(f"  {'':<{wide}}{goal.unit:<9}{'change [95 %]':<27}{more}{'hubs':>7}{'bytes':>8}{'µs':>7}")
-    seen = [found.seen[k] for k in found.seen]
+    seen = list(found.seen.values())
     first = "" if storage else f"{'':<9}{_number(seen[0], 2):>6}{_number(seen[1], 2):>8}{_number(seen[2], 1):>8}"
     before = found.candidates[0].bytes_before if found.candidates else 0
     lines.append(
@@ -122,12 +122,10 @@ def told(found: Treated, said: list[str], every: bool) -> list[str]:
 
 
 def _line(c: Candidate, wide: int, storage: bool) -> str:
-    change = f"{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]"
     seen = list(c.seen.values())
-    p = "<0.001" if c.p < 0.001 else f"{c.p:.3f}"
-    more = "" if storage else f"{p:<9}{_number(seen[0], 2):>6}{_number(seen[1], 2):>8}{_number(seen[2], 1):>8}"
+    more = "" if storage else f"{c.said_p:<9}{_number(seen[0], 2):>6}{_number(seen[1], 2):>8}{_number(seen[2], 1):>8}"
     hubs = _number(c.judgement.hubness, 2)
-    return f"  {c.label:<{wide}}{c.value:<9.3f}{change:<27}{more}{hubs:>7}{c.bytes:>8,}{c.microseconds:>7.1f}"
+    return f"  {c.label:<{wide}}{c.value:<9.3f}{c.said_change:<27}{more}{hubs:>7}{c.bytes:>8,}{c.microseconds:>7.1f}"
 
 
 def _number(x: float, digits: int) -> str:

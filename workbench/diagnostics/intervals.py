@@ -110,6 +110,24 @@ def holm(ps: Sequence[float], tests: int | None = None) -> list[float]:
     return out
 
 
+def false_discovery(p: Tensor, *, however_they_depend: bool = False) -> Tensor:
+    """The false discovery rate at which each of several p stands, (n,) (Benjamini & Hochberg 1995).
+
+    However the tests depend on each other, it is as many times more as 1 + 1/2 + … + 1/n (& Yekutieli 2001).
+
+    >>> false_discovery(torch.tensor([0.001, 0.5]), however_they_depend=True).tolist()
+    [0.003, 0.75]
+    """
+    n = len(p)
+    rank = torch.arange(1, n + 1, dtype=torch.float64)
+    order = p.double().argsort()
+    more = float((1 / rank).sum()) if however_they_depend else 1.0
+    found = p.double()[order] * n * more / rank
+    out = torch.empty(n, dtype=torch.float64)
+    out[order] = found.flip(0).cummin(0).values.flip(0).clamp_max(1)
+    return out
+
+
 def _means(values: Tensor, weights: Tensor, family: Tensor) -> tuple[float, Tensor]:
     """The mean, and the means without each family."""
     f = int(family.max()) + 1

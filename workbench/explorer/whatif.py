@@ -225,19 +225,18 @@ class WhatIf:
     def carry(self, map_state: MapState, knobs: Knobs, treatment: Treatment | None = None) -> None:
         """Move the points to where the changes take them, where the view is linear; back where it is not."""
         place = self.inspection.map(VIEWS[map_state.view])
-        still = place.frame is None or not (knobs.moves or treatment)
-        moved = place if still else self.moved(knobs, place.frame, place, treatment)
+        moves = knobs.moves or treatment is not None
+        moved = place if place.frame is None or not moves else self.moved(knobs, place.frame, place, treatment)
         if moved is not None and moved is not map_state.projection:
             map_state.place(moved)
 
     def moved(
-        self, knobs: Knobs, frame: LinearView | None, like: Projection, treatment: Treatment | None = None
+        self, knobs: Knobs, frame: LinearView, like: Projection, treatment: Treatment | None = None
     ) -> Projection | None:
         """The map of the changed space in a linear view's frame; nothing where there are too many items to move.
 
         A treatment takes the place of the knobs; one that leaves another width has no place in the frame.
         """
-        assert frame is not None
         es = self.inspection.es
         if len(es) > MORPHED:
             return None

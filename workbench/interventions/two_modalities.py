@@ -34,7 +34,7 @@ def matched(es: EmbeddingSet, a: str, b: str) -> tuple[Tensor, Tensor]:
     item = _shared(es, a, b)
     if len(item) < 2:
         raise InputError(f"{es.source}: fewer than two items have both {a} and {b}")
-    first, second = (es.unit(m, torch.searchsorted(es.item_of_row(m), item)) for m in (a, b))
+    first, second = (es.unit(m, es.first_row(m, item)) for m in (a, b))
     return first, second
 
 

@@ -138,14 +138,13 @@ def _drawn(es: EmbeddingSet, items: np.ndarray) -> np.ndarray:
 
 def _rows(es: EmbeddingSet, m: str) -> Rows:
     items = _drawn(es, es.layout.has[m].nonzero()[:, 0].numpy())
-    x = es.unit(m, torch.searchsorted(es.item_of_row(m), torch.from_numpy(items)))
+    x = es.unit(m, es.first_row(m, items))
     return x, es.families[items]
 
 
 def _gaps(es: EmbeddingSet, m: str, n: str) -> Rows:
     items = _drawn(es, (es.layout.has[m] & es.layout.has[n]).nonzero()[:, 0].numpy())
-    at = torch.from_numpy(items)
-    one, two = (es.unit(k, torch.searchsorted(es.item_of_row(k), at)) for k in (m, n))
+    one, two = (es.unit(k, es.first_row(k, items)) for k in (m, n))
     return one - two, es.families[items]
 
 
@@ -223,7 +222,7 @@ def _classifier_test(z: Tensor, code: Tensor, is_new: Tensor) -> tuple[float, fl
         square.diagonal().add_(RIDGE * square.trace())  # as much as all directions together carry, over a hundred
         w = torch.linalg.solve(square, x0.T @ (y - share))
         score = (z[test] - centre) @ w
-        said = score > (0.5 - share) * 0  # the middle between both, whatever their sizes
+        said = score > 0  # the middle between both, whatever their sizes
         for k, side in enumerate((label[test] < 0.5, label[test] > 0.5)):
             right[k] += ((said == (k == 1)) & side).double().sum(0)
             count[k] += side.double().sum(0)
@@ -234,18 +233,16 @@ def _classifier_test(z: Tensor, code: Tensor, is_new: Tensor) -> tuple[float, fl
 def _strangers(a: EmbeddingSet, b: EmbeddingSet, m: str) -> list[dict[str, Any]]:
     """Items of `b` whose ten nearest in `a` are further than those of hardly any item of `a`, its family aside."""
     items = a.layout.has[m].nonzero()[:, 0]
-    known = a.unit(m, torch.searchsorted(a.item_of_row(m), items)).float()
+    known = a.unit(m, a.first_row(m, items)).float()
     there = b.layout.has[m].nonzero()[:, 0]
-    new = b.unit(m, torch.searchsorted(b.item_of_row(m), there)).float()
+    new = b.unit(m, b.first_row(m, there)).float()
     family = torch.from_numpy(a.families)[items]
     usual, far = _distance(known, known, family).numpy(), _distance(new, known).numpy()
     ascending = np.sort(usual)
     p = (1 + len(usual) - np.searchsorted(ascending, far, "left")) / (len(usual) + 1)
-    order = np.argsort(p)
-    passed = p[order] <= STRANGE * np.arange(1, len(p) + 1) / len(p)
-    count = int(np.flatnonzero(passed).max()) + 1 if passed.any() else 0
+    rate = intervals.false_discovery(torch.from_numpy(p)).numpy()
     ids = columns.text(b.items["id"])
-    return [{"id": ids[int(there[i])], "modality": m, "p": float(p[i])} for i in order[:count]]
+    return [{"id": ids[int(there[i])], "modality": m, "p": float(p[i])} for i in np.flatnonzero(rate <= STRANGE)]
 
 
 def _distance(x: Tensor, known: Tensor, family: Tensor | None = None) -> Tensor:

@@ -19,7 +19,6 @@ from workbench.sets.embeddings import EmbeddingSet
 
 BLOCK = 1_024  # rows that meet all others at once
 STRANGERS = 200_000  # pairs of different families, by lot
-TIES = 1e-9
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Likeness:
         items = (has[a] & has[b]).nonzero()[:, 0]
         if len(items) < 2:
             raise InputError(f"{es.source}: fewer than two items have both {a} and {b}")
-        x, y = (first_rows(es, m, items) for m in (a, b))
+        x, y = (es.unit(m, es.first_row(m, items)) for m in (a, b))
         x, y = x - x.mean(0), y - y.mean(0)
         # the mean square over all partners is a quadratic form in the others' second moment
         own = [(z @ (w.T @ w / len(w)) * z).sum(1).clamp_min(1e-300).pow(0.25) for z, w in ((x, y), (y, x))]
@@ -88,11 +87,6 @@ class Likeness:
             back = torch.where(better, best, back)
             fro = torch.where(better, which + at.start, fro)
         return forth, to, back, fro
-
-
-def first_rows(es: EmbeddingSet, m: str, items: Tensor) -> Tensor:
-    """The first row of each of these items, of length one, float64: (n, d)."""
-    return es.unit(m, torch.searchsorted(es.item_of_row(m), items))
 
 
 def blocks(x: Tensor, y: Tensor, family: Tensor, what: str) -> Iterator[tuple[slice, Tensor]]:

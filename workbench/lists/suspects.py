@@ -18,7 +18,7 @@ from torch import Tensor
 
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
-from workbench.lists.likeness import Likeness, blocks, first_rows
+from workbench.lists.likeness import Likeness, blocks
 from workbench.lists.said import Said
 from workbench.sets import columns
 from workbench.sets.constant import refuse_constant
@@ -260,10 +260,9 @@ def _share(p: float) -> str:
 # -- within a modality ---------------------------------------------------------------------------------------------
 
 
-def _near(es: EmbeddingSet, m: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Items that have it, their nearest of another family (cosine, place), and the mean cosine of the ten nearest."""
-    items = es.layout.has[m].nonzero()[:, 0]
-    x = first_rows(es, m, items).float()
+def _near(es: EmbeddingSet, items: Tensor, rows: Tensor, m: str) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each unit row the nearest of another family (cosine, place), and the mean cosine of the ten nearest."""
+    x = rows.float()
     family = torch.from_numpy(np.asarray(es.families))[items]
     best, place, mean = torch.zeros(len(x)), torch.zeros(len(x), dtype=torch.long), torch.zeros(len(x))
     for at, s in blocks(x, x, family, f"neighbours within {m}"):
@@ -271,7 +270,7 @@ def _near(es: EmbeddingSet, m: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         best[at], place[at] = top.values[:, 0], top.indices[:, 0]
         mean[at] = top.values.clamp_min(-1).mean(1)
     exact = (x.double() * x[place].double()).sum(1)
-    return items, torch.where(best.isfinite(), exact, best.double()), place, mean
+    return torch.where(best.isfinite(), exact, best.double()), place, mean
 
 
 def _twins(es: EmbeddingSet, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -282,9 +281,10 @@ def _twins(es: EmbeddingSet, about: dict[str, Any]) -> Iterator[dict[str, Any]]:
     limit: dict[str, float] = {}
     found: set[tuple[int, int]] = set()
     for m in es.modalities:
-        items, cosine, place, mean = _near(es, m)
+        items = has[m].nonzero()[:, 0]
         x = torch.zeros(len(es), es[m].shape[-1], dtype=torch.float64)
-        x[items] = first_rows(es, m, items)
+        x[items] = es.unit(m, es.first_row(m, items))
+        cosine, place, mean = _near(es, items, x[items], m)
         rows[m] = x
         usual = 2 - 2 * float(x[items].mean(0).square().sum())
         limit[m] = 1 - NEAR * usual / 2

@@ -124,7 +124,7 @@ def asked(es: EmbeddingSet, a: str, b: str) -> Asked:
     items = np.sort(draw[np.unique(family, return_index=True)[1]])
     if len(items) < FEW:
         raise InputError(f"{es.source}: {len(items)} families have both {a} and {b}, and a guarantee needs {FEW}")
-    row = torch.searchsorted(es.item_of_row(a), torch.from_numpy(items))
+    row = es.first_row(a, items)
     keys, owner = es.unit(b).float(), es.item_of_row(b)
     low, high = (torch.searchsorted(owner, torch.from_numpy(items) + k) for k in (0, 1))
     rank, match, first = (torch.zeros(len(items)) for _ in range(3))

@@ -96,7 +96,8 @@ def weak_slices(data: Any) -> Weak:
     none = pd.DataFrame({"slice": [], "id": []})
     if not len(frame):
         return Weak(frame, none, about)
-    frame["q"] = yekutieli(frame["p"].to_numpy())
+    every = torch.from_numpy(frame["p"].to_numpy().copy())
+    frame["q"] = intervals.false_discovery(every, however_they_depend=True).numpy()
     left = float(np.var(frame["difference"]) - np.mean(frame["se"] ** 2))
     shrunk = max(left, 0.0) / (max(left, 0.0) + frame["se"] ** 2)
     frame["effect"] = shrunk * frame["difference"]
@@ -124,21 +125,6 @@ def hits(es: EmbeddingSet) -> np.ndarray:
     return np.where(there.any(0), np.where(there, stacked, 0).sum(0) / np.maximum(there.sum(0), 1), np.nan)
 
 
-def yekutieli(p: np.ndarray) -> np.ndarray:
-    """The false discovery rate at which each p stands, whatever the tests share (Benjamini & Yekutieli 2001).
-
-    >>> yekutieli(np.array([0.001, 0.5])).round(4).tolist()
-    [0.003, 0.75]
-    """
-    n = len(p)
-    order = np.argsort(p)
-    harmonic = float((1 / np.arange(1, n + 1)).sum())
-    found = p[order] * n * harmonic / np.arange(1, n + 1)
-    out = np.empty(n)
-    out[order] = np.minimum(np.minimum.accumulate(found[::-1])[::-1], 1)
-    return out
-
-
 Slice = tuple[str, np.ndarray, tuple[str, ...]]  # what it is, whom it holds (N,), and of which simpler ones it is made
 
 
@@ -155,7 +141,7 @@ def _slices(es: EmbeddingSet, has: np.ndarray) -> Iterator[Slice]:
             yield f"{one} and {two}", x & y, (one, two)
     for m in es.modalities:
         items = es.layout.has[m].nonzero()[:, 0].numpy()
-        rows = es.unit(m, torch.searchsorted(es.item_of_row(m), torch.from_numpy(items)))
+        rows = es.unit(m, es.first_row(m, items))
         code = clusters(rows.float(), min(CLUSTERS, int(math.sqrt(len(items) / 2))))
         for k in range(int(code.max()) + 1):
             at = np.zeros(len(es), dtype=bool)

@@ -61,7 +61,7 @@ def sample(trial: Trial, es: EmbeddingSet, modalities: Sequence[str], label: str
 def rows_of(es: EmbeddingSet, index: np.ndarray, modalities: Sequence[str], classes: np.ndarray) -> Part:
     """The one row of each item in modalities that it has."""
     at = torch.from_numpy(index)
-    x = {m: unit(es[m][torch.searchsorted(es.item_of_row(m), at)].float(), dim=1) for m in modalities}
+    x = {m: unit(es[m][es.first_row(m, at)].float(), dim=1) for m in modalities}
     return Part(x, None if (classes < 0).any() else torch.from_numpy(classes))
 
 

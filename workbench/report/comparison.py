@@ -244,7 +244,7 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     column = ScopedName(SHARED, names).column
     items[f"changed {m}"] = 1 - report.items[column].to_numpy() if column in report.items else math.nan
     at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
-    x, y = (s.unit(m, torch.searchsorted(s.item_of_row(m), at)) for s in (one, two))
+    x, y = (s.unit(m, s.first_row(m, at)) for s in (one, two))
     half = torch.from_numpy(one.halves)[at]
     draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
     for name, measure in MEASURES.items():

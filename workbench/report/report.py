@@ -6,8 +6,6 @@ import json
 import math
 import os
 import platform
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +16,7 @@ import pandas as pd
 import torch
 
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.disk import read_safetensors, replace_folder, write_text
+from workbench.disk import read_safetensors, whole_folder, write_text
 from workbench.errors import InputError, unknown
 from workbench.report.finding import Finding
 from workbench.sets import columns
@@ -169,9 +167,7 @@ class Report:
         path = Path(path).absolute()
         if path.exists() and not (path / "report.json").exists():
             raise InputError(f"{path}: exists and is no report; choose another name, nothing was written")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
-        try:
+        with whole_folder(path) as staging:
             (staging / "report.json").write_text(self.to_json())
             self.items.to_parquet(staging / "items.parquet", index=False)
             flat = {
@@ -180,10 +176,6 @@ class Report:
                 for field, x in fields.items()
             }
             save_file(flat, staging / "arrays.safetensors")
-            staging.chmod(0o755)
-            replace_folder(staging, path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return path
 
     @classmethod

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from workbench.disk import CHECK_ROWS, read_safetensors, replace_folder, write_safetensors
+from workbench.disk import CHECK_ROWS, read_safetensors, whole_folder, write_safetensors
 from workbench.errors import InputError, first_line, unknown
 from workbench.sets import columns
 from workbench.sets.card import set_card
@@ -150,6 +148,10 @@ class EmbeddingSet:
         """The item of each row of a modality, (n,), ascending."""
         x = self[name]
         return self._rows[name] if name in self._rows else torch.arange(len(x))
+
+    def first_row(self, name: str, items: Any) -> Tensor:
+        """Where the first row of each of these items stands, (n,); they must have one."""
+        return torch.searchsorted(self.item_of_row(name), torch.as_tensor(items))
 
     def aligned(self, name: str) -> bool:
         """True where row i is item i."""
@@ -308,9 +310,7 @@ class EmbeddingSet:
         """Write the set as a folder; what was there is replaced whole or, after a crash, not at all."""
         path = Path(path).absolute()
         check_place(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".writing", dir=path.parent))
-        try:
+        with whole_folder(path) as staging:
             tables = {}
             for name, x in self._vectors.items():
                 tensors = {"vectors": x.contiguous()}
@@ -321,13 +321,9 @@ class EmbeddingSet:
             self.items.to_parquet(staging / "items.parquet", index=False)
             about = {"items": len(self), "fingerprint": self.fingerprint, "modalities": tables}
             write_manifest(staging, about)
-            staging.chmod(0o755)
             for file in staging.iterdir():
                 with file.open("rb") as f:
                     os.fsync(f.fileno())
-            replace_folder(staging, path)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return path
 
     @classmethod

@@ -41,7 +41,7 @@ class Fused:
 
     def __getitem__(self, at: slice | Tensor) -> Tensor:
         item = self.item[at]
-        rows = [self.es.unit(m, torch.searchsorted(self.es.item_of_row(m), item)) for m in self.parts]
+        rows = [self.es.unit(m, self.es.first_row(m, item)) for m in self.parts]
         total = torch.stack(rows).sum(0)
         # opposite parts cancel: what is left to ask with is the first
         return torch.where(total.norm(dim=1, keepdim=True) > 1e-12, total, rows[0])

@@ -29,7 +29,7 @@ def _direction(es: EmbeddingSet, modality: str, classes: int, seed: int) -> Tens
 
 def _first(es: EmbeddingSet, modality: str) -> Tensor:
     """The place of the first row of each item."""
-    return torch.searchsorted(es.item_of_row(modality), torch.arange(len(es)))
+    return es.first_row(modality, torch.arange(len(es)))
 
 
 def shaped(es: EmbeddingSet, modality: str, strength: float, classes: int = 2, *, seed: int = 0) -> EmbeddingSet:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from workbench.disk import whole_file
 from workbench.errors import InputError, first_line, listed, unknown
 from workbench.progress import progress
 from workbench.sets.embeddings import EmbeddingSet
@@ -79,23 +78,6 @@ def _changed(t: Treatment, x: np.ndarray, m: str, role: str, source: str, start:
         raise InputError(f"{source}: {e}") from None
 
 
-@contextmanager
-def _staged(out: Path) -> Iterator[Path]:
-    """A file beside `out` that takes its place once it is whole."""
-    if out.is_dir():
-        raise InputError(f"{out}: is a folder; give the name of a file")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{out.name}.", suffix=".writing", dir=out.parent)
-    os.close(handle)
-    staging = Path(name)
-    try:
-        yield staging
-        staging.chmod(0o644)
-        os.replace(staging, out)
-    finally:
-        staging.unlink(missing_ok=True)
-
-
 def _parquet(t: Treatment, path: Path, out: Path, role: str, columns: Mapping[str, str]) -> dict[str, int]:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -110,7 +92,7 @@ def _parquet(t: Treatment, path: Path, out: Path, role: str, columns: Mapping[st
     count = dict.fromkeys(named.values(), 0)
     batches = file.iter_batches(batch_size=ROWS)
     writer = None
-    with _staged(out) as staging:
+    with whole_file(out) as staging:
         try:
             start = 0
             for batch in progress(batches, f"apply {t.name}", -(-file.metadata.num_rows // ROWS)):
@@ -190,7 +172,7 @@ def _npy(t: Treatment, path: Path, out: Path, role: str, columns: Mapping[str, s
     if x.ndim != 2 or not len(x):
         raise InputError(f"{path}: {x.shape}, where rows of vectors are expected")
     # plain reads and writes: what is mapped would count as memory of this process until the system needs it
-    with _staged(out) as staging, staging.open("wb") as to, path.open("rb") as from_:
+    with whole_file(out) as staging, staging.open("wb") as to, path.open("rb") as from_:
         from_.seek(x.offset)
         for start in progress(range(0, len(x), ROWS), f"apply {t.name}", -(-len(x) // ROWS)):
             if x.flags.c_contiguous:

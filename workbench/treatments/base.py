@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from workbench.errors import InputError
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.treatments.portable import FORMAT, Treatment
+from workbench.treatments.portable import FORMAT, NoDirectionError, Treatment
 
 PLAIN = "as it is"
 SPACE, SCORES, STORAGE = "space", "scores", "storage"  # what is changed
@@ -135,9 +136,16 @@ def rows(es: EmbeddingSet, m: str) -> np.ndarray:
     return x.float().numpy() if x.element_size() < 4 else x.numpy()
 
 
-def moved(es: EmbeddingSet, t: Treatment, m: str) -> np.ndarray:
-    """Rows of a modality after the changes of the space, in a sentence where one has no direction left."""
+@contextmanager
+def directed(t: Treatment, m: str) -> Iterator[None]:
+    """A sentence where a treatment leaves a row of a modality without a direction."""
     try:
-        return t.moved(rows(es, m), m)
-    except ValueError as e:
+        yield
+    except NoDirectionError as e:
         raise InputError(f"{t.name} leaves a row of {m} without a direction ({e})") from None
+
+
+def moved(es: EmbeddingSet, t: Treatment, m: str) -> np.ndarray:
+    """Rows of a modality after the changes of the space."""
+    with directed(t, m):
+        return t.moved(rows(es, m), m)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from html import escape
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -33,12 +34,7 @@ def change_figure(found: Treated) -> go.Figure:
             fig.add_scatter(
                 x=[c.change for c in some],
                 y=[c.label for c in some],
-                error_x={
-                    "array": [c.high - c.change for c in some],
-                    "arrayminus": [c.change - c.low for c in some],
-                    "thickness": 1.6,
-                    "width": 0,
-                },
+                error_x=_bars(some, 1.6),
                 mode="markers",
                 marker={"color": hue, "size": 9, "symbol": SHAPES[list(KINDS).index(kind)]},
                 name={SPACE: "changes the space", SCORES: "changes scores"}[kind],
@@ -67,12 +63,7 @@ def storage_figure(found: Treated) -> go.Figure:
             fig.add_scatter(
                 x=[c.bytes for c in some],
                 y=[c.value for c in some],
-                error_y={
-                    "array": [c.high - c.change for c in some],
-                    "arrayminus": [c.change - c.low for c in some],
-                    "thickness": 1,
-                    "width": 0,
-                },
+                error_y=_bars(some, 1),
                 mode="markers",
                 marker={
                     "color": HUES[k],
@@ -94,6 +85,12 @@ def storage_figure(found: Treated) -> go.Figure:
     return fig
 
 
+def _bars(some: list[Candidate], thickness: float) -> dict[str, Any]:
+    """The intervals of the changes, as plotly draws them about a mark."""
+    reach = {"array": [c.high - c.change for c in some], "arrayminus": [c.change - c.low for c in some]}
+    return reach | {"thickness": thickness, "width": 0}
+
+
 def _codec(c: Candidate) -> str:
     return f"{c.settings['kind']}{', scored again' if c.settings['again'] else ''}"
 
@@ -108,8 +105,7 @@ def _table(found: Treated, shown: list[Candidate]) -> str:
     )
     lines = "".join(
         f"<tr><td title='{escape(c.summary, quote=True)}'>{escape(c.label)}</td><td class='n'>{c.value:.3f}</td>"
-        f"<td class='n'>{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]</td>"
-        f"<td class='n'>{'&lt;0.001' if c.p < 0.001 else f'{c.p:.3f}'}</td>"
+        f"<td class='n'>{c.said_change}</td><td class='n'>{escape(c.said_p)}</td>"
         f"<td class='n'>{number(c.judgement.hubness)}</td>"
         f"<td class='n'>{c.bytes:,}</td><td class='n'>{c.microseconds:.1f}</td></tr>"
         for c in shown

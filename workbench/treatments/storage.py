@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from workbench.errors import InputError
+from workbench.interventions.base import once
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.treatments.base import BYTES, STORAGE, Making, method, moved, untreated
 from workbench.treatments.portable import LEVELS
@@ -41,10 +42,10 @@ def compress(es: EmbeddingSet, keep: str, share: int, kind: str, again: int) -> 
     if width < LEAST:
         raise InputError(f"{d} dimensions leave {width} of them")
     making = Making.of(es.modalities)
-    plain = untreated(es)
-    rows = {m: moved(es, plain, m).astype(np.float64) for m in es.modalities}
     if keep == "pca":
-        _principal(making, rows, width)
+        axes = once(es, "principal directions", lambda: _principal(es))
+        for m in es.modalities:
+            making.step(m, "affine", before=np.zeros(d), weight=axes[:, :width])
     elif width < d:
         for m in es.modalities:
             making.step(m, "first", count=np.zeros(width))
@@ -61,12 +62,11 @@ def compress(es: EmbeddingSet, keep: str, share: int, kind: str, again: int) -> 
     return making
 
 
-def _principal(making: Making, rows: dict[str, np.ndarray], width: int) -> None:
-    """The directions of the largest second moment of all modalities together: one projection, so cosines survive."""
-    moment = sum(x.T @ x / len(x) for x in rows.values())
-    axes = np.linalg.eigh(moment)[1][:, ::-1][:, :width]
-    for m, x in rows.items():
-        making.step(m, "affine", before=np.zeros(x.shape[1]), weight=axes)
+def _principal(es: EmbeddingSet) -> np.ndarray:
+    """The directions of the largest second moment of all modalities together, (d, d): one projection keeps cosines."""
+    plain = untreated(es)
+    rows = [moved(es, plain, m).astype(np.float64) for m in es.modalities]
+    return np.asarray(np.linalg.eigh(sum(x.T @ x / len(x) for x in rows))[1][:, ::-1])
 
 
 def size(kind: str, width: int) -> int:

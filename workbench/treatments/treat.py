@@ -97,7 +97,7 @@ def treat(
         "queries": max(len(f) for f in before.family.values()),
         "parts": "train and validation" if _has_splits(es) else "two halves of the families",
     }
-    return Treated(aim, before, found, left, about, dict(zip(SEEN, _seen(plain, parts.judged), strict=True)), parts)
+    return Treated(aim, before, found, left, about, dict(zip(SEEN, _seen(plain, parts.judged), strict=True)))
 
 
 def _in_chains(found: Sequence[Candidate]) -> None:

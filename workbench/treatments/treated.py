@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +13,10 @@ import pandas as pd
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.neighbours import hubness
-from workbench.disk import finite, replace_folder, write_text
+from workbench.disk import finite, whole_folder, write_text
 from workbench.errors import InputError, unknown
 from workbench.treatments.base import BYTES, PLAIN, STORAGE
-from workbench.treatments.goals import Goal, Judgement, Parts, paired
+from workbench.treatments.goals import Goal, Judgement, paired
 from workbench.treatments.portable import Treatment
 from workbench.version import __version__
 
@@ -74,6 +71,16 @@ class Candidate:
         return " + ".join(parts)
 
     @property
+    def said_change(self) -> str:
+        """The change with its interval."""
+        return f"{self.change:+.3f} [{self.low:+.3f}, {self.high:+.3f}]"
+
+    @property
+    def said_p(self) -> str:
+        """Holm's p, not more exact than anybody reads it."""
+        return "<0.001" if self.p < 0.001 else f"{self.p:.3f}"
+
+    @property
     def helps(self) -> bool:
         """Whether it gains more than `LEAST`, beyond doubt."""
         return self.p <= ALPHA and self.change > LEAST
@@ -113,7 +120,6 @@ class Treated:
     left_out: list[dict[str, Any]]
     about: dict[str, Any]
     seen: Mapping[str, float]
-    parts: Parts
 
     def __repr__(self) -> str:
         return "\n".join(self.sentences)
@@ -182,13 +188,14 @@ class Treated:
             return [self.spared(best)]
         if best is None:
             first = self.candidates[0] if self.candidates else None
-            nearest = f"; the largest change is {_change(first)}, {first.label}" if first else ""
+            nearest = f"; the largest change is {first.said_change}, {first.label}" if first else ""
             return [f"Nothing helps by more than {LEAST} beyond doubt: {unit} is {self.value:.3f} as it is{nearest}."]
-        out = [f"{best.label}: {unit} {self.value:.3f} → {best.value:.3f}, {_change(best)}, {_p(best.p)}."]
+        p = "p < 0.001" if best.p < 0.001 else f"p = {best.p:.3f}"
+        out = [f"{best.label}: {unit} {self.value:.3f} → {best.value:.3f}, {best.said_change}, {p}."]
         if self.cheaper:
             c = min(self.cheaper, key=lambda c: c.microseconds)
             spent = f"{c.microseconds:.1f} µs a vector, not {best.microseconds:.1f}"
-            out.append(f"{c.label} does as well within {LEAST} ({_change(c)}) and takes {spent}.")
+            out.append(f"{c.label} does as well within {LEAST} ({c.said_change}) and takes {spent}.")
         return out
 
     @property
@@ -263,22 +270,8 @@ def save(t: Treatment, folder: Path) -> Path:
     folder = folder.absolute()
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or (folder / FILES[0]).exists())):
         raise InputError(f"{folder}: is there and is no treatment; choose another folder")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".writing", dir=folder.parent))
-    try:
+    with whole_folder(folder) as staging:
         write_text(staging / FILES[0], json.dumps(t.facts, indent=1, ensure_ascii=False) + "\n")
         save_file({k: np.ascontiguousarray(x) for k, x in t.arrays.items()}, staging / FILES[1])
-        staging.chmod(0o755)
         (staging / FILES[1]).chmod(0o644)
-        replace_folder(staging, folder)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
     return folder
-
-
-def _change(c: Candidate) -> str:
-    return f"{c.change:+.3f} [{c.low:+.3f}, {c.high:+.3f}]"
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}" if math.isfinite(p) else ""

@@ -27,7 +27,7 @@ def named(es: EmbeddingSet, items: Tensor) -> list[str]:
 
 def first_rows(es: EmbeddingSet, m: str, items: Tensor) -> Tensor:
     """The first row of each of these items, unit length, float64: (n, d)."""
-    return es.unit(m, torch.searchsorted(es.item_of_row(m), items)).double()
+    return es.unit(m, es.first_row(m, items)).double()
 
 
 def squared(x: Tensor, y: Tensor) -> tuple[Tensor, float]:

@@ -41,7 +41,7 @@ def modalities(specimen: Specimen) -> Iterator[tuple[str, Tensor, Tensor]]:
     for m in specimen.es.modalities:
         items = specimen.items(m)
         if len(items) >= LEAST_ROWS and specimen.es.layout.widths[m] >= LEAST_WIDTH:
-            at = torch.searchsorted(specimen.es.item_of_row(m), items)
+            at = specimen.es.first_row(m, items)
             yield m, items, specimen.es[m][at].double()
 
 

@@ -104,6 +104,6 @@ class VolumeRanks(PairStatistic):
         es, out = tile.q.view.es, []
         for a, b in zip(i.split(PAIRS), j.split(PAIRS), strict=True):
             item = tile.k.item[b]
-            others = [es.unit(m, torch.searchsorted(es.item_of_row(m), item)) for m in self.others]
+            others = [es.unit(m, es.first_row(m, item)) for m in self.others]
             out.append(volume(torch.stack([*others, es.unit(self.query, tile.q.index[a])], 1)))
         return torch.cat(out)
