@@ -115,7 +115,7 @@ def false_discovery(p: Tensor, *, however_they_depend: bool = False) -> Tensor:
 
     However the tests depend on each other, it is as many times more as 1 + 1/2 + … + 1/n (& Yekutieli 2001).
 
-    >>> false_discovery(torch.tensor([0.001, 0.5]), however_they_depend=True).tolist()
+    >>> false_discovery(torch.tensor([0.001, 0.5], dtype=torch.float64), however_they_depend=True).tolist()
     [0.003, 0.75]
     """
     n = len(p)
