@@ -46,6 +46,7 @@ def serving(*arguments, env=None):
         raise AssertionError("".join(said))
     reader = threading.Thread(target=lambda: said.extend(process.stdout), daemon=True)
     reader.start()
+    process.said = lambda: (reader.join(5), "".join(said))[1]  # all that it printed, once it has ended
     try:
         yield found.group(0), process
     finally:
@@ -109,7 +110,7 @@ def stage(page, k=0):
 def lasso(page, map_, left=0.25, top=0.2, right=0.75, bottom=0.8):
     """Draw around a part of the map, given in shares of its size."""
     box = map_.bounding_box()
-    map_.locator("xpath=..").get_by_role("button", name="◌ select").click()
+    map_.locator("xpath=..").get_by_role("button", name="select points (S)").click()
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 0.02)]
     at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
     page.mouse.move(*at[0])

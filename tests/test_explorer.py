@@ -7,7 +7,7 @@ import torch
 from sklearn.manifold import trustworthiness
 
 import workbench as wb
-from workbench.app.map import Map
+from workbench.app.face import Face
 from workbench.explorer import cards
 from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection, inspection, selected
@@ -17,6 +17,9 @@ from workbench.explorer.widgets import MapWidget
 from workbench.sets.planted import planted
 from workbench.sets.projection import METHODS, project, turned
 from workbench.training.samplers import judged, read_pairs, shuffle
+from workbench.workspace.panel import Around
+from workbench.workspace.panels.item import HELD, TRAINS
+from workbench.workspace.visit import Visit
 
 
 @pytest.fixture
@@ -110,7 +113,7 @@ def test_a_lasso_selects_items_and_undo_takes_it_back(es):
 
 
 def test_a_picture_asked_for_again_is_sent_again(es):
-    page, widget, sent = Map.of(MapState(inspection(es))), MapWidget(MapState(inspection(es))), []
+    page, widget, sent = Face(Visit(inspection(es))), MapWidget(MapState(inspection(es))), []
     page.param.watch(lambda e: sent.append(e.new), "png")
     widget.observe(lambda change: sent.append(change["new"]), "png")
     for face in (page, widget):
@@ -172,7 +175,7 @@ def test_a_selection_is_one_thing_in_three_places(es, tmp_path):
     assert len(ex.selection) == 20
     ids = ["i3", "i5", "i8"]
     seen = []
-    ex.map.observe(lambda change: seen.append(change["new"]), names=["mask"])
+    ex.observe(lambda change: seen.append(change["new"]), names=["mask"])
     ex.select(ids)
     assert ex.selection["id"].tolist() == ids
     assert seen[-1] == wire.bits(ex.map_state.selected[ex.map_state.item])
@@ -187,18 +190,24 @@ def test_a_selection_is_one_thing_in_three_places(es, tmp_path):
         wb.explore(es).save("mine")
 
 
-def test_the_explorer_is_made_of_ordinary_widgets(es):
+def test_the_explorer_is_the_workspace_and_answers_both_ways(es):
     ex = wb.explore(es)
-    ex.view.value = "PCA"
-    assert ex.map.spec["axes"][0].startswith("component 1")
-    ex.map.clicked = {"point": 4, "op": "replace", "seq": 1}
+    heard = []
+    ex.observe(lambda change: heard.append(change["new"]), names=["chosen"])
+    ex.act = {"name": "tools.view", "value": "PCA", "seq": 1}
+    assert ex.spec["axes"][0].startswith("component 1")
+    ex.clicked = {"point": 4, "op": "replace", "seq": 1}
     assert ex.selection["id"].tolist() == [f"i{ex.map_state.item[4]}"]
-    assert f"{int(ex.map_state.item[4])}" in ex.pairs.html.value
-    what = ex.what_if()
-    before = ex.map.points
-    what.shift.value = 1.0
-    assert ex.map.points != before, "the map moves along"
-    assert "image/png" in ex.map._repr_mimebundle_()[0] if isinstance(ex.map._repr_mimebundle_(), tuple) else True
+    assert heard == [1]
+    assert f"i{int(ex.map_state.item[4])}" in ex.right
+    ex.act = {"name": "page.undo", "value": None, "seq": 2}
+    assert heard == [1, 20]
+    before = ex.points
+    ex.show(panel="what if").act = {"name": "what if.knob", "value": ["shift", "1.0"], "how": "replace", "seq": 3}
+    assert ex.points != before, "the map moves along"
+    data, *_ = ex._repr_mimebundle_()
+    assert "image/png" in data
+    assert "<script" in data["text/html"], "the map that stays"
 
 
 # -- what if -----------------------------------------------------------------------------------------------------------
@@ -264,34 +273,32 @@ def test_judgements_are_a_list_that_training_heeds(es, tmp_path):
 
 def test_only_pairs_that_training_can_use_are_offered_to_it(tmp_path):
     """The page of every run printed a command that training refused: a run shows items that it did not learn from."""
-    from workbench.app.run_page import HELD_OUT, RunScreen
-    from workbench.app.session import Session
-
     testing = wb.testing.planted(items=120, cosine=0.5)
     testing.save(tmp_path / "set")
     plain = {"data": tmp_path / "set", "steps": 2, "batch": 16, "evaluate": 2}
     run = wb.train("infonce", out=tmp_path / "run", **plain)
 
-    seen = inspection(run)
-    screen = RunScreen(Session(seen))
-    assert HELD_OUT in screen.purpose.object, "said before one judges"
-    seen.judge(screen.item, (screen.item + 1) % len(seen.es), "wrong", "image", "text")
-    screen._draw()
-    assert "1 judged in all" in screen.judged.object
-    assert "--set pairs" not in screen.judged.object
+    seen = Visit(inspection(run), around=Around("run", {"run": "run"}))
+    item = seen.panels["item"]
+    assert HELD in item.html(), "said before one judges"
+    assert "split=train" in item.html(), "and where verdicts are of use"
+    seen.inspection.judge(item.item, (item.item + 1) % len(seen.inspection.es), "wrong", "image", "text")
+    assert "1 judged" in item.html()
+    assert "--set pairs" not in item.html()
+    file = tmp_path / "run" / "judgements" / "pairs.csv"
     with pytest.raises(wb.InputError, match="none of its 1 pairs"):
-        wb.train("infonce", out=tmp_path / "no", pairs=tmp_path / "run" / "judgements" / "pairs.csv", **plain)
+        wb.train("infonce", out=tmp_path / "no", pairs=file, **plain)
 
-    whole = inspection(tmp_path / "set")
-    learnt, held = np.flatnonzero(whole.trainable), np.flatnonzero(~whole.trainable)
-    whole.judge(int(learnt[0]), int(held[0]), "wrong", "image", "text")
-    assert not len(whole.usable)
-    file = whole.judge(int(learnt[0]), int(learnt[1]), "wrong", "image", "text")
-    assert len(whole.usable) == 1
-    screen = RunScreen(Session(whole))
-    screen.items = [int(learnt[0])]
-    screen._draw()
-    assert HELD_OUT not in screen.purpose.object
-    assert "2 judged in all, 1 of training items" in screen.judged.object
-    assert f"--set pairs={file}" in screen.judged.object
+    learnt = Visit(inspection(run, "train"), around=Around("run", {"run": "run", "split": "train"}))
+    assert learnt.inspection.trainable.all()
+    item = learnt.panels["item"]
+    assert TRAINS in item.html()
+    item.items, item.at = list(range(len(learnt.inspection.es))), 0
+    rival = next(i for i in item.items if item._rivals(item.result(i)))
+    item.at = item.items.index(rival)
+    item.on_judge(0, "replace")
+    assert len(learnt.inspection.usable) == 1
+    assert f"--set pairs={file}" in item.html()
     wb.train("infonce", out=tmp_path / "yes", pairs=file, **plain)
+    item.on_unjudge(None, "")
+    assert not len(learnt.inspection.usable)

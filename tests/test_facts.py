@@ -70,7 +70,7 @@ def test_the_report_notebook_asks_every_question_in_its_order():
 
 
 def test_the_views_that_questions_name_are_there():
-    from workbench.explorer.map_state import VIEWS
+    from workbench.explorer.views import VIEWS
 
     assert {q.view for q in questions().values()} - {""} <= set(VIEWS)
 

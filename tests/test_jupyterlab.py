@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -163,15 +164,18 @@ def test_a_lasso_in_a_notebook_is_a_frame_in_the_kernel(lab, tmp_path):
         page.locator(".jp-CodeCell").first.click()
         page.keyboard.press("Shift+Enter")
         map_ = stage(page)
-        page.wait_for_selector(".chip:has-text('20 selected')")
+        page.wait_for_selector(".chosen:has-text('20 of 300 selected')")
         assert page.get_by_text("1 of 20, worst match first").count() == 1
         lasso(page, map_)
-        count = int(page.locator(".chip").inner_text().split()[1])
+        page.wait_for_selector(".why:has-text('drawn on')")
+        count = int(page.locator(".chosen .num").first.inner_text())
+        if shots := os.environ.get("WORKBENCH_SHOT"):
+            page.screenshot(path=f"{shots}/lab.png")
         assert count != 20
         page.locator(".jp-CodeCell").nth(1).locator(".cm-content").click()
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector(f"text=chosen {count}")
         page.keyboard.press("Shift+Enter")
         page.wait_for_selector("text=set 3")
-        page.wait_for_selector(".chip:has-text('3 selected')")
+        page.wait_for_selector(".chosen:has-text('3 of 300 selected')")
         assert map_.evaluate("e => e.__map.picked()") == 6

@@ -23,7 +23,7 @@ def rows(library):
 
 
 def steps(library):
-    return [r["steps"] for r in rows(library)]
+    return [r.shown["steps"] for r in rows(library)]
 
 
 def test_a_list_is_there_before_the_reports_and_takes_them_up_when_they_are(folder):
@@ -37,7 +37,7 @@ def test_a_list_is_there_before_the_reports_and_takes_them_up_when_they_are(fold
     while WAITS in steps(library) and time.monotonic() < until:
         time.sleep(0.1)
     assert steps(library) == ["60 items"] * 2
-    assert all("span" in r["doctor"] for r in rows(library))
+    assert all("span" in r.shown["doctor"] for r in rows(library))
     library.close()
 
 
@@ -79,9 +79,9 @@ def test_a_set_that_cannot_be_read_is_said_in_its_row_and_holds_nobody_up(folder
     while WAITS in steps(library)[1:] and time.monotonic() < until:
         time.sleep(0.1)
     bad, good = rows(library)
-    assert "cannot be read" in bad["doctor"]
-    assert "write the set again" in bad["doctor"]
-    assert good["steps"] == "60 items"
+    assert "cannot be read" in bad.shown["doctor"]
+    assert "write the set again" in bad.shown["doctor"]
+    assert good.shown["steps"] == "60 items"
     library.close()
 
 

@@ -168,7 +168,7 @@ def test_items_are_chosen_by_their_ids_as_they_are_written(tmp_path):
     (tmp_path / "some.csv").write_text("kind,id\nwrong pair,007\nwrong pair,1e5\n")
     left, said = chosen(es, drop=tmp_path / "some.csv")
     assert left.items["id"].tolist() == ["08", "x"]
-    assert said == [f"2 items left out by {tmp_path / 'some.csv'}"]
+    assert said == [f"2 items left out by {tmp_path / 'some.csv'}, 2 kept"]
     (tmp_path / "ids.txt").write_text("x\n\n08\n")
     assert chosen(es, keep=tmp_path / "ids.txt")[0].items["id"].tolist() == ["08", "x"]
     (tmp_path / "none.txt").write_text("nobody\n")

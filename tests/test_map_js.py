@@ -11,8 +11,9 @@ import workbench as wb
 from tests.browser import needs_browser, opened
 from workbench.explorer.bundle import MODULES, bundle
 from workbench.explorer.static_map import still
+from workbench.workspace.assets import HERE as PAGE
 
-FILES = sorted(MODULES.glob("*.js"))
+FILES = sorted([*MODULES.glob("*.js"), *PAGE.glob("*.js")])
 
 
 def url(text):
@@ -84,18 +85,21 @@ def test_only_the_last_module_has_a_default(tmp_path):
 def test_the_map_is_made_of_all_its_modules():
     text = bundle()
     assert bundle() is text, "made once"
-    for file in FILES:
+    for file in MODULES.glob("*.js"):
         first = file.read_text().splitlines()[0]
         assert text.count(first) == 1, file.name
 
 
-def test_all_three_places_load_the_same_module():
-    from workbench.app.map import Map
+def test_a_notebook_and_a_page_load_the_same_module():
+    from workbench.app.face import Face
     from workbench.explorer.inspection import inspection
     from workbench.explorer.map_state import MapState
     from workbench.explorer.widgets import MapWidget
+    from workbench.workspace.assets import module
+    from workbench.workspace.widget import Explorer
 
-    assert MapWidget._esm == Map._esm == bundle()
+    assert MapWidget._esm == bundle()
+    assert Explorer._esm == Face._esm == module()
     assert url(bundle()) in still(MapState(inspection(wb.testing.planted(items=60))))
 
 

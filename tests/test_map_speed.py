@@ -14,12 +14,12 @@ pytestmark = [*needs_browser, pytest.mark.slow]
 
 PAGE = """
 import sys, panel as pn
-from workbench.app.map import Map
+from workbench.app.face import Face
 from workbench.explorer.inspection import inspection
-from workbench.explorer.map_state import MapState
+from workbench.workspace.visit import Visit
 pn.extension()
-map_state = MapState(inspection(sys.argv[1]))
-pn.serve(lambda: Map.of(map_state), port=int(sys.argv[2]), show=False)
+visit = Visit(inspection(sys.argv[1]))
+pn.serve(lambda: Face(visit), port=int(sys.argv[2]), show=False)
 """
 
 

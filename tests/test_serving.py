@@ -35,11 +35,12 @@ def server(folder):
 
 def test_text_of_items_is_never_code_and_no_path_is_read(tmp_path, server):
     with opened(tmp_path / "profile") as page:
-        for screen in ("run", "what if", "clusters", "table"):
-            page.goto(f"{server}/?run=hostile&screen={screen}&colour=kind")
-            page.wait_for_selector(".tabulator-row" if screen == "table" else ".stage")
+        for panel in ("item", "what if", "clusters", "selection"):
+            page.goto(f"{server}/?run=hostile&panel={panel}&drawer=open&colour=kind")
+            page.wait_for_selector(".stage")
             page.wait_for_timeout(1500)
             assert page.title() != "owned"
+            assert page.locator("img[src=x]").count() == 0
         for asked in ("../secret.txt", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "<script>alert(1)</script>"):
             page.goto(f"{server}/?run={asked}")
             page.wait_for_selector("text=There is no run or set named")
@@ -82,6 +83,78 @@ def test_a_websocket_from_elsewhere_is_refused(server):
 
     with pytest.raises(HTTPClientError, match="403"):
         asyncio.run(connect("http://evil.example"))
+
+
+def test_every_answer_is_guarded(server):
+    answer = urllib.request.urlopen(server, timeout=20)
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'self'" in policy
+    assert "frame-ancestors 'self'" in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+
+
+def test_a_foreign_host_is_refused(server):
+    for path in ("/", "/static/js/bokeh.min.js"):
+        request = urllib.request.Request(server + path, headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=20)
+        assert refused.value.code == 403
+        assert "not served here" in refused.value.read().decode()
+
+
+def test_a_malformed_token_is_one_line(folder):
+    import asyncio
+
+    from tornado.httpclient import HTTPRequest
+    from tornado.websocket import websocket_connect
+
+    with serving(folder) as (url, process):
+
+        async def connect():
+            request = HTTPRequest(url.replace("http", "ws") + "/ws", headers={"Origin": url})
+            made = await websocket_connect(request, subprotocols=["bokeh", "no token at all"])
+            return await made.read_message()
+
+        assert asyncio.run(connect()) is None, "closed"
+        time.sleep(0.5)
+        process.terminate()
+        process.wait(20)
+        said = process.said()
+    assert "a websocket was refused" in said
+    assert "Traceback" not in said
+
+
+def test_logins_are_slowed_and_their_cookies_guarded(folder):
+    import http.cookiejar
+    import urllib.parse
+
+    env = os.environ | {"WORKBENCH_PASSWORD": "open sesame"}
+    with serving(folder, env=env) as (url, _):
+        seen = []
+
+        class Watch(urllib.request.HTTPRedirectHandler):
+            def redirect_request(self, req, fp, code, msg, headers, newurl):
+                seen.extend(headers.get_all("Set-Cookie") or [])
+                return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        opener = urllib.request.build_opener(jar, Watch)
+
+        def login(password):
+            told = urllib.parse.urlencode({"username": "workbench", "password": password}).encode()
+            return opener.open(f"{url}/login", told, timeout=20)
+
+        login("open sesame")
+        mine = [c for c in seen if c.startswith("user=")]
+        assert mine
+        assert all("HttpOnly" in c and "SameSite=Lax" in c for c in seen)
+        for _ in range(4):
+            login("wrong")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            login("open sesame")
+        assert refused.value.code == 429
 
 
 def memory(process):

@@ -12,7 +12,6 @@ from workbench.version import follow_moves as _follow_moves
 if TYPE_CHECKING:
     from workbench import diagnostics, interventions
     from workbench.errors import InputError
-    from workbench.explorer.widgets import explore
     from workbench.lists.drift import drift
     from workbench.lists.suspects import suspects
     from workbench.lists.thresholds import thresholds
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from workbench.training.train import train
     from workbench.treatments.portable import Treatment
     from workbench.treatments.treat import treat
+    from workbench.workspace.widget import explore
 
 __all__ = [
     "weak_slices",
@@ -81,7 +81,7 @@ _HOME = {
     "compare": "workbench.report.comparison",
     "dataset": "workbench.sets.shipped",
     "diagnose": "workbench.report.diagnose",
-    "explore": "workbench.explorer.widgets",
+    "explore": "workbench.workspace.widget",
     "layers": "workbench.report.slices",
     "load": "workbench.sets.formats",
     "paper": "workbench.papers",

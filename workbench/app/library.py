@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection, inspection
+from workbench.report.report import Report
 from workbench.sets.formats import is_set, sets_in
 from workbench.sets.run_folder import CONFIG, LOG, is_run
 from workbench.training.run import Run
@@ -42,11 +43,21 @@ class Served:
         seen = log.stat() if self.is_run and log.exists() else self.path.stat()
         return seen.st_mtime_ns, seen.st_size if self.is_run else 0
 
-    def inspection(self) -> Inspection | None:
-        """Its inspection with the report made, which takes its time; nothing while a run has no snapshot."""
+    def inspection(self, split: str = "") -> Inspection | None:
+        """Its inspection with the report made, which takes its time; nothing while a run has no snapshot.
+
+        A run by another split than the one that is served, where that is given.
+        """
         if not self.is_run:
             return _opened(self.path, 0, "")
-        return _opened(self.path, self.run.steps, self.split) if self.run.snapshots else None
+        return _opened(self.path, max(self.run.snapshots), split or self.split) if self.run.snapshots else None
+
+    def report(self) -> Report | None:
+        """Its report alone, for which the rows of a run that has one on disk are not read."""
+        if self.is_run:
+            return self.run.report(self.split) if self.run.snapshots else None
+        found = self.inspection()
+        return found.report if found is not None else None
 
 
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)

@@ -1,39 +1,59 @@
-"""Screen 1, runs: a row a run with its verdicts; tick two to compare them; a run in training updates by itself."""
+"""The list of runs and sets: sorted, filtered, grouped by recipe; tick two to compare them; a run in training moves."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import pandas as pd
 import panel as pn
-import panel_material_ui as pmui
+import param
+from panel.custom import AnyWidgetComponent
 
 from workbench.app.library import Library, Served
-from workbench.app.session import caption, head
 from workbench.diagnostics.registry import panels
 from workbench.diagnostics.retrieval import recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError
-from workbench.explorer import cards
-from workbench.explorer.inspection import Inspection
-from workbench.report.finding import MARKS
-from workbench.sets.run_folder import RECALL
-from workbench.training.run import Run
+from workbench.report.finding import MARKS, SEVERITIES
+from workbench.report.report import Report
+from workbench.sets.run_folder import CHANCE, RECALL
 from workbench.views.document import number
+from workbench.workspace.assets import module
+from workbench.workspace.html import act, button
 
 EVERY = 2_000  # milliseconds between looks at the folders
 WAITS = "report in the making …"
 FRESH = 120  # seconds since the last line of a log that still counts as training
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
-# exactly two runs are compared, so there is nothing that ticks them all
-NO_TICK_ALL = ".tabulator-header input[type=checkbox] { display: none; }"
-PALE = ".tabulator-row.tabulator-selected { background: #e8f1f8 !important; color: inherit !important; }"
+SHOWN = 200  # rows at once
+RUN, DOCTOR, R1, STEPS, RECIPE, SEED, WHEN = "run", "doctor", "mean R@1 ↑", "steps", "recipe", "seed", "when"
+OVER = "R@1 over steps"
+
+
+@dataclass
+class Row:
+    """A line of the list: what each column shows, as HTML, and what it is sorted by."""
+
+    name: str
+    recipe: str
+    shown: dict[str, str]
+    keys: dict[str, Any] = field(default_factory=dict)
+
+
+class ListFace(AnyWidgetComponent):
+    """The page of a list; its parameters are the wire described in the workspace's page/list.js."""
+
+    _esm = module("list")
+
+    top = param.String("")
+    body = param.String("")
+    act = param.Dict({})
+    go = param.Dict({})
 
 
 class RunsScreen:
@@ -41,154 +61,229 @@ class RunsScreen:
 
     def __init__(self, library: Library, asked: str | None) -> None:
         self.library, self.asked = library, asked
-        html = {"type": "html"}
-        frame = self._frame()
-        self.table = pn.widgets.Tabulator(
-            frame,
-            selectable="checkbox",
-            show_index=False,
-            disabled=True,
-            sortable=False,
-            formatters=dict.fromkeys(frame, html),
-            sizing_mode="stretch_width",
-            configuration={"columnDefaults": {"headerSort": False}},
-            row_height=56,
-            stylesheets=[NO_TICK_ALL, PALE],
-        )
-        self.compare = pmui.Button(
-            label="compare the two ticked",
-            disabled=True,
-            size="small",
-            variant="contained",
-            width=210,
-            sizing_mode="fixed",
-        )
-        self.table.param.watch(self._ticked, "selection")
-        self.compare.on_click(self._compare)
+        self.by, self.down = "", True
+        self.word = ""
+        self.grouped = False
+        self.most = SHOWN
+        self.ticked: list[str] = []
+        self.face = ListFace(sizing_mode="stretch_both", margin=0)
+        self.face.param.watch(lambda e: self._said(e.new), "act")
+        self.draw()
 
     def view(self) -> Any:
-        """The page: a line each; `asked` that is not there is said on top."""
-        lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
-        hint = caption(
-            f"Click a name to open it, tick two to compare them. Runs by their {self.library.split} items. R@1 both ways between the first two modalities, with its "
-            "95 % interval; where a diagnostic has several scopes, the smallest and the largest value. ↑ more is better, "
-            "↓ less is. Point at the doctor's word for the sentence."
-        )
+        """The page."""
         if pn.state.curdoc is not None:
-            pn.state.add_periodic_callback(self._look, period=EVERY)
-        return pn.Column(pn.pane.HTML(cards.framed(lost)), head("Runs"), hint, self.table, self.compare)
+            pn.state.add_periodic_callback(self.draw, period=EVERY)
+        return self.face
 
-    def _look(self) -> None:
-        frame = self._frame()
-        if not frame.equals(self.table.value):
-            chosen = list(self.table.selection)
-            self.table.value = frame
-            self.table.selection = [i for i in chosen if i < len(frame)]
+    def draw(self) -> None:
+        """Look at the folders, and show what is there."""
+        rows = [_row(e, self.library) for e in self.library.entries().values()]
+        self.ticked = [n for n in self.ticked if any(r.name == n for r in rows)]
+        self.face.param.update(top=self._top(len(rows)), body=self._body(rows))
 
-    def _ticked(self, event: Any) -> None:
-        self.compare.disabled = len(event.new) != 2
+    def _top(self, count: int) -> str:
+        two = len(self.ticked) == 2
+        names = " and ".join(self.ticked) if two else "the two ticked"
+        compare = button(f"compare {names}", "compare", more="" if two else "disabled")
+        return (
+            f'<b>workbench</b><h1 style="font-size:14px;margin:0">{count:,} to see</h1>'
+            f'<input type="search" aria-label="filter the list" placeholder="only names with …"{act("filter")}>'
+            f"{button('by recipe', 'group', pressed=self.grouped)}<span class='push'></span>{compare}"
+        )
 
-    def _compare(self, _: Any) -> None:
-        names = list(self.library.entries())
-        a, b = (names[i] for i in sorted(self.table.selection))
-        if pn.state.location is not None:
-            pn.state.location.param.update(search=f"?compare={quote(a)},{quote(b)}", reload=True)
+    def _body(self, rows: list[Row]) -> str:
+        lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
+        columns = list(rows[0].shown) if rows else []
+        if self.word:
+            rows = [r for r in rows if self.word in r.name.lower() or self.word in r.recipe.lower()]
+        if self.by in columns:
+            known = [r for r in rows if r.keys.get(self.by) is not None]
+            known.sort(key=lambda r: r.keys[self.by], reverse=self.down)
+            rows = known + [r for r in rows if r.keys.get(self.by) is None]
+        head = "".join(self._head(c) for c in columns)
+        lines = self._groups(rows, len(columns) + 1) if self.grouped else [self._line(r) for r in rows[: self.most]]
+        hint = (
+            f'<p class="quiet">Runs by their {escape(self.library.split)} items. Mean R@1: over all directions between two '
+            "modalities, in brackets the weakest and the strongest; the curves have one scale from 0 to 1, grey is chance. "
+            "↑ more is better, ↓ less is. Tick two to compare them.</p>"
+        )
+        more = button(f"{len(rows) - self.most:,} more", "more") if len(rows) > self.most and not self.grouped else ""
+        return (
+            f"{lost}{hint}<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
+        )
 
-    # -- rows ------------------------------------------------------------------------------------------------------
+    def _head(self, c: str) -> str:
+        mark = (" ▾" if self.down else " ▴") if c == self.by else ""
+        more = f'class="bare" aria-label="{escape(f"sort by {c}")}"'
+        return f"<th>{button(c + mark, 'sort', c, more=more)}</th>"
 
-    def _frame(self) -> pd.DataFrame:
-        return pd.DataFrame([_row(e, self.library) for e in self.library.entries().values()])
+    def _line(self, r: Row) -> str:
+        tick = f'<input type="checkbox" aria-label="{escape(f"tick {r.name}")}"{act("tick", r.name)}{" checked" if r.name in self.ticked else ""}>'
+        cells = "".join(f"<td>{v}</td>" for v in r.shown.values())
+        return f'<tr data-key="{escape(r.name)}"><td>{tick}</td>{cells}</tr>'
+
+    def _groups(self, rows: list[Row], width: int) -> list[str]:
+        """The rows under their recipes, with the range of R@1 over their seeds."""
+        lines = []
+        for recipe in dict.fromkeys(r.recipe for r in rows):
+            own = [r for r in rows if r.recipe == recipe]
+            known = [r.keys[R1] for r in own if r.keys.get(R1) is not None]
+            seeds = {r.keys.get(SEED) for r in own} - {None}
+            said = (
+                f"mean R@1 {number(float(np.mean(known)))} ({number(min(known))} … {number(max(known))})"
+                if known
+                else ""
+            )
+            count = f"{len(own)} of {len(seeds)} seeds" if seeds else f"{len(own)}"
+            title = f'{escape(recipe)} · {count} <span class="num">{said}</span>'
+            lines.append(
+                f'<tr class="group" data-key="recipe {escape(recipe)}"><td colspan="{width}">{title}</td></tr>'
+            )
+            lines += [self._line(r) for r in own]
+        return lines
+
+    # -- what a person does ----------------------------------------------------------------------------------------
+
+    def _said(self, message: dict[str, Any]) -> None:
+        name, value = str(message.get("name")), message.get("value")
+        does = getattr(self, f"_on_{name}", None) if name.isidentifier() else None
+        if does is not None:
+            does(value)
+            self.draw()
+
+    def _on_sort(self, value: Any) -> None:
+        self.down = not self.down if value == self.by else True
+        self.by = str(value)
+
+    def _on_filter(self, value: Any) -> None:
+        self.word = str(value).strip().lower()
+
+    def _on_group(self, _: Any) -> None:
+        self.grouped = not self.grouped
+
+    def _on_more(self, _: Any) -> None:
+        self.most += SHOWN
+
+    def _on_tick(self, value: Any) -> None:
+        name, wanted = value
+        self.ticked = [n for n in self.ticked if n != name] + ([str(name)] if wanted else [])
+        self.ticked = self.ticked[-2:]  # the third takes the place of the first
+
+    def _on_compare(self, _: Any) -> None:
+        if len(self.ticked) == 2:
+            a, b = (n for n in self.library.entries() if n in self.ticked)
+            self.face.go = {"search": f"?compare={quote(a)},{quote(b)}"}
 
 
-def _row(e: Served, library: Library) -> dict[str, str]:
+# -- rows --------------------------------------------------------------------------------------------------------------
+
+
+def _row(e: Served, library: Library) -> Row:
     """What stands in the list: from the report once it is made, until then from the log."""
     written = e.state[0] / 1e9
     old = time.time() - written >= FRESH
     if old and (known := library.made("row", e) or library.made("log", e)) is not None:
         return known
-    link = f'<a href="?run={quote(e.name)}" target="_self"><b>{escape(e.name)}</b></a>'
     if not e.is_run:
 
-        def of_set(s: Inspection | None) -> dict[str, str]:
-            return _cells(link, s and s.report, "", "", "set", f"{len(s.es):,} items" if s else WAITS, written)
+        def of_set(report: Report | None) -> Row:
+            steps = f"{report.about['items']:,} items" if report is not None else WAITS
+            return _cells(e, report, None, "", steps, written)
 
         return _reported(e, library, of_set) or of_set(None)
     run = e.run
     looks = run.looks
     if not looks:
-        return _cells(link, None, "", "", run.config["recipe"], "no snapshot yet", written)
+        return _cells(e, None, None, "", "no snapshot yet", written)
     live = not run.finished and not old
     total = run.config["train"]["steps"]
     steps = f"{run.steps:,} of {total:,}" + (" · training" if live else "" if run.finished else " · stopped")
-    spark = sparkline([m[RECALL] for m in looks], live)
+    chance = max((m[CHANCE] for m in looks if CHANCE in m), default=0.0)
+    spark = sparkline([m[RECALL] for m in looks], live, chance)
 
-    def of_run(s: Inspection | None, more: str = "") -> dict[str, str]:
-        return _cells(link, s and s.report, looks[-1], spark, run.config["recipe"], steps + more, written, run)
+    def of_run(report: Report | None, more: str = "") -> Row:
+        return _cells(e, report, looks[-1], spark, steps + more, written)
 
     if live:
         return of_run(None)
     return _reported(e, library, of_run) or library.once("log", e, lambda: of_run(None, f" · {WAITS}"))
 
 
-def _reported(e: Served, library: Library, cells: Callable[[Any], dict[str, str]]) -> dict[str, str] | None:
+def _reported(e: Served, library: Library, cells: Any) -> Row | None:
     """A row made of the report, which is worked out in the background; nothing until then."""
 
-    def made() -> dict[str, str]:
+    def made() -> Row:
         try:
-            return cells(e.inspection())
+            return cells(e.report())
         except InputError as error:
-            return cells(None) | {"doctor": f'<span title="{escape(str(error))}">cannot be read</span>'}
+            row: Row = cells(None)
+            row.shown[DOCTOR] = f'<span class="bad">cannot be read: {escape(str(error))}</span>'
+            return row
 
     library.later("row", e, made)
     return library.made("row", e)
 
 
-def _cells(
-    link: str, report: Any, look: Any, spark: str, recipe: str, steps: str, when: float, run: Run | None = None
-) -> dict[str, str]:
+def _cells(e: Served, report: Report | None, look: dict[str, Any] | None, spark: str, steps: str, when: float) -> Row:
+    run = e.run if e.is_run else None
     findings = report.findings if report is not None else run.findings if run is not None else []
-    mark = ""
+    mark, worst_key = "", None
     if findings:
         worst = findings[0]
-        hue = "#D55E00" if worst.alarm else "inherit"
         count = sum(f.severity == worst.severity for f in findings)
         said = "fine" if not worst.alarm else f"{count} {worst.severity}{'s' * (count > 1)}"
-        mark = f'<span style="color:{hue}" title="{escape(worst.sentence)}">{MARKS[worst.severity]} {said}</span>'
-    values = {d.heading + ARROWS[d.better]: _range(_values(report, look, d.name)) for d in panels()[1:]}
-    return {
-        "run": link,
-        "doctor": mark,
-        "R@1 ↑": _recall(report, look),
-        **values,
-        "R@1 over steps": spark,
-        "steps": escape(steps),
-        "recipe": escape(recipe),
-        "when": time.strftime("%Y-%m-%d %H:%M", time.localtime(when)),
+        tone = "bad" if worst.alarm else "quiet"
+        first = f'<div class="quiet two" style="max-width:230px">{escape(worst.sentence)}</div>' if worst.alarm else ""
+        mark = f'<span class="{tone}">{MARKS[worst.severity]} {said}</span>{first}'
+        worst_key = -SEVERITIES.index(worst.severity) * 1000 + count
+    recipe = run.config["recipe"] if run is not None else "set"
+    seed = run.config["train"].get("seed") if run is not None else None
+    recall = _recalls(report, look)
+    shown = {
+        RUN: f'<a href="?run={quote(e.name)}" target="_self"><b>{escape(e.name)}</b></a>',
+        DOCTOR: mark,
+        R1: _mean(recall),
     }
+    keys: dict[str, Any] = {RUN: e.name.lower(), DOCTOR: worst_key, R1: float(np.mean(recall)) if recall else None}
+    for d in panels()[1:]:
+        values = _values(report, look, d.name)
+        heading = d.heading + ARROWS[d.better]
+        shown[heading] = f'<span class="num">{_range(values)}</span>'
+        keys[heading] = float(np.mean(values)) if values else None
+    shown |= {
+        OVER: spark,
+        STEPS: escape(steps),
+        RECIPE: escape(recipe),
+        SEED: "" if seed is None else f'<span class="num">{escape(str(seed))}</span>',
+        WHEN: time.strftime("%m-%d %H:%M", time.localtime(when)),
+    }
+    keys |= {STEPS: run.steps if run is not None else None, RECIPE: recipe, SEED: seed, WHEN: when}
+    return Row(e.name, recipe, shown, keys)
 
 
-def _recall(report: Any, look: Any) -> str:
-    if report is not None and report.has(recall_at_1.__name__):
+def _recalls(report: Report | None, look: dict[str, Any] | None) -> list[float]:
+    """R@1 of each direction between two modalities: from the report, or from the last look of a run."""
+    if report is not None:
         f = report.frame
-        f = f[
-            (f["name"] == recall_at_1.__name__) & f["reason"].isna() & ~f["modalities"].map(lambda m: "+" in "".join(m))
-        ]
-        if len(f):
-            a, b, *_ = f.iloc[0]["modalities"]
-            both = [r for r in f.to_dict("records") if set(r["modalities"]) == {a, b}]
-            return "<br>".join(
-                f"{escape(r['modalities'][0])} → {escape(r['modalities'][1])} <b>{number(r['value'])}</b>"
-                + (f" [{number(r['low'])}, {number(r['high'])}]" if math.isfinite(r["low"]) else "")
-                for r in both
-            )
-    return number(look[RECALL]) if look else "–"
+        plain = (f["name"] == recall_at_1.__name__) & ~f["modalities"].map(lambda m: "+" in "".join(m))
+        return [v for v in f.loc[plain, "value"] if math.isfinite(v)]
+    named = ScopedName.of(look or {}, recall_at_1.__name__)
+    return [float((look or {})[key]) for measure, key in named.items() if not measure.fused]
 
 
-def _values(report: Any, look: Any, name: str) -> list[float]:
+def _mean(values: list[float]) -> str:
+    if not values:
+        return "–"
+    ends = f' <span class="quiet num">({number(min(values))} … {number(max(values))})</span>' if len(values) > 1 else ""
+    return f'<b class="num">{number(float(np.mean(values)))}</b>{ends}'
+
+
+def _values(report: Report | None, look: dict[str, Any] | None, name: str) -> list[float]:
     if report is not None:
         f = report.frame
         return [v for v in f.loc[f["name"] == name, "value"] if math.isfinite(v)]
-    return [look[key] for key in ScopedName.of(look or {}, name).values()]
+    return [(look or {})[key] for key in ScopedName.of(look or {}, name).values()]
 
 
 def _range(values: list[float]) -> str:
@@ -198,17 +293,19 @@ def _range(values: list[float]) -> str:
     return low if low == high else f"{low} … {high}"
 
 
-def sparkline(values: list[float], live: bool) -> str:
-    """R@1 from zero to its largest value over the looks; a run in training has a ring at its last point."""
+def sparkline(values: list[float], live: bool, chance: float = 0.0) -> str:
+    """R@1 from 0 to 1 over the looks, chance as a grey band; a run in training has a ring at its last point."""
     if len(values) < 2:
         return ""
     x = np.linspace(3, 97, len(values))
-    y = 26 - 22 * np.asarray(values) / (max(values) or 1)
+    y = 26 - 24 * np.clip(np.asarray(values), 0, 1)
     path = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
-    ring = (
-        f'<circle cx="{x[-1]:.1f}" cy="{y[-1]:.1f}" r="2.5" fill="{"none" if live else "#0072B2"}" stroke="#0072B2"/>'
-    )
+    top = max(1.0, 24 * chance)
+    fill = "none" if live else "var(--accent)"
+    ring = f'<circle cx="{x[-1]:.1f}" cy="{y[-1]:.1f}" r="2.5" fill="{fill}" stroke="var(--accent)"/>'
+    said = f"R@1 over steps, from {number(values[0])} to {number(values[-1])}"
     return (
-        f'<svg width="100" height="30" role="img" aria-label="R@1 over steps">'
-        f'<polyline points="{path}" fill="none" stroke="#0072B2" stroke-width="1.5"/>{ring}</svg>'
+        f'<svg class="spark" viewBox="0 0 100 28" role="img" aria-label="{said}">'
+        f'<rect x="0" width="100" y="{26 - top:.1f}" height="{top:.1f}" fill="var(--fill)" opacity=".6"/>'
+        f'<polyline points="{path}" fill="none" stroke="var(--accent)" stroke-width="1.5"/>{ring}</svg>'
     )

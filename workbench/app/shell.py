@@ -6,25 +6,28 @@ import concurrent.futures
 import os
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import panel as pn
-import panel_material_ui as pmui
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 
 from workbench.app.compare_page import comparing
+from workbench.app.face import Face
+from workbench.app.guard import guard
 from workbench.app.library import KEPT, Library, Served
-from workbench.app.plots import SCRIPT
-from workbench.app.runs_page import RunsScreen
-from workbench.app.screens import discover, screens
-from workbench.app.session import Session, caption
-from workbench.errors import InputError
+from workbench.app.runs_page import EVERY, FRESH, RunsScreen
+from workbench.app.session import asked, caption, every_asked
+from workbench.errors import InputError, unknown
 from workbench.explorer import cards
-from workbench.sets.shipped import ATTRIBUTION
+from workbench.explorer.inspection import SPLITS, Inspection
+from workbench.workspace.panel import Around, discover
+from workbench.workspace.visit import Visit
 
 silence(FIXED_SIZING_MODE, True)  # a width is enough for what has text in it
 ADDRESS = "127.0.0.1"
@@ -32,38 +35,47 @@ LOCAL = (ADDRESS, "localhost", "::1")
 HEADER = (
     '<div style="font:600 15px system-ui,sans-serif;color:#0072B2;padding:6px 0;border-bottom:1px solid #dfe3e8">'
     "workbench</div><style>body{margin:0}</style>"
-    f"<script>{SCRIPT}</script>"
 )
+BARE = "<style>body{margin:0}</style>"
 PATIENCE = 1.0  # seconds that a page waits for its report before it says that it does
 UNUSED = 30_000  # milliseconds after which a session that nobody looks at is let go
 
 
 def application(library: Library) -> Any:
     """A function that makes the page for one browser session, from the names in its URL."""
-    pn.extension("plotly", "tabulator", sizing_mode="stretch_width")
+    pn.extension(sizing_mode="stretch_width")
     discover()
 
     def session() -> Any:
         entries = library.entries()
-        asked, pair = _asked("run"), _asked("compare")
-        chosen = entries.get(asked) if asked else None
-        if chosen is None and len(entries) == 1 and asked is None and pair is None:
+        name, pair = asked("run"), asked("compare")
+        chosen = entries.get(name) if name else None
+        if chosen is None and len(entries) == 1 and name is None and pair is None:
             chosen = next(iter(entries.values()))
         try:
             if pair is not None:
                 title, body = "compare", _compare(entries, pair)
             elif chosen is not None:
-                title, body = chosen.name, _when_read(library, chosen, alone=len(entries) == 1)
+                title, body = chosen.name, _when_read(library, chosen)
             else:
-                title, body = "runs", RunsScreen(library, asked).view()
+                title, body = "runs", _bare(RunsScreen(library, name).view())
         except InputError as e:
-            title, body = "workbench", pn.Column(_back(), caption(escape(str(e))))
+            title, body = "workbench", _headed(pn.Column(_back(), caption(escape(str(e)))))
         # not pmui.Page, which keeps every document that was ever shown (panel-material-ui 0.16)
         if pn.state.curdoc is not None:
-            pn.state.curdoc.title = f"workbench – {title}"
-        return pn.Column(pn.pane.HTML(HEADER), body, sizing_mode="stretch_width", margin=(0, 12))
+            pn.state.curdoc.title = f"{title} – workbench"
+        return body
 
     return session
+
+
+def _bare(face: Any) -> Any:
+    """A page that fills the window."""
+    return pn.Column(pn.pane.HTML(BARE, height=0, margin=0), face, sizing_mode="stretch_both", margin=0)
+
+
+def _headed(body: Any) -> Any:
+    return pn.Column(pn.pane.HTML(HEADER), body, sizing_mode="stretch_width", margin=(0, 12))
 
 
 def _back() -> Any:
@@ -75,28 +87,32 @@ def _compare(entries: dict[str, Served], pair: str) -> Any:
     inspections = [e.inspection() for e in found if e is not None]
     if len(found) != 2 or len(inspections) != 2 or any(s is None for s in inspections):
         raise InputError(f"compare={pair}: give two runs or sets of this list that have a snapshot, comma between")
-    return pn.Column(_back(), comparing(*inspections))  # type: ignore[arg-type]
+    framed = lambda body: _headed(pn.Column(_back(), body))  # noqa: E731
+    page = comparing(inspections[0], inspections[1], framed)  # type: ignore[arg-type]
+    return _bare(page)
 
 
-def _when_read(library: Library, entry: Served, *, alone: bool) -> Any:
-    """The page of a run or set; until its report is made, a page that says so and turns into it."""
-    waiting = library.later("page", entry, entry.inspection, first=True)
+def _when_read(library: Library, entry: Served) -> Any:
+    """The workspace of a run or set; until its report is made, a page that says so and turns into it."""
+    split = asked("split") or ""
+    if split and split not in SPLITS:
+        raise unknown("split", split, SPLITS)
+    waiting = library.later(f"page {split}", entry, partial(entry.inspection, split), first=True)
     concurrent.futures.wait([waiting], PATIENCE)
     if waiting.done() or pn.state.curdoc is None:
-        waiting.result()
-        return _study(entry, alone=alone)
+        return _workspace(library, entry, waiting.result())
     begun = time.monotonic()
     said = pn.pane.HTML(cards.framed(_being_read(entry, 0)))
-    page = pn.Column(*([] if alone else [_back()]), said, sizing_mode="stretch_width")
+    page = pn.Column(_headed(pn.Column(_back(), said)), sizing_mode="stretch_both")
 
     def look() -> None:
         said.object = cards.framed(_being_read(entry, time.monotonic() - begun))
         if waiting.done():
             again.stop()
             try:
-                page.objects = [_study(entry, alone=alone)]
+                page.objects = [_workspace(library, entry, waiting.result())]
             except InputError as e:
-                page.objects = [_back(), caption(escape(str(e)))]
+                page.objects = [_headed(pn.Column(_back(), caption(escape(str(e)))))]
 
     again = pn.state.add_periodic_callback(look, period=500)
     return page
@@ -106,48 +122,65 @@ def _being_read(entry: Served, seconds: float) -> str:
     return f"<b>{escape(entry.name)}</b> &nbsp; is being diagnosed: {seconds:.0f} s. This page opens by itself."
 
 
-def _study(entry: Served, *, alone: bool) -> Any:
-    s = entry.inspection()
-    if s is None:
+def _workspace(library: Library, entry: Served, inspection: Inspection | None) -> Any:
+    """The workspace of an inspection, at the place that the URL asks for."""
+    if inspection is None:
         raise InputError(f"{entry.name} has no snapshot yet: reload when it has trained a little")
-    session = Session(s)
-    about = s.report.about
-    kind = f"recipe {escape(s.run.config['recipe'])} · step {s.run.steps:,}" if s.run else "set"
-    split = f" of the {s.split} split" if s.split else ""
-    said = (
-        f"<b>{escape(entry.name)}</b> &nbsp; {kind} · {about['items']:,} items{split} · "
-        f"data <span class='num'>{escape(about['fingerprint'])}</span>"
-    )
-    names = list(shown := screens(s))
-    first = _asked("screen") or names[0]
-    made: dict[str, Any] = {}
-    holders = {n: pn.Column(sizing_mode="stretch_width") for n in names}
-    tabs = pmui.Tabs(*((n, holders[n]) for n in names), sizing_mode="stretch_width")
+    document = pn.state.curdoc
 
-    def open_screen(name: str) -> None:
-        # one map a page: a screen is made when it is first opened, and taken off the page when another is
-        for other, holder in holders.items():
-            if other != name:
-                holder.objects = []
-        if name not in made:
-            made[name] = shown[name].make(session)
-        holders[name].objects = [made[name].view()]
-        if pn.state.location is not None:
-            state: dict[str, Any] = {"screen": name}
-            pn.state.location.update_query(**state)
+    def schedule(f: Callable[[], None]) -> None:
+        document.add_next_tick_callback(f) if document is not None else f()
 
-    tabs.param.watch(lambda e: open_screen(names[e.new]), "active")
-    start = first if first in names else names[0]
-    tabs.active = names.index(start)
-    open_screen(start)
-    credit = caption(escape(ATTRIBUTION)) if "color_png" in s.items else ""
-    top = pn.Row(*([] if alone else [_back()]), pn.pane.HTML(cards.framed(said)))
-    return pn.Column(top, tabs, credit, sizing_mode="stretch_width")
+    splits = SPLITS if entry.is_run else ()
+    shown = {"split": inspection.split} if inspection.split not in ("", library.split) else {}
+    kept = {"run": entry.name, **shown}
+    around = Around(entry.name, kept, tuple(library.entries()), splits, partial(_live, entry, inspection))
+    visit = Visit(inspection, around=around, schedule=schedule)
+    visit.restore(every_asked())
+    face = Face(visit)
+    if entry.is_run and not entry.run.finished and document is not None:
+        pn.state.add_periodic_callback(_Following(library, entry, face).look, period=EVERY)
+    return _bare(face)
 
 
-def _asked(name: str) -> str | None:
-    values = (pn.state.session_args or {}).get(name, [])
-    return values[0].decode(errors="replace") if values else None
+def _live(entry: Served, inspection: Inspection) -> str:
+    """What is to be said of a run that is not finished."""
+    run = entry.run if entry.is_run else None
+    if run is None or run.finished:
+        return ""
+    fresh = time.time() - entry.state[0] / 1e9 < FRESH
+    step = max(run.snapshots, default=0)
+    return f"{'training' if fresh else 'stopped'} at step {run.steps:,}, shown as of {step:,}"
+
+
+class _Following:
+    """The page of a run in training: its strip moves with the log, the map takes up each new snapshot."""
+
+    def __init__(self, library: Library, entry: Served, face: Face) -> None:
+        self.library, self.entry, self.face = library, entry, face
+        self.step, self.seen = max(entry.run.snapshots), entry.state
+
+    def look(self) -> None:
+        """Show what is new."""
+        if self.seen == self.entry.state:
+            return
+        self.seen = self.entry.state
+        visit, newest = self.face.visit, max(self.entry.run.snapshots)
+        split = visit.inspection.split
+        if newest == self.step:
+            visit.redraw("top", "foot")
+            return
+        made = self.library.later(f"page {split}", self.entry, partial(self.entry.inspection, split), first=True)
+        made.add_done_callback(lambda found: visit.schedule(partial(self._take, newest, found)))
+
+    def _take(self, step: int, made: concurrent.futures.Future[Inspection | None]) -> None:
+        if step <= self.step or made.exception() is not None:
+            return
+        self.step = step
+        old, inspection = self.face.visit, made.result()
+        if inspection is not None and old.around is not None:
+            around = replace(old.around, live=partial(_live, self.entry, inspection))
+            self.face.take(Visit(inspection, around=around, schedule=old.schedule))
 
 
 def serve(
@@ -189,8 +222,9 @@ def serve(
     hosts = [*LOCAL[:2], *([address] if address not in (*LOCAL, "0.0.0.0", "::") else [])]
     allowed = [*origins, *(f"{host}:{port}" for host in hosts)]
     try:
-        pn.serve(
+        server = pn.serve(
             {"/": application(library)},
+            start=False,
             address=address,
             port=port,
             show=show,
@@ -201,6 +235,11 @@ def serve(
             check_unused_sessions_milliseconds=UNUSED // 2,
             **settings,
         )
+        served = [*LOCAL, address, *(o.rsplit(":", 1)[0] for o in origins)]
+        anywhere = address in ("0.0.0.0", "::") and not origins  # by which name is not known
+        guard(server._tornado, [] if anywhere else served)
+        server.start()
+        server.io_loop.start()
     except OSError as e:
         raise InputError(f"port {port} on {address} is not free ({e.strerror}); choose another with --port") from None
     finally:

@@ -8,17 +8,27 @@ from typing import Annotated, Any
 import typer
 
 from workbench.cli.base import command, say
-from workbench.cli.sets import Data, DropMissing, IdColumn, ItemColumn
+from workbench.cli.sets import Data, Drop, DropMissing, IdColumn, ItemColumn, Keep
 
 SHOWN = 5  # lines of a kind
 KIND = "only this kind: wrong pair, leak, duplicate, false negative, outlier; repeat"
 
 
-def _set(data: list[Path], id_: str = "", item: str = "", drop_missing: bool = False) -> Any:
+def _set(
+    data: list[Path],
+    id_: str = "",
+    item: str = "",
+    drop_missing: bool = False,
+    drop: Path | None = None,
+    keep: Path | None = None,
+) -> Any:
     from workbench.cli.sets import read_set
     from workbench.sets.formats import Reading
+    from workbench.sets.listed import chosen
 
     es, said = read_set(data, Reading({}, id_, drop_missing=drop_missing, item=item))
+    es, left = chosen(es, drop, keep)
+    said = [*said, *left]
     say(f"{es.source}   {len(es):,} items")
     for line in said:
         say(f"  {line}")
@@ -32,6 +42,8 @@ def suspects(
     id_: IdColumn = "",
     item: ItemColumn = "",
     drop_missing: DropMissing = False,
+    drop: Drop = None,
+    keep: Keep = None,
     kind: Annotated[list[str] | None, typer.Option(help=KIND)] = None,
     most: Annotated[int, typer.Option(help="lines of each kind to print")] = SHOWN,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the lists to this folder")] = None,
@@ -46,7 +58,7 @@ def suspects(
     from workbench.lists.suspects import known
 
     known(kind or [])
-    es = _set(data, id_, item, drop_missing)
+    es = _set(data, id_, item, drop_missing, drop, keep)
     found = find(es, kinds=kind or [])
     for sentence in found.sentences:
         say(sentence)
@@ -70,6 +82,8 @@ def slices(
     id_: IdColumn = "",
     item: ItemColumn = "",
     drop_missing: DropMissing = False,
+    drop: Drop = None,
+    keep: Keep = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write slice and id to this file")] = None,
 ) -> None:
     """Find where retrieval is lower than elsewhere: over all columns, pairs of them, and clusters; at most ten slices.
@@ -81,12 +95,12 @@ def slices(
     """
     from workbench.lists import weak_slices
 
-    found = weak_slices(_set(data, id_, item, drop_missing))
+    found = weak_slices(_set(data, id_, item, drop_missing, drop, keep))
     for sentence in found.sentences:
         say(sentence)
     say(f"  {found.about['tried']:,} slices tried, R@1 {found.about['value']:.3f} over all")
-    if out and len(found.frame):
-        say(f"  wrote {found.save(out)}")
+    if out:
+        say(f"  wrote {found.save(out)}" if len(found.frame) else f"  {out} was not written: there is no weak slice")
 
 
 @command("Look", "workbench thresholds pairs.parquet --coverage 0.95 --precision 0.9")
@@ -95,6 +109,8 @@ def thresholds(
     id_: IdColumn = "",
     item: ItemColumn = "",
     drop_missing: DropMissing = False,
+    drop: Drop = None,
+    keep: Keep = None,
     coverage: Annotated[float, typer.Option(help="share of new queries whose match is among the answers")] = 0.95,
     precision: Annotated[float, typer.Option(help="share of accepted first answers that are right")] = 0.95,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the thresholds to this CSV file")] = None,
@@ -109,7 +125,7 @@ def thresholds(
     from workbench.lists.thresholds import shares
 
     shares(coverage=coverage, precision=precision)
-    found = find(_set(data, id_, item, drop_missing), coverage=coverage, precision=precision)
+    found = find(_set(data, id_, item, drop_missing, drop, keep), coverage=coverage, precision=precision)
     for sentence in found.sentences:
         say(sentence)
     say("\n  tenths of the queries by the cosine of their first answer, and how often it is right")
@@ -138,5 +154,6 @@ def drift(
     found = find(load(old), load(new))
     for sentence in found.sentences:
         say(sentence)
-    if out and len(found.items):
-        say(f"  wrote {found.save(out)}")
+    if out:
+        none = f"  {out} was not written: no item of {new} is unlike all of {old}"
+        say(f"  wrote {found.save(out)}" if len(found.items) else none)

@@ -35,6 +35,8 @@ Data = Annotated[list[Path], typer.Argument(help="a set, a run, or a file; sever
 IdColumn = Annotated[str, typer.Option("--id", help=ID)]
 ItemColumn = Annotated[str, typer.Option(help=ITEM)]
 DropMissing = Annotated[bool, typer.Option("--drop-missing", help=DROP)]
+Drop = Annotated[Path | None, typer.Option(help=LEAVE)]
+Keep = Annotated[Path | None, typer.Option(help=KEEP)]
 
 
 @command("Look", "workbench diagnose pairs.parquet")
@@ -67,8 +69,8 @@ def diagnose(
     relevance: Annotated[
         Path | None, typer.Option(help="a table of query id, key id and grade: retrieval by it, in every direction")
     ] = None,
-    drop: Annotated[Path | None, typer.Option(help=LEAVE)] = None,
-    keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
+    drop: Drop = None,
+    keep: Keep = None,
     exact: Annotated[bool, typer.Option(help="never sample queries, however many rows")] = False,
     executor: Annotated[str, typer.Option(help="local, or dask: the same answer from a cluster")] = "local",
     scheduler: Annotated[str, typer.Option(help="address of a Dask scheduler (default: start one here)")] = "",

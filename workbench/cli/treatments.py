@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.base import command, pair, say
-from workbench.cli.sets import MODALITY, Data, DropMissing, IdColumn, ItemColumn
+from workbench.cli.sets import MODALITY, Data, Drop, DropMissing, IdColumn, ItemColumn, Keep
 from workbench.errors import InputError, unknown
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ def treat(
     id_: IdColumn = "",
     item: ItemColumn = "",
     drop_missing: DropMissing = False,
+    drop: Drop = None,
+    keep: Keep = None,
     modality: Annotated[list[str] | None, typer.Option(help=MODALITY)] = None,
     out: Annotated[Path | None, typer.Option("-o", "--out", help="write the best as a folder for 'apply'")] = None,
     choose: Annotated[str, typer.Option(help="write this one instead, by its name in the list")] = "",
@@ -50,16 +52,20 @@ def treat(
     """
     from workbench.cli.sets import read_set
     from workbench.sets.formats import Reading
+    from workbench.sets.listed import chosen
     from workbench.treatments import METHODS
     from workbench.treatments import treat as run_treat
-    from workbench.treatments.base import BYTES
+    from workbench.treatments.base import BYTES, SCORES
 
     if choose and not out:
         raise InputError(f"--choose {choose}: say where to write it, -o FOLDER")
-    if choose and not set(choose.split(" + ")) & set(METHODS) and goal != BYTES:
+    plain = {x.partition(" (")[0] for x in choose.split(" + ")}
+    if choose and not plain & set(METHODS) and goal != BYTES:
         raise unknown("treatment", choose, METHODS)
     asked = dict(pair(m, "--modality") for m in modality or [])
     es, said = read_set(data, Reading(asked, id_, drop_missing=drop_missing, item=item))
+    es, left = chosen(es, drop, keep)
+    said = [*said, *left]
     found = run_treat(es, goal, label=label, only=only or [], modalities=modalities.split(",") if modalities else [])
     for line in told(found, said, every):
         say(line)
@@ -76,7 +82,12 @@ def treat(
         say(f"  wrote {html}")
     given = " ".join(map(str, data))
     if out and (choose or found.winner):
-        say(f"  wrote {found.save(out, choose)}\nnext  workbench apply {out} {given} -o treated.parquet")
+        word = "replaced" if out.exists() else "wrote"
+        say(f"  {word} {found.save(out, choose)}")
+        for path in data:
+            say(f"next  workbench apply {out} {path} -o {path.stem}-treated{path.suffix or '.parquet'}")
+        if (found.named(choose) if choose else found.winner).kind == SCORES:  # type: ignore[union-attr]
+            say("      and queries with --role query, for keys and queries differ")
     elif out:
         say(f"  {out} was not written: nothing helps. To ship one all the same: --choose NAME")
     elif found.winner:

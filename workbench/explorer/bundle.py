@@ -1,11 +1,11 @@
-"""The map's modules as one: what a notebook, a page and an exported file load, made without a build.
+"""JavaScript modules as one: what a notebook, a page and an exported file load, made without a build.
 
-The modules of `map/` import each other by lines like `import { a, b } from "./x.js";`, share one scope afterwards, and
-so must not give two things one name; `map.js`, which exports the map, comes last.
+The modules import each other by lines like `import { a, b } from "./x.js";`, share one scope afterwards, and so must
+not give two things one name; the entry, such as `map/map.js`, comes last.
 
 >>> text = bundle()
 >>> "import " in text.splitlines()[0], text.rstrip().splitlines()[-1]
-(False, 'export default { render };')
+(False, 'export default { render: drawMap };')
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 
 MODULES = Path(__file__).parent / "map"
-IMPORT = re.compile(r'^import \{([^{}]*)\} from "\./(\w+\.js)";\n', re.MULTILINE)
+IMPORT = re.compile(r'^import \{([^{}]*)\} from "(\.{1,2}/[\w./]+\.js)";\n', re.MULTILINE)
 NAME = re.compile(r"^(export )?(?:async )?(?:const|let|var|function\*?|class) ([\w$]+)", re.MULTILINE)
 DEFAULT = "export default "
 
@@ -23,30 +23,37 @@ DEFAULT = "export default "
 @cache
 def bundle(entry: Path = MODULES / "map.js") -> str:
     """One module of a module and all that it imports, each after what it needs."""
-    texts = {name: (entry.parent / name).read_text(encoding="utf-8") for name in _order(entry, entry.name, ())}
+    texts = {file: file.read_text(encoding="utf-8") for file in _order(entry.resolve(), ())}
     owner: dict[str, str] = {}
-    exported = {name: {n for export, n in NAME.findall(text) if export} for name, text in texts.items()}
+    exported = {file: {n for export, n in NAME.findall(text) if export} for file, text in texts.items()}
     parts = []
-    for name, text in texts.items():
+    for file, text in texts.items():
         for _, defined in NAME.findall(text):
             if defined in owner:
-                raise ValueError(f"{name} and {owner[defined]} both define {defined}")
-            owner[defined] = name
+                raise ValueError(f"{file.name} and {owner[defined]} both define {defined}")
+            owner[defined] = file.name
         for names, source in IMPORT.findall(text):
-            if missing := {n for n in re.split(r"[,\s]+", names) if n} - exported[source]:
-                raise ValueError(f"{name} imports {', '.join(sorted(missing))}, which {source} does not export")
-        parts.append(_stripped(name, text, last=name == entry.name))
+            from_ = _beside(file, source)
+            if missing := {n for n in re.split(r"[,\s]+", names) if n} - exported[from_]:
+                raise ValueError(
+                    f"{file.name} imports {', '.join(sorted(missing))}, which {from_.name} does not export"
+                )
+        parts.append(_stripped(file.name, text, last=file == entry.resolve()))
     return "\n".join(parts)
 
 
-def _order(entry: Path, name: str, above: tuple[str, ...]) -> list[str]:
+def _beside(file: Path, source: str) -> Path:
+    return (file.parent / source).resolve()
+
+
+def _order(file: Path, above: tuple[Path, ...]) -> list[Path]:
     """The files that a module needs, and itself after them."""
-    if name in above:
-        raise ValueError(f"modules import each other in a circle: {' → '.join([*above, name])}")
-    found: list[str] = []
-    for _, source in IMPORT.findall((entry.parent / name).read_text(encoding="utf-8")):
-        found += [x for x in _order(entry, source, (*above, name)) if x not in found]
-    return [*found, name]
+    if file in above:
+        raise ValueError(f"modules import each other in a circle: {' → '.join(f.name for f in [*above, file])}")
+    found: list[Path] = []
+    for _, source in IMPORT.findall(file.read_text(encoding="utf-8")):
+        found += [x for x in _order(_beside(file, source), (*above, file)) if x not in found]
+    return [*found, file]
 
 
 def _stripped(name: str, text: str, last: bool) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from workbench.diagnostics.retrieval import median_rank
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.disk import write_text
 from workbench.errors import InputError, unknown
+from workbench.explorer import views
 from workbench.report.report import Report
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
@@ -28,8 +29,10 @@ from workbench.sets.run_folder import VERDICTS, is_run
 from workbench.sets.shipped import load_data, with_splits
 from workbench.training.run import Run
 
+T = TypeVar("T")
 RANK = median_rank.__name__  # whose values an item are the ranks of the matches
 SHOWN = 5  # keys beside a match
+SPLITS = ("validation", "train", "test")  # of a run, as they may be looked at; each look at test is counted
 HUB = 10  # a hub is among the ten nearest of many queries
 
 
@@ -66,10 +69,13 @@ class Inspection:
         self.name, self.run, self.split, self.home = name, run, split, home
         items = (es.items if items is None else items).reset_index(drop=True)
         self.items = items if "name" in items else items.assign(name=items["id"])
+        self.other: Inspection | None = None  # another space of the same items in the same order
+        self.hues: dict[str, dict[str, str]] = {}  # colours that values of a column have by their meaning
         self._report: Report | None = None
         self._maps: dict[str, Projection] = {}
         self._units: dict[str, Tensor] = {}
         self._ranks: dict[tuple[str, str], np.ndarray] = {}
+        self._known: dict[Any, Any] = {}
         self._lock = Lock()
         self._places = pd.Series(np.arange(len(self.es)), index=self.es.items["id"].astype(str))
 
@@ -90,16 +96,22 @@ class Inspection:
                 self._report = self.run.report(self.split) if self.run else diagnose(self.es)
             return self._report
 
-    def map(self, method: str) -> Projection:
-        """The projection by a method of `projection.METHODS`, made once."""
-        with self._lock:
-            if method not in self._maps:
-                self._maps[method] = project(self.es, method)
-            return self._maps[method]
+    @property
+    def views(self) -> list[str]:
+        """The names of its views."""
+        return views.names(self.es.modalities)
 
-    def has_map(self, method: str) -> bool:
-        """Whether a map is there at once."""
-        return method in self._maps or cached(self.es, method)
+    def view(self, name: str) -> Projection:
+        """The projection of one of its `views`, made once."""
+        method, pair = views.method(name, self.es.modalities)
+        with self._lock:
+            if name not in self._maps:
+                self._maps[name] = project(self.es, method, pair)
+            return self._maps[name]
+
+    def has_view(self, name: str) -> bool:
+        """Whether a view is there at once."""
+        return name in self._maps or cached(self.es, views.method(name, self.es.modalities)[0])
 
     @property
     def directions(self) -> list[tuple[str, str]]:
@@ -150,14 +162,24 @@ class Inspection:
 
     def find(self, text: str) -> np.ndarray:
         """Items with a word that begins with a text, else those that contain it; (N,) bool, whatever the case."""
-        words = [pd.Series(columns.text(self.items[c])) for c in self.items if not columns.holds_bytes(self.items[c])]
+        hits = self._hits(text)
+        return np.logical_or.reduce(list(hits.values())) if hits else np.zeros(len(self.es), dtype=bool)
+
+    def found_in(self, text: str) -> list[str]:
+        """The columns in which `find` finds a text."""
+        return list(self._hits(text))
+
+    def _hits(self, text: str) -> dict[str, np.ndarray]:
+        words = {
+            c: pd.Series(columns.text(self.items[c])) for c in self.items if not columns.holds_bytes(self.items[c])
+        }
         for pattern in (rf"(?<!\w){re.escape(text)}", re.escape(text)):
-            hit = np.zeros(len(self.es), dtype=bool)
-            for column in words:
-                hit |= column.str.contains(pattern, case=False, regex=True, na=False).to_numpy()
-            if hit.any():
-                break
-        return hit
+            found = {
+                str(c): x.str.contains(pattern, case=False, regex=True, na=False).to_numpy() for c, x in words.items()
+            }
+            if found := {c: hit for c, hit in found.items() if hit.any()}:
+                return found
+        return {}
 
     def near(self, item: int, modality: str, count: int = 50) -> np.ndarray:
         """The items nearest to one, by its vector in a modality."""
@@ -166,6 +188,12 @@ class Inspection:
             return np.arange(0)
         cosine = (self.unit(modality) @ self.unit(modality)[rows].mean(0)).topk(min(count, len(self.unit(modality))))
         return np.unique(self.es.item_of_row(modality)[cosine.indices].numpy())
+
+    def once(self, what: Any, make: Callable[[], T]) -> T:
+        """What `make` gives, worked out when it is first asked for by this name."""
+        if what not in self._known:
+            self._known[what] = make()
+        return self._known[what]
 
     # -- one pair --------------------------------------------------------------------------------------------------
 
@@ -244,9 +272,9 @@ class Inspection:
 
     @cached_property
     def trainable(self) -> np.ndarray:
-        """Items that a training on this set would learn from, (N,) bool; none of a run, which shows held-out items."""
+        """Items that a training on this set would learn from, (N,) bool; of a run, those of its train split."""
         if self.run is not None:
-            return np.zeros(len(self.es), dtype=bool)
+            return np.full(len(self.es), self.split == "train")
         return (with_splits(self.es).items["split"] == "train").to_numpy()
 
     @property
@@ -255,11 +283,13 @@ class Inspection:
         known, learnt = self.judgements, set(self.es.items["id"].astype(str)[self.trainable])
         return known[known["id"].isin(learnt) & known["other"].isin(learnt)]
 
-    def unjudge(self, item: int) -> None:
-        """Take back what was said of an item."""
-        known = self.judgements
-        rest = known[known["id"] != str(self.es.items["id"].iloc[item])]
-        write_text(self._folder("judgements") / "pairs.csv", rest.to_csv(index=False))
+    def unjudge(self, item: int, other: int | None = None) -> None:
+        """Take back what was said of an item, or of it and another alone."""
+        known, ids = self.judgements, self.es.items["id"].astype(str)
+        mine = known["id"] == ids.iloc[item]
+        if other is not None:
+            mine &= known["other"] == ids.iloc[other]
+        write_text(self._folder("judgements") / "pairs.csv", known[~mine].to_csv(index=False))
 
     def judge(self, item: int, other: int, verdict: str, query: str, key: str) -> Path:
         """Write down what a stolen match is; `workbench train` takes the file, of which it uses what is `usable`."""
@@ -301,9 +331,9 @@ def inspection(source: Any, split: str = "validation") -> Inspection:
         source = Run(source)
     if isinstance(source, Run):
         run = source
-        if split not in ("validation", "test"):
-            raise unknown("split to look at", split, ("validation", "test"))
-        es = run.embed("test") if split == "test" else run.snapshot()
+        if split not in SPLITS:
+            raise unknown("split to look at", split, SPLITS)
+        es = run.snapshot() if split == "validation" else run.embed(split)
         everything = run.items.set_index("id", drop=False)
         known = es.items["id"].isin(everything.index).all()
         items = everything.loc[es.items["id"]] if known else es.items

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from workbench.errors import InputError, unknown
+from workbench.explorer import choice, colouring
 from workbench.explorer import wire_format as wire
+from workbench.explorer.choice import IDS, REPLACE, Step
+from workbench.explorer.colouring import MODALITY, NO_COLOUR, REST
 from workbench.explorer.inspection import Inspection, first_rows
-from workbench.sets import columns
+from workbench.explorer.views import GAP_AXIS
 from workbench.sets.projection import Projection
 from workbench.views.theme import HUES, SHAPES
 
-VIEWS = {
-    "gap axis": "gap_axis",
-    "SVD, uncentred": "svd",
-    "PCA, gap removed": "centred_pca",
-    "PCA": "pca",
-    "UMAP": "umap",
-}
-MODALITY = "modality"
-COLOURED = 8  # categories with a colour of their own; the others share one and are found by search
-CATEGORIES = 5_000  # values of a column that is still a legend
-LINES = 2_000  # pairs of the selection that are joined
-NO_COLOUR = 65_535
-REST = "#8a949e"
+JOINED = 200  # selected items up to which each pair has its line; above it lines cannot be read
+CORNERS = 60  # of a polygon, as an address keeps it
 MESSAGES = ("gesture", "asked", "clicked", "command")  # what a map says
+
+
+class Look(NamedTuple):
+    """What is looked at, as undo and redo bring it back."""
+
+    view: str
+    colour: str
+    selected: np.ndarray
+    steps: tuple[Step, ...]
 
 
 class MapState:
@@ -36,17 +37,18 @@ class MapState:
 
     def __init__(self, inspection: Inspection, *, view: str = "", colour: str = MODALITY) -> None:
         self.inspection = inspection
-        self.view = view or ("gap axis" if len(inspection.es.modalities) > 1 else "PCA")
+        self.view = view or (GAP_AXIS if len(inspection.es.modalities) > 1 else "PCA")
         self.colour = colour
         self.height = 520
         self.pictured = False  # whether the map can draw nothing itself and takes a picture
         self.selected = np.zeros(len(inspection.es), dtype=bool)
-        self._past: list[np.ndarray] = []
+        self.steps: tuple[Step, ...] = ()  # what made the selection
+        self.ring = -1  # the item whose pair is shown
+        self._past: list[Look] = []
+        self._future: list[Look] = []
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._chosen: list[Callable[[], None]] = []
-        if self.view not in VIEWS:
-            raise unknown("view", self.view, VIEWS)
-        self.projection: Projection = inspection.map(VIEWS[self.view])
+        self.projection: Projection = inspection.view(self.view)
         self.order = wire.fair_order(len(self.projection.xy))
         self.names = list(inspection.es.modalities)
         rows = [len(inspection.es[m]) for m in self.names]
@@ -59,7 +61,7 @@ class MapState:
     @property
     def views(self) -> list[str]:
         """The views that this set has: one modality alone has no gap."""
-        return [v for v, m in VIEWS.items() if m != "gap_axis" or len(self.names) > 1]
+        return self.inspection.views
 
     def listen(self, told: Callable[[dict[str, Any]], None]) -> None:
         """Call `told` with every change of what the map shows."""
@@ -105,10 +107,15 @@ class MapState:
             "items": len(self.inspection.es),
             "points": len(p.xy),
             "selected": f"{int(self.selected.sum()):,} selected" if self.selected.any() else "",
+            "joined": int(self.selected.sum()) <= JOINED,
+            "rung": self._rung(),
             "labels": self._labels,
             "ramp": wire.ramp(32)[::-1],
             "height": self.height,
         }
+
+    def _rung(self) -> list[int]:
+        return np.flatnonzero(self.item == self.ring).tolist() if self.ring >= 0 else []
 
     def _selection_traits(self) -> dict[str, Any]:
         pairs, strength = self._pairs()
@@ -123,34 +130,13 @@ class MapState:
         if self.colour == MODALITY:
             entries = [{"name": m, "count": 0, "color": HUES[k % len(HUES)]} for k, m in enumerate(self.names)]
             return self.modality.astype(np.uint16), {"kind": "modality", "title": MODALITY, "entries": entries}
-        values = self.column(self.colour)
-        if values.dtype.kind == "f":
-            known = np.isfinite(values.astype(float))
-            if not known.any():
-                return np.full(len(self.item), NO_COLOUR, np.uint16), {"kind": "value", "title": self.colour}
-            low, high = np.quantile(values[known].astype(float), [0.01, 0.99])
-            scaled = np.clip((values.astype(float) - low) / (high - low or 1), 0, 1)
-            code = np.where(known, np.nan_to_num(scaled) * 255, NO_COLOUR).astype(np.uint16)
-            legend = {"kind": "value", "title": self.colour, "colors": wire.ramp(), "low": f"{low:.3g}"}
-            return code[self.item], legend | {"high": f"{high:.3g}", "rest": REST}
-        codes, names, counts = self._categories(values)
-        entries = [
-            {"name": str(n), "count": int(c), "color": HUES[k] if k < COLOURED else ""}
-            for k, (n, c) in enumerate(zip(names, counts, strict=True))
-        ]
-        return codes[self.item].astype(np.uint16), {
-            "kind": "category",
-            "title": self.colour,
-            "entries": entries,
-            "rest": REST,
-        }
-
-    def _categories(self, values: np.ndarray) -> tuple[np.ndarray, list[str], np.ndarray]:
-        """Codes by falling frequency, names and counts; an item of which nothing is said has no colour."""
-        text = pd.Series(values)
-        counts = text[text != ""].value_counts()
-        place = pd.Series(np.arange(len(counts)), index=counts.index)
-        return place.reindex(text, fill_value=NO_COLOUR).to_numpy(), list(counts.index), counts.to_numpy()
+        codes, legend = colouring.coded(self.inspection, self.colour)
+        codes = codes[self.item]
+        if (ranked := colouring.direction(self.colour)) in self.inspection.directions:
+            # a rank is a query's: rows of other modalities have none
+            asked = self.names.index(ranked[0])
+            codes = np.where(self.modality == asked, codes, NO_COLOUR)
+        return codes.astype(np.uint16), legend
 
     def _names_of_groups(self) -> list[dict[str, Any]]:
         """Names of the modalities or categories at the median of their points, the most frequent first."""
@@ -164,8 +150,8 @@ class MapState:
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Points to join, (k, 2), and how alike each pair is, as a byte: 255 for a cosine of one."""
         es = self.inspection.es
-        items = np.flatnonzero(self.selected)[:LINES]
-        if not len(items) or len(self.names) < 2:
+        items = np.flatnonzero(self.selected)
+        if not len(items) or len(items) > JOINED or len(self.names) < 2:
             return np.zeros((0, 2), np.uint32), np.zeros(0, np.uint8)
         place = np.empty(len(self.order), dtype=np.int64)
         place[self.order] = np.arange(len(self.order))
@@ -189,35 +175,21 @@ class MapState:
     @property
     def colours(self) -> list[str]:
         """What points can be coloured by: the modality, columns of the items, ranks."""
-        items, out = self.inspection.items, [MODALITY]
-        for c in items:
-            x = items[c]
-            if c == "id" or columns.holds_bytes(x):
-                continue
-            if x.dtype.kind in "fiu" or x.nunique() <= CATEGORIES and x.nunique() < len(x):
-                out.append(c)
-        return out + [f"rank {a} → {b}" for a, b in self.inspection.directions]
-
-    def column(self, name: str) -> np.ndarray:
-        """The value of each item (N,) under one of `colours`."""
-        if name.startswith("rank ") and name not in self.inspection.items:
-            a, b = name.removeprefix("rank ").split(" → ")
-            return np.log10(self.inspection.ranks(a, b))
-        if name not in self.inspection.items:
-            raise unknown("colour", name, self.colours)
-        values = self.inspection.items[name]
-        if values.dtype.kind in "fiu":
-            return values.to_numpy(dtype=np.float64, na_value=np.nan)
-        return columns.text(values)
+        return [MODALITY, *colouring.measures(self.inspection)]
 
     # -- what changes it -------------------------------------------------------------------------------------------
 
-    def show(self, view: str) -> None:
+    def _remember(self) -> None:
+        self._past = [*self._past[-49:], Look(self.view, self.colour, self.selected, self.steps)]
+        self._future = []
+
+    def show(self, view: str, *, remember: bool = True) -> None:
         """Another layout; the map glides there."""
-        if view not in VIEWS:
-            raise unknown("view", view, VIEWS)
+        place = self.inspection.view(view)
+        if remember and view != self.view:
+            self._remember()
         self.view = view
-        self.place(self.inspection.map(VIEWS[view]))
+        self.place(place)
 
     def place(self, projection: Projection) -> None:
         """The same points somewhere else: another layout, a snapshot, an intervention."""
@@ -226,31 +198,75 @@ class MapState:
         self._labels = self._names_of_groups()
         self._send(points=self.xy.astype("<f4").tobytes(), spec=self._spec())
 
-    def paint(self, colour: str) -> None:
+    def paint(self, colour: str, *, remember: bool = True) -> None:
         """Colour the points by a column or a measure, one of `colours`."""
+        if colour not in self.colours:
+            raise unknown("colour", colour, self.colours)
+        if remember and colour != self.colour:
+            self._remember()
         self.colour = colour
         self._codes, self._legend = self._colours()
         self._labels = self._names_of_groups()
         self._send(codes=self._codes.astype("<u2").tobytes(), spec=self._spec())
+
+    def choose(self, kind: str, *of: Any, how: str = REPLACE, remember: bool = True) -> None:
+        """Select by what is asked for, which an address can name; `InputError` where it is not there."""
+        step = Step(kind, of, how)
+        mask = choice.merged(self.selected, choice.items(self.inspection, step), how)
+        steps = (step,) if how == REPLACE else (*self.steps, step)
+        if how != REPLACE and not self.steps and self.selected.any():
+            steps = ()  # what was there before has no name, so neither has this
+        self._select(mask, steps if mask.any() else (), remember)
 
     def select(self, items: Any, *, remember: bool = True) -> None:
         """Select items, by a mask (N,) or by positions."""
         items = np.asarray(items)
         mask = np.zeros(len(self.inspection.es), dtype=bool)
         mask[items if items.dtype != bool or len(items) == len(mask) else []] = True
+        count = int(mask.sum())
+        ids = self.inspection.es.items["id"].astype(str).to_numpy()[mask].tolist() if 0 < count <= IDS else []
+        self._select(mask, (Step("ids", tuple(ids)),) if ids else (), remember)
+
+    def _select(self, mask: np.ndarray, steps: tuple[Step, ...], remember: bool) -> None:
         if np.array_equal(mask, self.selected):
+            self.steps = steps or self.steps
             return
         if remember:
-            self._past = [*self._past[-49:], self.selected]
-        self.selected = mask
+            self._remember()
+        self.selected, self.steps = mask, steps
+        self._told_of_selection()
+
+    def _told_of_selection(self) -> None:
         self._send(**self._selection_traits(), spec=self._spec())
         for f in self._chosen:
             f()
 
+    def ring_at(self, item: int) -> None:
+        """Ring the points of one item, the one whose pair is shown; −1 rings none."""
+        if item != self.ring:
+            self.ring = item
+            self._send(spec=self._spec())
+
     def undo(self) -> None:
-        """Take back the last change of the selection."""
-        if self._past:
-            self.select(self._past.pop(), remember=False)
+        """Take back the last change of selection, view or colour."""
+        self._travel(self._past, self._future)
+
+    def redo(self) -> None:
+        """Make again what was taken back."""
+        self._travel(self._future, self._past)
+
+    def _travel(self, there: list[Look], back: list[Look]) -> None:
+        if not there:
+            return
+        back.append(Look(self.view, self.colour, self.selected, self.steps))
+        look = there.pop()
+        if look.view != self.view:
+            self.show(look.view, remember=False)
+        if look.colour != self.colour:
+            self.paint(look.colour, remember=False)
+        if not np.array_equal(look.selected, self.selected):
+            self.selected, self.steps = look.selected, look.steps
+            self._told_of_selection()
 
     @property
     def ids(self) -> list[str]:
@@ -278,10 +294,13 @@ class MapState:
         elif name == "clicked":
             point = value.get("point", -1)
             if isinstance(point, int) and 0 <= point < len(self.item):
-                self._merge(np.array([self.item[point]]), str(value.get("op", "replace")))
+                found = str(self.inspection.es.items["id"].iloc[self.item[point]])
+                self.choose("ids", found, how=_how(value))
         elif name == "command":
             if value.get("name") == "undo":
                 self.undo()
+            elif value.get("name") == "redo":
+                self.redo()
             elif value.get("name") == "clear":
                 self.select(np.zeros(len(self.selected), dtype=bool))
             elif value.get("name") == "picture":
@@ -291,19 +310,25 @@ class MapState:
 
     def _gesture(self, value: Mapping[str, Any]) -> None:
         try:
-            hit = wire.inside(self.xy, value.get("points") or [])
+            points = [(float(x), float(y)) for x, y in value.get("points") or []]
             off, hidden = int(value.get("off") or 0), np.asarray(value.get("hidden") or [], dtype=int)
         except (TypeError, ValueError):
             return
+        how = _how(value)
+        if self.projection is self.inspection.view(self.view):
+            every = max(1, -(-len(points) // CORNERS))
+            kept = [[float(f"{x:.8g}"), float(f"{y:.8g}")] for x, y in points[::every]]
+            names = [e["name"] for e in self._legend.get("entries", [])]
+            solo = [n for k, n in enumerate(names) if k not in set(hidden.tolist())] if len(hidden) else []
+            self.choose("lasso", self.view, kept, off, self.colour if solo else "", solo, how=how)
+            return
+        hit = wire.inside(self.xy, points)  # the points have been moved: no address can say where to
         hit &= ((off >> self.modality.astype(int)) & 1) == 0
         if len(hidden):
             hit &= ~np.isin(self._codes, hidden)
-        self._merge(np.unique(self.item[hit]), str(value.get("op", "replace")))
-
-    def _merge(self, items: np.ndarray, how: str) -> None:
-        mask = np.zeros(len(self.selected), dtype=bool)
-        mask[items] = True
-        self.select(self.selected | mask if how == "add" else self.selected & ~mask if how == "remove" else mask)
+        found = np.zeros(len(self.selected), dtype=bool)
+        found[np.unique(self.item[hit])] = True
+        self.select(choice.merged(self.selected, found, how))
 
     def tip(self, point: int) -> dict[str, Any]:
         """What a hover shows: name, modality, value of the colour, picture."""
@@ -344,18 +369,28 @@ class MapState:
     # -- where it stands, for a URL --------------------------------------------------------------------------------
 
     def state(self) -> dict[str, str]:
-        """What a URL keeps: view, colour, and a selection of at most 50 ids."""
-        chosen = self.ids
-        return {"view": self.view, "colour": self.colour, "ids": ",".join(chosen) if len(chosen) <= 50 else ""}
+        """What a URL keeps: view, colour, and what made the selection."""
+        return {"view": self.view, "colour": self.colour, "sel": choice.written(self.steps) if self.steps else ""}
 
-    def restore(self, state: Mapping[str, str]) -> None:
-        """Take up a state from a URL; parts that make no sense here are passed over."""
-        if state.get("view") in VIEWS and state["view"] != self.view:
-            self.show(state["view"])
-        if state.get("colour") in self.colours and state["colour"] != self.colour:
-            self.paint(state["colour"])
-        if state.get("ids"):
+    def restore(self, state: Mapping[str, str]) -> list[str]:
+        """Take up a state from a URL; what could not be, in sentences."""
+        missed = []
+        for name, take in (("view", self.show), ("colour", self.paint)):
+            if state.get(name) and state[name] != getattr(self, name):
+                try:
+                    take(state[name], remember=False)
+                except InputError as e:
+                    missed.append(str(e))
+        if state.get("sel"):
             try:
-                self.select(self.inspection.places(state["ids"].split(",")))
-            except InputError:
-                return
+                steps = choice.read(state["sel"])
+                self._select(choice.made(self.inspection, steps), steps, remember=False)
+            except InputError as e:
+                missed.append(str(e))
+        return missed
+
+
+def _how(value: Mapping[str, Any]) -> str:
+    """What a gesture makes of what was selected."""
+    asked = str(value.get("op", REPLACE))
+    return asked if asked in choice.HOW else REPLACE

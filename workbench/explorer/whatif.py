@@ -19,7 +19,7 @@ from workbench.diagnostics.gap import modality_gap
 from workbench.diagnostics.retrieval import mixed_recall_at_1, recall_at_1
 from workbench.errors import InputError, unknown
 from workbench.explorer.inspection import Inspection, first_rows
-from workbench.explorer.map_state import VIEWS, MapState
+from workbench.explorer.map_state import MapState
 from workbench.interventions import shift, whiten
 from workbench.sets import columns
 from workbench.sets.projection import LinearView, Projection
@@ -122,7 +122,7 @@ class WhatIf:
         rows = []
         for key, x in before.items.items():
             d = now.items[key] - x
-            still = not knobs.moves and key[0] not in ("loss",)
+            still = knobs == self.base or not knobs.moves and key[0] not in ("loss",)
             low, high = (math.nan, math.nan) if still else intervals.jackknife_of_a_mean(d, torch.ones_like(d), codes)
             rows.append((*key, float(x.mean()), float(now.items[key].mean()), float(d.mean()), low, high))
         for key, value in before.whole.items():
@@ -224,7 +224,7 @@ class WhatIf:
 
     def carry(self, map_state: MapState, knobs: Knobs, treatment: Treatment | None = None) -> None:
         """Move the points to where the changes take them, where the view is linear; back where it is not."""
-        place = self.inspection.map(VIEWS[map_state.view])
+        place = self.inspection.view(map_state.view)
         moves = knobs.moves or treatment is not None
         moved = place if place.frame is None or not moves else self.moved(knobs, place.frame, place, treatment)
         if moved is not None and moved is not map_state.projection:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# ten stops, blended between
-VIRIDIS = ["440154", "482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"]
+# viridis without its ends, which vanish on white and on black; blended between
+VIRIDIS = ["482878", "3e4989", "31688e", "26828e", "1f9e89", "35b779", "5dc863"]
 
 
 def fair_order(n: int) -> np.ndarray:
@@ -23,7 +23,7 @@ def bits(mask: np.ndarray) -> bytes:
 
 
 def ramp(steps: int = 256) -> list[str]:
-    """Viridis as hex colours, dark to light."""
+    """The middle of viridis as hex colours, dark to light."""
     stops = np.array([[int(h[i : i + 2], 16) for i in (0, 2, 4)] for h in VIRIDIS], dtype=float)
     at = np.linspace(0, len(stops) - 1, steps)
     rgb = np.stack([np.interp(at, np.arange(len(stops)), stops[:, c]) for c in range(3)], 1)

@@ -52,9 +52,12 @@ class Weak(Said):
     def sentences(self) -> list[str]:
         """A sentence a slice, or that there is none."""
         if not len(self.frame):
-            return [
+            near = self.about.get("nearest")
+            more = f" Nearest to it: {near}." if near else ""
+            none = (
                 f"No slice of {self.about['tried']:,} is weaker than the rest at a false discovery rate of {RATE:.0%}."
-            ]
+            )
+            return [none + more]
         return [
             f"{r['slice']}: R@1 {r['value']:.2f} of {r['items']:,} items, {r['rest']:.2f} elsewhere; "
             f"{r['effect']:+.2f} [{r['low']:+.2f}, {r['high']:+.2f}] after shrinking, q = {r['q']:.2g}."
@@ -103,6 +106,10 @@ def weak_slices(data: Any) -> Weak:
     frame["effect"] = shrunk * frame["difference"]
     wide = frame["t"] * frame["se"] * np.sqrt(shrunk)  # a posterior is narrower by the root of its weight
     frame["low"], frame["high"] = frame["effect"] - wide, frame["effect"] + wide
+    lower = frame[frame["difference"] < 0].sort_values("q")
+    if len(lower):
+        r = lower.iloc[0]
+        about["nearest"] = f"{r['slice']}, R@1 {r['value']:.2f} and {r['rest']:.2f} elsewhere, q = {r['q']:.2g}"
     weak = frame[(frame["q"] <= RATE) & (frame["difference"] < 0)].sort_values("effect")
     kept = _apart(weak)
     chosen = frame.loc[kept].reset_index(drop=True)

@@ -46,5 +46,5 @@ def chosen(es: EmbeddingSet, drop: Path | None = None, keep: Path | None = None)
         if not at.any():
             raise InputError(f"{file}: leaves no item of {es.source}")
         es = es.take(at)
-        said.append(f"{int((~at).sum()):,} items left out by {file}")
+        said.append(f"{int((~at).sum()):,} items left out by {file}, {int(at.sum()):,} kept")
     return es, said

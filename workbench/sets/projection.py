@@ -188,8 +188,11 @@ NONLINEAR: dict[str, Callable[[Tensor], Tensor]] = {"umap": umap, "torchdr": tor
 METHODS = (*LINEAR_VIEWS, *NONLINEAR)
 
 
-def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
-    """Two coordinates for every row of every modality of a set in one space; slow ones are kept in a cache on disk."""
+def project(es: EmbeddingSet, method: str = "gap_axis", pair: tuple[str, str] | None = None) -> Projection:
+    """Two coordinates for every row of every modality of a set in one space; slow ones are kept in a cache on disk.
+
+    `pair`: the modalities that a linear view takes for the first two, as for the gap between others.
+    """
     if method not in METHODS:
         raise unknown("projection", method, METHODS)
     widths = {m: es[m].shape[-1] for m in es.modalities}
@@ -200,7 +203,8 @@ def project(es: EmbeddingSet, method: str = "gap_axis") -> Projection:
     modality = np.repeat(np.array(es.modalities), [len(es[m]) for m in es.modalities])
     item = torch.cat([es.item_of_row(m) for m in es.modalities]).numpy()
     if method in LINEAR_VIEWS:
-        seen = LINEAR_VIEWS[method](es)
+        fitted = es if pair is None else es.only([*pair, *(m for m in es.modalities if m not in pair)])
+        seen = LINEAR_VIEWS[method](fitted)
         xy = seen.show(es)
         return Projection(method, xy, modality, item, seen.axes, *faithfulness(es, xy), seen)
 

@@ -88,12 +88,12 @@ def items_of(config: Mapping[str, Any], split: str, data: Any, source: str) -> E
 
     Raises `InputError` where they are other data, or the towers are none that a run can build.
     """
-    es = with_splits(load_data(data))
+    es = load_data(data)
     if es.fingerprint != config["fingerprint"]:
         raise InputError(f"{source}: was trained on data {config['fingerprint']}, this is {es.fingerprint}")
     if config.get("own"):
         raise InputError(f"{source}: has towers of your own; embed with them, the run cannot build them")
-    return es.split(split)
+    return with_splits(es).split(split)
 
 
 def embedded(config: Mapping[str, Any], weights: Mapping[str, Any], part: EmbeddingSet, source: str) -> EmbeddingSet:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -175,10 +176,12 @@ class Run(RunFolder):
         return probe.embedded(self.config, found[1]["model"], part, f"{self.path} ({split})")
 
     def report(self, split: str = "validation") -> Report:
-        """The saved report on a split, made now if it is not there; each look at test is counted."""
+        """The saved report on a split, made now if there is none of the last snapshot; each look at test is counted."""
         place = self.path / "reports" / split
         if (place / "report.json").exists():
-            return Report.load(place)
+            saved = Report.load(place)
+            if saved.about.get("steps", math.inf) >= max(self.snapshots, default=0):
+                return saved
         es = self.snapshot() if split == "validation" else self.embed(split)
         report = diagnose(es)
         report.about |= {

@@ -193,8 +193,12 @@ def _candidate(
     p = 1.0 if same else intervals.p_of_no_mean(d, family)
     families = int(family.max()) + 1
     if same:
-        # codes that changed nothing here may change something elsewhere, a map that moved nothing cannot
-        low, high = (-intervals.score(0.0, 0.0, families, families - 1)[1], 0.0) if m.kind == STORAGE else (0.0, 0.0)
+        # what changed nothing here may change something elsewhere, by as much as so many families leave open; codes
+        # can only lose, and what moves no vector changes nothing anywhere
+        bound = intervals.score(0.0, 0.0, families, families - 1)[1]
+        low, high = -bound, 0.0 if m.kind == STORAGE else bound
+        if m.kind == SPACE and _moves_nothing(t, parts.judged):
+            low = high = 0.0
     # for storage the question is another: is it certain that less than LEAST is lost?
     p_costs = 1.0
     if m.kind == STORAGE and float(d.mean()) > -LEAST:
@@ -220,6 +224,11 @@ def _candidate(
         seconds=spent,
         microseconds=_cost(t, parts.judged),
     )
+
+
+def _moves_nothing(t: Treatment, es: EmbeddingSet) -> bool:
+    pairs = [(moved(es, t, m), rows(es, m)) for m in t.modalities]
+    return all(x.shape == y.shape and np.allclose(x, y, atol=1e-6) for x, y in pairs)
 
 
 def _seen(t: Treatment, es: EmbeddingSet) -> tuple[float, float, float]:

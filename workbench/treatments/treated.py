@@ -23,6 +23,7 @@ from workbench.version import __version__
 HUBS = hubness.__name__
 ALPHA = 0.05
 LEAST = 0.01  # a change below it is not worth a step in a service
+TOGETHER = " + "  # between the names of two treatments that are one after the other
 FILES = ("treatment.json", "treatment.safetensors")
 
 
@@ -149,7 +150,11 @@ class Treated:
         """What to ship."""
         if self.goal.name == BYTES:
             return min((c for c in self.candidates if c.spares), key=lambda c: (c.bytes, -c.change), default=None)
-        return next((c for c in self.candidates if c.helps), None)
+        best = next((c for c in self.candidates if c.helps), None)
+        if best is not None and TOGETHER in best.name:  # a second step must pay for itself
+            alone = next((c for c in self.candidates if c.helps and TOGETHER not in c.name), None)
+            return alone if alone is not None and best.change - alone.change <= LEAST else best
+        return best
 
     @property
     def cheaper(self) -> list[Candidate]:
@@ -210,6 +215,13 @@ class Treated:
         """What a storage costs, and what it saves."""
         from_ = f"{next(iter(self.about['modalities'].values()))} float32"
         points = [-100 * x for x in (c.change, c.high, c.low)]
+        if c.low <= 0 <= c.high or round(points[0], 1) == 0:
+            change = f"{-points[0]:+.1f} points [{-points[2]:+.1f}, {-points[1]:+.1f}]"
+            return (
+                f"{from_} → {c.label} changes {self.goal.unit} by nothing that could be told, {change} "
+                f"({self.value:.3f} as it is, among {self.about['judged']:,} items), and saves "
+                f"{1 - c.bytes / c.bytes_before:.0%}."
+            )
         word = "costs" if points[0] >= 0 else "gains"
         if points[0] < 0:
             points = [-points[0], -points[2], -points[1]]
@@ -236,7 +248,7 @@ class Treated:
         return pd.DataFrame(lines)
 
     def named(self, name: str) -> Candidate:
-        """The candidate of this name; of storage, by its label too."""
+        """The candidate of this name, as the list prints it with its settings or without."""
         for c in self.candidates:
             if name in (c.name, c.label):
                 return c

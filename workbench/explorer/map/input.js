@@ -11,9 +11,9 @@ const STILL = 120; // ms
 const SLOP = 4; // pixels
 const HOME = { x: 0, y: 0, z: 1 };
 const LAYERS = [
-  ["lines", "lines between the modalities of selected items (L)"],
-  ["contours", "density contours: half and nine tenths of each modality (C)"],
-  ["labels", "names of groups (N)"],
+  ["lines", "╱", "lines between the modalities of selected items (L)"],
+  ["contours", "◎", "density contours: half and nine tenths of each modality (C)"],
+  ["labels", "A", "names of groups (N)"],
 ];
 const KEYS_SAID = [
   ["M", "move the view"],
@@ -21,7 +21,7 @@ const KEYS_SAID = [
   ["⇧ drag", "select a box"],
   ["Ctrl", "add to the selection, Alt takes away"],
   ["Esc", "clear the selection"],
-  ["Ctrl Z", "undo"],
+  ["Ctrl Z", "undo, with ⇧ redo"],
   ["+ −", "zoom"],
   ["← ↑ → ↓", "pan"],
   ["0", "recentre"],
@@ -29,10 +29,12 @@ const KEYS_SAID = [
   ["?", "these keys"],
 ];
 
-/** Add a button to the bar. */
-function addButton(s, key, text, title, act) {
-  const made = element("button", "", text);
+/** Add a button to the bar: a sign, and a word where there is room for it. */
+function addButton(s, key, sign, title, act, word = key) {
+  const made = element("button");
+  made.append(element("span", "sign", sign), element("span", "word", word));
   made.title = title;
+  made.setAttribute("aria-label", title);
   made.onclick = act;
   s.buttons[key] = made;
   s.parts.bar.append(made);
@@ -67,16 +69,16 @@ function toggleHelp(s) {
 /** Build the bar and the page of keys. */
 export function buildBar(s) {
   const { bar, hint, faith, help } = s.parts;
-  addButton(s, "move", "✥ move", "move the view (M)", () => setMode(s, "move"));
-  addButton(s, "select", "◌ select", "select points (S)", () => setMode(s, "select"));
-  addButton(s, "clear", "clear", "clear the selection (Esc)", () => say(s, "clear"));
-  addButton(s, "recentre", "recentre", "show everything (0)", () => fly(s, HOME));
-  addButton(s, "undo", "↶", "undo (Ctrl-Z)", () => say(s, "undo"));
-  for (const [layer, title] of LAYERS) {
-    const made = addButton(s, layer, layer, title, () => toggle(s, layer));
+  addButton(s, "move", "✥", "move the view (M)", () => setMode(s, "move"));
+  addButton(s, "select", "◌", "select points (S)", () => setMode(s, "select"));
+  addButton(s, "clear", "✕", "clear the selection (Esc)", () => say(s, "clear"));
+  addButton(s, "recentre", "⌂", "show everything (0)", () => fly(s, HOME));
+  addButton(s, "undo", "↶", "undo (Ctrl-Z)", () => say(s, "undo"), "");
+  for (const [layer, sign, title] of LAYERS) {
+    const made = addButton(s, layer, sign, title, () => toggle(s, layer));
     made.setAttribute("aria-pressed", s.on[layer]);
   }
-  addButton(s, "help", "?", "keys (?)", () => toggleHelp(s));
+  addButton(s, "help", "?", "keys (?)", () => toggleHelp(s), "");
   bar.append(hint, faith);
   setMode(s, "move");
   for (const [key, what] of KEYS_SAID) {
@@ -230,8 +232,9 @@ function keysOf(s) {
 function onKey(s, keys, e) {
   if (e.target.tagName === "INPUT") return;
   const held = e.ctrlKey || e.metaKey;
-  const undo = held && e.key === "z";
-  const act = undo ? () => say(s, "undo") : keys[e.key] || keys[e.key.toLowerCase()];
+  const undo = held && e.key.toLowerCase() === "z";
+  const back = e.shiftKey ? "redo" : "undo";
+  const act = undo ? () => say(s, back) : keys[e.key] || keys[e.key.toLowerCase()];
   if (!act || (!undo && (held || e.altKey))) return;
   act();
   e.preventDefault();

@@ -83,7 +83,8 @@ function modalityRow(s, said, modality, m) {
 
 /** The colours of a number, with its ends. */
 function drawRamp(legend, said) {
-  const some = (said.colors || []).filter((_, i) => i % 32 === 0);
+  const every = said.colors || [];
+  const some = every.filter((_, i) => i % 32 === 0 || i === every.length - 1);
   const strip = element("div");
   const background = `background:linear-gradient(90deg,${some.join(",")})`;
   strip.style.cssText = `height:10px;margin:6px 0 2px;${background}`;
@@ -91,6 +92,7 @@ function drawRamp(legend, said) {
   ends.style.cssText = "display:flex;justify-content:space-between";
   ends.append(element("span", "n", said.low), element("span", "n", said.high));
   legend.append(element("div", "name", said.title || ""), strip, ends);
+  if (said.missing) legend.append(element("div", "n", `grey: ${said.missing} missing`));
 }
 
 /** The values of a category, with a search where they are many. */

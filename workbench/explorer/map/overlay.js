@@ -22,7 +22,8 @@ export function drawOverlay(s) {
   }
   drawAxes(s, colour("--faint"));
   if (s.drag && s.drag.path && s.drag.path.length > 1) drawLasso(s, colour("--accent"));
-  if (s.drag === null && s.hovered >= 0 && s.hovered < s.n) drawRing(s, colour("--ink"));
+  if (s.drag === null && s.hovered >= 0 && s.hovered < s.n) drawRing(s, s.hovered, colour("--ink"));
+  for (const i of s.spec.rung || []) if (isVisible(s, i)) drawRing(s, i, colour("--accent"), 2.5);
 }
 
 /** The contours of each modality that shows more than a few points. */
@@ -127,12 +128,12 @@ function drawLasso(s, accent) {
   top.stroke();
 }
 
-/** A ring around the point under the pointer. */
-function drawRing(s, ink) {
+/** A ring around a point: the one under the pointer, or one of the item whose pair is shown. */
+function drawRing(s, i, ink, width = 1.5) {
   const { top } = s;
-  const [x, y] = pixelOf(s, s.hovered);
+  const [x, y] = pixelOf(s, i);
   top.strokeStyle = ink;
-  top.lineWidth = 1.5;
+  top.lineWidth = width;
   top.beginPath();
   top.arc(x, y, dotSize(s.n, s.ratio) / s.ratio / 2 + 4, 0, 7);
   top.stroke();

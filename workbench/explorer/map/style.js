@@ -18,6 +18,8 @@ export const CSS = `
   font:inherit;color:var(--ink);background:var(--paper);border:1px solid var(--line);
   border-radius:4px;padding:2px 9px;cursor:pointer;min-height:26px;
 }
+.wbm .sign{font-weight:600}
+.wbm .sign+.word:not(:empty){margin-left:5px}
 .wbm button[aria-pressed=true]{background:var(--accent);border-color:var(--accent);color:#fff}
 .wbm.dark button[aria-pressed=true]{color:#14181c}
 .wbm button:focus-visible,.wbm .stage:focus-visible,.wbm input:focus-visible{
@@ -33,7 +35,6 @@ export const CSS = `
   border-radius:4px;touch-action:none;
 }
 .wbm canvas,.wbm .still{position:absolute;left:0;top:0;width:100%;height:100%}
-.wbm .stage.low canvas.base{filter:grayscale(.75) opacity(.7)}
 .wbm .chip{
   position:absolute;left:8px;bottom:8px;background:var(--chip);border:1px solid var(--line);
   border-radius:13px;padding:2px 10px;font-size:12px;

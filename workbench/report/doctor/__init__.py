@@ -76,7 +76,8 @@ def _healthy(found: Sequence[Finding], specimen: Specimen | None) -> str:
         return f"{said} But little could be seen where pairs match so weakly."
     if not least:
         return said
-    return f"{said} With {least:,} pairs, fewer than {pairing_rules.visible(least):.0%} wrong ones may go unnoticed."
+    seen = f"With {least:,} pairs, fewer than {pairing_rules.visible(least):.0%} wrong ones may go unnoticed"
+    return f"{said} {seen}; workbench suspects lists the likely ones."
 
 
 def examine_run(metrics: Sequence[dict[str, Any]], uninformed: float | None = None) -> list[Finding]:

@@ -294,7 +294,8 @@ def gap(report: Report) -> Iterable[Said]:
             matters = mixed["value"] < MIXED_LOSS * plain["value"]
             said += (
                 f"It decides where both share one index: {a} → {b} recall falls from {plain['value']:.2f} to "
-                f"{mixed['value']:.2f}. Among {b} alone the order hardly depends on it."
+                f"{mixed['value']:.2f}. Among {b} alone the order hardly depends on it. What helps without retraining: "
+                "workbench treat --goal mixed."
                 if matters
                 else f"It does not matter for retrieval: {a} → {b} recall is {plain['value']:.2f}, and "
                 f"{mixed['value']:.2f} where both share one index."

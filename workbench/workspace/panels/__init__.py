@@ -1,0 +1,1 @@
+"""The panels of the workspace, a module each; it registers itself by `@panel`."""
