@@ -34,7 +34,7 @@ RESULTS = {
     "run": ".wb-card svg circle.mark-value",
     "paper": ".wb-card .verdict",
     "evidence": ".wb-card .verdict",
-    "show(page.question(report, 'retrieval'))": ".jp-RenderedPlotly > *",  # saved with the notebook, it is a picture
+    "show(page.evidence(report, 'retrieval'))": ".jp-RenderedPlotly > *",  # saved with the notebook, it is a picture
 }
 
 

@@ -86,8 +86,8 @@ def _page(pair: Pair) -> Any:
     around = Around(f"{pair.name} against {pair.other.name}", {"compare": names})
     first = next((c for c in pair.items if c.startswith(OUTCOME)), "modality")
     visit = Visit(pair, around=around, colour=first, schedule=schedule)
-    for side in (LOST, WON):  # what differs is what one looks at first
-        if first in pair.items and not visit.map_state.selected.any() and (pair.items[first] == side).any():
-            visit.map_state.choose("where", first, side, remember=False)
+    if first in pair.items:  # what differs is what one looks at first
+        side = max((LOST, WON), key=lambda w: int((pair.items[first] == w).sum()))
+        visit.map_state.choose("where", first, side, remember=False)
     visit.restore(every_asked())
     return Face(visit)

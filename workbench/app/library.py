@@ -17,6 +17,7 @@ from workbench.report.report import Report
 from workbench.sets.formats import is_set, sets_in
 from workbench.sets.run_folder import CONFIG, LOG, is_run
 from workbench.training.run import Run
+from workbench.workspace.visit import Visit
 
 KEPT = 32  # inspections held at once
 T = TypeVar("T")
@@ -72,6 +73,7 @@ def _opened(path: Path, steps: int, split: str) -> Inspection:
 def _inspected(path: Path, steps: int, split: str) -> Inspection:
     found = inspection(path, split or "validation")
     found.report  # noqa: B018 - made once, here
+    Visit(found).traits()  # and whatever else the first picture needs
     return found
 
 

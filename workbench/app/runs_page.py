@@ -23,6 +23,7 @@ from workbench.report.finding import MARKS, SEVERITIES
 from workbench.report.report import Report
 from workbench.sets.run_folder import CHANCE, RECALL
 from workbench.views.document import number
+from workbench.workspace.acts import Heard
 from workbench.workspace.assets import module
 from workbench.workspace.html import act, button
 
@@ -66,6 +67,7 @@ class RunsScreen:
         self.grouped = False
         self.most = SHOWN
         self.ticked: list[str] = []
+        self.heard = Heard()
         self.face = ListFace(sizing_mode="stretch_both", margin=0)
         self.face.param.watch(lambda e: self._said(e.new), "act")
         self.draw()
@@ -146,11 +148,12 @@ class RunsScreen:
     # -- what a person does ----------------------------------------------------------------------------------------
 
     def _said(self, message: dict[str, Any]) -> None:
-        name, value = str(message.get("name")), message.get("value")
-        does = getattr(self, f"_on_{name}", None) if name.isidentifier() else None
-        if does is not None:
-            does(value)
-            self.draw()
+        for said in self.heard.new(message):
+            name = str(said.get("name"))
+            does = getattr(self, f"_on_{name}", None) if name.isidentifier() else None
+            if does is not None:
+                does(said.get("value"))
+        self.draw()
 
     def _on_sort(self, value: Any) -> None:
         self.down = not self.down if value == self.by else True

@@ -19,7 +19,7 @@ def demo(out: Path, *, steps: int) -> None:
     import workbench as wb
     from workbench.batch import notebooks
     from workbench.progress import progress
-    from workbench.views.page import compare_page
+    from workbench.views.comparison_page import compare_page
 
     es = wb.dataset("emoji")
     print(f"emoji   {len(es):,} concepts · {', '.join(MODALITIES)} · train / validation / test split by family\n")
@@ -39,7 +39,13 @@ def demo(out: Path, *, steps: int) -> None:
         for run in progress(runs, "report notebooks", len(runs))
     ]
     comparison = out / "comparison.html"
-    write_text(comparison, compare_page(reports, {run.name: run.metrics for run in runs}))
+    found = wb.compare(*runs)  # by the validation items, as the dashboard shows them
+    write_text(
+        comparison,
+        compare_page(
+            found, {r.name: r.report("validation") for r in runs}, {r.name: r.metrics for r in runs}, runs[0].items
+        ),
+    )
 
     _table(reports)
     for name, report in reports.items():

@@ -172,6 +172,7 @@ def report(
     of_run = is_run(data)
     kind = selection or split or "validation"
     out = out or (data / "reports" / f"{kind}.ipynb" if of_run else Path(f"{data.stem}-report.ipynb"))
+    out = out.with_suffix(".ipynb") if out.suffix == ".html" else out
     given = {"data": str(data.absolute()), "split": split, "title": title, "selection": selection}
     page = notebooks.execute(notebooks.folder() / "report.ipynb", out, given)
     say(f"{out}\n{page}")
@@ -207,6 +208,25 @@ def serve(
         origins=origin or [],
         split=split,
     )
+
+
+@command("Look", "workbench mcp runs")
+def mcp(
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="runs, folders of runs, or sets (default: runs/, else this folder)")
+    ] = None,
+    split: Annotated[str, typer.Option(help="of runs: validation, or test, which is counted")] = "validation",
+) -> None:
+    """Answer agents over the Model Context Protocol on stdin and stdout: findings, numbers, worst pairs, lists, maps.
+
+    Read-only but for selections that are saved. Needs pip install 'workbench[mcp]'; in a client's configuration:
+
+    {"mcpServers": {"workbench": {"command": "workbench", "args": ["mcp", "/path/to/runs"]}}}
+    """
+    from workbench.app.agents import server
+
+    here = Path("runs") if Path("runs").is_dir() else Path()
+    server(paths or [here], split).run()
 
 
 @command("Help", "workbench about pairs.parquet")

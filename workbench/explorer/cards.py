@@ -39,6 +39,7 @@ def measured(row: Mapping[str, Any]) -> str:
     return f'<span class="num">{number(row["value"])}{ends}{null}</span>'
 
 
+CHOSEN = 60  # items of a selection that a report lists
 MEDIA = ("_png", "_wav")  # ends of the names of columns that hold pictures and sounds
 
 
@@ -111,6 +112,27 @@ def met(m: QueryResult, gallery: int) -> str:
 
 def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
     return frame.to_dict("records")
+
+
+def chosen(inspection: Inspection, name: str) -> str:
+    """The items of a saved selection with the ranks of their matches among all items, and what ranks first instead."""
+    at = inspection.worst_first(inspection.places(inspection.selections[name]))
+    directions = inspection.directions[:2]
+    head = "".join(f"<th class='n'>rank {escape(a)} → {escape(b)}</th><th>first instead</th>" for a, b in directions)
+    rows = []
+    for i in at[:CHOSEN]:
+        row = inspection.items.iloc[i].to_dict()
+        cells = []
+        for a, b in directions:
+            m = inspection.query_result(int(i), a, b)
+            first = m.nearest.iloc[0] if m is not None and len(m.nearest) else None
+            other = "" if first is None or first["item"] == i else str(first["name"])[:60]
+            cells.append(f"<td class='n'>{'–' if m is None else f'{m.rank:,.0f}'}</td><td>{escape(other)}</td>")
+        rows.append(f"<tr><td>{media(row)} {escape(str(row['name'])[:80])}</td>{''.join(cells)}</tr>")
+    more = f"<p class='caption'>the first {CHOSEN} of {len(at):,}, worst first</p>" if len(at) > CHOSEN else ""
+    about = f"Ranks among all {len(inspection.es):,} items."
+    table = f"<table><tr><th>item</th>{head}</tr>{''.join(rows)}</table>"
+    return f"<h2>The items</h2><p class='caption'>{about}</p><div class='wb'>{table}</div>{more}"
 
 
 def changes(frame: pd.DataFrame, still: str) -> str:

@@ -24,7 +24,7 @@ from workbench.explorer import views
 from workbench.report.report import Report
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.projection import Projection, cached, project
+from workbench.sets.projection import LINEAR_VIEWS, Projection, cached, project
 from workbench.sets.run_folder import VERDICTS, is_run
 from workbench.sets.shipped import load_data, with_splits
 from workbench.training.run import Run
@@ -33,6 +33,7 @@ T = TypeVar("T")
 RANK = median_rank.__name__  # whose values an item are the ranks of the matches
 SHOWN = 5  # keys beside a match
 SPLITS = ("validation", "train", "test")  # of a run, as they may be looked at; each look at test is counted
+MANY, SOME = 20_000, 3_000  # items from which the first view is chosen, by so many of them
 HUB = 10  # a hub is among the ten nearest of many queries
 
 
@@ -97,6 +98,13 @@ class Inspection:
             return self._report
 
     @property
+    def whole(self) -> EmbeddingSet:
+        """The set with the columns that are shown, some of which a run's snapshot lacks."""
+        es = self.es
+        rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
+        return EmbeddingSet({m: es[m] for m in es.modalities}, self.items, rows=rows, source=es.source)
+
+    @property
     def views(self) -> list[str]:
         """The names of its views."""
         return views.names(self.es.modalities)
@@ -108,6 +116,21 @@ class Inspection:
             if name not in self._maps:
                 self._maps[name] = project(self.es, method, pair)
             return self._maps[name]
+
+    @property
+    def first_view(self) -> str:
+        """What a map shows first: the gap; of many items the linear view that keeps most of their neighbourhoods."""
+        linear = [v for v in self.views if views.method(v, self.es.modalities)[0] in LINEAR_VIEWS]
+        if len(self.es) < MANY or not linear:
+            return self.views[0]
+
+        def judged() -> str:
+            at = np.random.default_rng(5).permutation(len(self.es))[:SOME]
+            some = self.es.take(np.sort(at))
+            kept = {v: project(some, *views.method(v, some.modalities)) for v in linear}
+            return max(linear, key=lambda v: (kept[v].trustworthiness, kept[v].faithfulness))
+
+        return self.once("first view", judged)
 
     def has_view(self, name: str) -> bool:
         """Whether a view is there at once."""
@@ -245,7 +268,7 @@ class Inspection:
         if self.home is None:
             raise InputError("this set is in memory only: save it (es.save), or open a run, to keep anything with it")
         folder = self.home / name
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def save_selection(self, name: str, ids: Sequence[str], **about: Any) -> Path:
@@ -340,7 +363,9 @@ def inspection(source: Any, split: str = "validation") -> Inspection:
         return Inspection(es, name=run.name, items=items, run=run, split=split, home=run.path)
     es = load_data(source)
     path = Path(source) if isinstance(source, str | Path) else None
-    home = path if path is not None and (path / "manifest.json").exists() else None
+    home = None
+    if path is not None and path.exists():  # what people leave behind stands in a set of ours, else beside the files
+        home = path if (path / "manifest.json").exists() else path.parent / ".workbench" / path.name
     return Inspection(es, name=path.name if path is not None else "set", home=home)
 
 

@@ -14,7 +14,7 @@ from workbench.explorer import wire_format as wire
 from workbench.explorer.choice import IDS, REPLACE, Step
 from workbench.explorer.colouring import MODALITY, NO_COLOUR, REST
 from workbench.explorer.inspection import Inspection, first_rows
-from workbench.explorer.views import GAP_AXIS
+from workbench.explorer.regions import regions
 from workbench.sets.projection import Projection
 from workbench.views.theme import HUES, SHAPES
 
@@ -37,7 +37,7 @@ class MapState:
 
     def __init__(self, inspection: Inspection, *, view: str = "", colour: str = MODALITY) -> None:
         self.inspection = inspection
-        self.view = view or (GAP_AXIS if len(inspection.es.modalities) > 1 else "PCA")
+        self.view = view or inspection.first_view
         self.colour = colour
         self.height = 520
         self.pictured = False  # whether the map can draw nothing itself and takes a picture
@@ -145,7 +145,8 @@ class MapState:
         frame = pd.DataFrame({"x": self.xy[:, 0], "y": self.xy[:, 1], "c": self._codes})
         middle = frame[frame["c"] != NO_COLOUR].groupby("c")[["x", "y"]].median()
         names = [e["name"] for e in self._legend["entries"]]
-        return [{"x": float(x), "y": float(y), "text": names[int(c)][:32]} for c, x, y in middle.head(60).itertuples()]
+        said = [{"x": float(x), "y": float(y), "text": names[int(c)][:32]} for c, x, y in middle.head(60).itertuples()]
+        return [*said, *regions(self.inspection, self.xy, self.item)] if self.colour == MODALITY else said
 
     def _pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Points to join, (k, 2), and how alike each pair is, as a byte: 255 for a cosine of one."""
@@ -222,7 +223,8 @@ class MapState:
         """Select items, by a mask (N,) or by positions."""
         items = np.asarray(items)
         mask = np.zeros(len(self.inspection.es), dtype=bool)
-        mask[items if items.dtype != bool or len(items) == len(mask) else []] = True
+        if len(items) and (items.dtype != bool or len(items) == len(mask)):
+            mask[items] = True
         count = int(mask.sum())
         ids = self.inspection.es.items["id"].astype(str).to_numpy()[mask].tolist() if 0 < count <= IDS else []
         self._select(mask, (Step("ids", tuple(ids)),) if ids else (), remember)
@@ -237,6 +239,8 @@ class MapState:
         self._told_of_selection()
 
     def _told_of_selection(self) -> None:
+        if self.ring >= 0 and not self.selected[self.ring]:
+            self.ring = -1
         self._send(**self._selection_traits(), spec=self._spec())
         for f in self._chosen:
             f()

@@ -28,7 +28,8 @@ def names(modalities: Sequence[str]) -> list[str]:
     """The views that these modalities have: one alone has no gap."""
     pairs = [(a, b) for k, a in enumerate(modalities) for b in modalities[k + 1 :]]
     gaps = [gap_axis_of(modalities, p) for p in pairs]
-    return [*gaps, *(v for v in VIEWS if v != GAP_AXIS)]
+    rest = [v for v in VIEWS if v != GAP_AXIS]
+    return [*gaps, *(rest if gaps else sorted(rest, key=lambda v: v != "PCA"))]
 
 
 def method(view: str, modalities: Sequence[str]) -> tuple[str, tuple[str, str] | None]:

@@ -197,6 +197,10 @@ class Treated:
             return [f"Nothing helps by more than {LEAST} beyond doubt: {unit} is {self.value:.3f} as it is{nearest}."]
         p = "p < 0.001" if best.p < 0.001 else f"p = {best.p:.3f}"
         out = [f"{best.label}: {unit} {self.value:.3f} → {best.value:.3f}, {best.said_change}, {p}."]
+        first = self.candidates[0]
+        if first is not best and TOGETHER in first.name:
+            more = first.change - best.change
+            out.append(f"{first.label} gains {more:.3f} more, not worth a second step (less than {LEAST}).")
         if self.cheaper:
             c = min(self.cheaper, key=lambda c: c.microseconds)
             spent = f"{c.microseconds:.1f} µs a vector, not {best.microseconds:.1f}"

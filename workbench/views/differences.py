@@ -3,16 +3,68 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import plotly.graph_objects as go
 
-from workbench.report.comparison import Comparison
+from workbench.report.comparison import HIT, SAME, Comparison
 from workbench.views import figures
 from workbench.views.document import drawn, number
-from workbench.views.theme import dressed, style
+from workbench.views.theme import FAINT, HUES, dressed, style
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Whether B is better, over all directions in one sentence.
+
+    >>> answer([{"verdict": "lower"}, {"verdict": "lower"}, {"verdict": "not distinguishable"}])
+    'B is worse in 2 of 3 directions and not distinguishable in 1'
+    >>> answer([{"verdict": "not distinguishable"}])
+    'A and B are not distinguishable in any of 1 directions'
+    """
+    if not rows:
+        return "No retrieval to compare: no two modalities of one width are in both"
+    verdicts = [r["verdict"] for r in rows]
+    counts = [(word, verdicts.count(v)) for word, v in (("better", "higher"), ("worse", "lower"))]
+    parts = [
+        f"{word} in {n} of {len(rows)} directions" if n != len(rows) else f"{word} in all {n} directions"
+        for word, n in counts
+        if n
+    ]
+    same = verdicts.count(SAME)
+    if not parts:
+        return f"A and B are not distinguishable in any of {len(rows)} directions"
+    return "B is " + " and ".join(parts) + (f" and not distinguishable in {same}" if same else "")
+
+
+def forest(found: Comparison) -> go.Figure:
+    """B minus A in R@1 of each direction with its interval, against zero: right of it B finds more."""
+    rows = [r for r in found.paired.to_dict("records") if r["name"] == HIT][::-1]
+    names = [html.escape(" → ".join(r["modalities"])) for r in rows]
+    value = [100 * r["value"] for r in rows]
+    fig = go.Figure(
+        go.Scatter(
+            x=value,
+            y=names,
+            mode="markers",
+            marker={"size": 11, "color": HUES[0]},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": [100 * (r["high"] - r["value"]) for r in rows],
+                "arrayminus": [100 * (r["value"] - r["low"]) for r in rows],
+                "thickness": 2,
+                "width": 5,
+            },
+            hovertemplate="%{y}: %{x:+.1f} points<extra></extra>",
+        )
+    )
+    fig.add_vline(x=0, line={"color": FAINT, "dash": "dash"})
+    fig = dressed(
+        fig, height=110 + 34 * len(rows), x="R@1, B minus A, in points; 95 % intervals over families", legend=False
+    )
+    return fig.update_layout(margin={"l": 130, "t": 12})
 
 
 def verdicts(found: Comparison) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
@@ -50,7 +51,7 @@ def scope(row: Mapping[str, Any]) -> str:
 
 def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go.Figure:
     """A diagnostic on each scope: dot and interval per report, the null as a grey band behind it."""
-    fig = go.Figure()
+    fig, said = go.Figure(), name.replace("_", " ")
     first = next(iter(reports.values()))
     shown = first.frame[(first.frame["name"] == name) & first.frame["reason"].isna()]
     reference = bool(len(shown)) and bool(shown["reference"].iloc[0])
@@ -84,7 +85,7 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
                 x=x,
                 y=np.arange(len(rows)) + offset,
                 mode="markers",
-                name=label or name,
+                name=label or said,
                 marker={"size": 10, "color": HUES[k], "symbol": style(reports)[label][1]},
                 error_x={
                     "type": "data",
@@ -95,7 +96,7 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
                     "thickness": 1.5,
                     "width": 4,
                 },
-                hovertemplate="%{x:.4g}<extra>" + html.escape(label or name) + "</extra>",
+                hovertemplate="%{x:.4g}<extra>" + html.escape(label or said) + "</extra>",
             )
         )
     fig.update_yaxes(
@@ -106,11 +107,22 @@ def values(reports: Mapping[str, Report], name: str, *, log: bool = False) -> go
     )
     unit = shown["unit"].iloc[0] if len(shown) else ""
     gallery = f", gallery {int(shown['n_gallery'].iloc[0]):,}" if len(shown) and shown["better"].iloc[0] else ""
-    fig = dressed(fig, height=150 + 34 * len(labels), x=f"{name} ({unit}{gallery})")
+    fig = dressed(fig, height=150 + 34 * len(labels), x=f"{said} ({unit}{gallery})")
     fig.update_layout(margin={"l": 150})
     if log:
         fig.update_xaxes(type="log")
+    else:
+        fig.update_xaxes(range=_whole(shown, reports, name))
     return fig
+
+
+def _whole(shown: pd.DataFrame, reports: Mapping[str, Report], name: str) -> list[float]:
+    """An axis that shows values, intervals and bands whole: plotly's own does not see bands."""
+    rows = [r.row(name, *m) for r in reports.values() for m in shown["modalities"]]
+    ends = [float(r[c]) for r in rows for c in ("value", "low", "high", "null_low", "null_high")]
+    known = [x for x in ends if math.isfinite(x)] or [0.0, 1.0]
+    room = 0.04 * (max(known) - min(known)) or 0.1
+    return [min(known) - room, max(known) + room]
 
 
 @draws(matched.similarity_histogram)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from workbench.diagnostics.neighbours import taken_by
-from workbench.diagnostics.registry import Curve, Diagnostic, curves, diagnostics, leading, questions
+from workbench.diagnostics.registry import Curve, Diagnostic, curves, diagnostics, headlines, leading, questions
 from workbench.diagnostics.retrieval import median_rank
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.report.finding import MARKS, Finding
+from workbench.report.finding import MARKS, Finding, verdict
 from workbench.report.report import Report
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.shipped import ATTRIBUTION, CAVEAT
+from workbench.sets.shipped import ATTRIBUTION
 from workbench.views import figures
 from workbench.views.document import band, drawn, number, page
 
@@ -51,8 +51,8 @@ def sentences(found: Sequence[Finding]) -> str:
     return f'<ul class="findings">{"".join(lines)}</ul>'
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Values with interval, null, n; reasons where there is no value."""
+def table(rows: Sequence[Mapping[str, Any]], *, words: bool = False) -> str:
+    """Values with interval, null, n; reasons where there is no value. `words`: names as people say them."""
     body = []
     for r in rows:
         n = f"{r['n_query']:,} of {r['n_gallery']:,}" + ("" if r["exact"] else " (sampled)")
@@ -63,7 +63,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
                 f'<td class="n">{number(r["value"])}</td><td class="n">{interval(r)}</td><td class="n">{null(r)}</td>'
                 f'<td class="n">{n}</td>'
             )
-        body.append(f"<tr><td><code>{escape(r['name'])}</code></td><td>{escape(figures.scope(r))}</td>{cells}</tr>")
+        name = escape(r["name"].replace("_", " ")) if words else f"<code>{escape(r['name'])}</code>"
+        body.append(f"<tr><td>{name}</td><td>{escape(figures.scope(r))}</td>{cells}</tr>")
     head = "<tr><th>diagnostic</th><th>of</th><th class=n>value</th><th class=n>95 % interval</th><th class=n>null</th><th class=n>n</th></tr>"
     return f'<div class="wide"><table>{head}{"".join(body)}</table></div>'
 
@@ -95,27 +96,6 @@ def about(report: Report) -> str:
     return f"<table>{rows}</table>"
 
 
-def question(report: Report, name: str) -> str:
-    """One question by its name: its leading figures with what to see, and every value."""
-    known, asked = diagnostics(), questions()[name]
-    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].question == name]
-    if not rows:
-        return ""
-    parts = [f"<h2>{escape(asked.text)}</h2>"]
-    lead = [d.name for d in leading(name)]
-    for first in lead:
-        if any(r["name"] == first and math.isfinite(r["value"]) for r in rows):
-            parts += [drawn(figures.values({"": report}, first)), see(known[first])]
-    for curve in curves().values():
-        draw = figures.CURVES.get(curve.name)
-        if curve.question == name and draw and any(n == curve.name for n, _ in report.arrays):
-            parts += [drawn(draw(report)), see(curve)]
-    shown = [r for r in rows if r["name"] in lead]
-    more = [r for r in rows if r["name"] not in lead]
-    folded = f"<details><summary>{len(more)} more values</summary>{table(more)}</details>" if more else ""
-    return "".join([*parts, table(shown or rows), folded if shown else ""])
-
-
 def see(shown: Diagnostic | Curve) -> str:
     """What to see in a figure, as its caption."""
     return f'<p class="caption">{escape(shown.see)}</p>'
@@ -144,21 +124,26 @@ def worst(report: Report, items: Any = None, shown: int = WORST) -> str:
     cards, drawings = [], False
     thieves = _thieves(report, measure.scope, by_id)
     for row in ranked.to_dict("records"):
-        picture, name = "", row["id"]
+        shown_, name = "", row["id"]
         if by_id is not None and row["id"] in by_id.index:
             item = by_id.loc[row["id"]]
             name = item.get("name", name)
-            if isinstance(item.get("color_png"), bytes):
-                drawings = True
-                data = base64.b64encode(item["color_png"]).decode()
-                picture = f'<img alt="" src="data:image/png;base64,{data}"><br>'
+            shown_ = picture(item.to_dict())
+            drawings = drawings or bool(shown_ and "color_png" in item)
         cards.append(
-            f'<div class="card">{picture}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span>'
+            f'<div class="card">{shown_}{escape(str(name))}<br><span class="num">rank {row[column]:,.0f}</span>'
             f"{thieves.get(row['id'], '')}</div>"
         )
     credit = f'<p class="caption">{escape(ATTRIBUTION)}</p>' if drawings else ""
     direction = escape(measure.arrow)
     return f'<h2>Worst items</h2><p class="caption">{direction}: the items whose own match ranks last.</p><div class="cards">{"".join(cards)}</div>{credit}'
+
+
+def picture(item: Mapping[Any, Any]) -> str:
+    """An item's drawing, where it has one."""
+    columns = sorted(str(c) for c in item if str(c).endswith("_png"))
+    raw = next((item[c] for c in columns if isinstance(item[c], bytes) and item[c][:4] == b"\x89PNG"), None)
+    return f'<img alt="" src="data:image/png;base64,{base64.b64encode(raw).decode()}"><br>' if raw else ""
 
 
 def _thieves(report: Report, direction: tuple[str, ...], by_id: Any) -> dict[str, str]:
@@ -178,21 +163,74 @@ def _thieves(report: Report, direction: tuple[str, ...], by_id: Any) -> dict[str
 
 
 def report_body(report: Report, items: Any = None) -> str:
-    """Everything of a report below its heading."""
-    parts = ["<h2>Findings</h2>", findings(report)]
-    parts += [question(report, name) for name in questions()]
-    parts += [worst(report, items), definitions(report)]
-    return "".join(parts)
+    """Everything of a report below its heading: findings, the headline numbers, what carries a finding; the rest folded."""
+    parts = [verdicts(report), *(evidence(report, name) for name in carried(report))]
+    return "".join([*parts, worst(report, items), folded(report)])
 
 
-def heading(report: Report, title: str = "") -> str:
-    """Title, the first sentence as the verdict in one line, and what was run."""
+def verdicts(report: Report) -> str:
+    """The findings, and the numbers that matter."""
+    return f"<h2>Findings</h2>{findings(report)}<h2>Headline numbers</h2>{headline_table(report)}"
+
+
+def carried(report: Report) -> list[str]:
+    """The questions whose diagnostics a finding stands on, in the order in which a report asks them."""
+    stood_on = {e["diagnostic"] for f in report.findings for e in f.evidence}
+    asked = {diagnostics()[n].question for n in stood_on if n in diagnostics()}
+    return [name for name in questions() if name in asked]
+
+
+def folded(report: Report) -> str:
+    """What is there to be looked up: every number, what each means, and what was run."""
+    rest = "".join(every_value(report, name) for name in questions())
+    numbers = f"<details><summary>Every number, by question</summary>{rest}</details>"
+    return f"{numbers}{definitions(report)}<details><summary>What was run</summary>{about(report)}</details>"
+
+
+def headline_table(report: Report) -> str:
+    """The eight numbers that matter, where the report has them."""
+    rows = [r for r in report.frame.to_dict("records") if r["name"] in set(headlines()) and math.isfinite(r["value"])]
+    order = {n: k for k, n in enumerate(headlines())}
+    return table(sorted(rows, key=lambda r: order[r["name"]]), words=True)
+
+
+def evidence(report: Report, name: str) -> str:
+    """A question that a finding stands on: its leading figures and curves with what to see."""
+    asked = questions()[name]
+    rows = {r["name"] for r in report.frame.to_dict("records") if math.isfinite(r["value"])}
+    parts = []
+    for d in leading(name):
+        if d.name in rows:
+            parts += [drawn(figures.values({"": report}, d.name)), see(d)]
+    for curve in curves().values():
+        draw = figures.CURVES.get(curve.name)
+        if curve.question == name and draw and any(n == curve.name for n, _ in report.arrays):
+            parts += [drawn(draw(report)), see(curve)]
+    return "".join([f"<h2>{escape(asked.text)}</h2>", *parts]) if parts else ""
+
+
+def every_value(report: Report, name: str) -> str:
+    """All values of a question, and why where there is none."""
+    known = diagnostics()
+    rows = [r for r in report.frame.to_dict("records") if known[r["name"]].question == name]
+    said = [r for r in rows if r["reason"] is None or r["reason"] != r["reason"]]
+    why = sorted({f"{r['name']}: {r['reason']}" for r in rows if isinstance(r["reason"], str)})
+    none = f'<p class="caption">{escape("; ".join(why))}</p>' if why else ""
+    return f"<h3>{escape(questions()[name].text)}</h3>{table(said) if said else ''}{none}" if rows else ""
+
+
+def heading(report: Report, title: str = "", *, sample: bool = True) -> str:
+    """Title, the verdict with the first sentence, and what was looked at; items that were picked have no verdict."""
     a = report.about
     title = (
         title or f"{a.get('run') or Path(str(a['source'])).name}: {a['items']:,} items, {', '.join(a['modalities'])}"
     )
     lead = report.findings[0].sentence if report.findings else ""
-    return f'<h1>{escape(title)}</h1><p class="lead">{escape(lead)}</p>{about(report)}'
+    word = verdict(report.findings).capitalize()
+    split = f" of the {escape(str(a['split_read']))} split" if a.get("split_read") else ""
+    what = f"{a['items']:,} items{split} · data <code>{escape(a['fingerprint'])}</code>"
+    said = f"<b>{word}.</b> {escape(lead)}" if sample else "Items that were picked are no sample: nothing is diagnosed."
+    return f'<h1>{escape(title)}</h1><p class="lead">{said}</p><p class="caption">{what}</p>'
 
 
 def training(run: Any) -> str:
@@ -207,12 +245,12 @@ def definitions(report: Report) -> str:
     import inspect
 
     known = diagnostics()
-    parts = ["<h2>Definitions</h2>"]
+    parts = []
     for name in dict.fromkeys(report.frame["name"]):
         text = (inspect.getdoc(known[name].function) or "").split(">>>")[0].strip()
         paragraphs = "".join(f"<p>{mathml(p)}</p>" for p in text.split("\n\n"))
         parts.append(f"<details><summary><code>{escape(name)}</code></summary>{paragraphs}</details>")
-    return "".join(parts)
+    return f"<details><summary>Definitions of all {len(parts)} diagnostics</summary>{''.join(parts)}</details>"
 
 
 def mathml(text: str) -> str:
@@ -252,35 +290,3 @@ def sweep_page(frame: Any) -> str:
     )
     parts += [f'<h2>Every number</h2><div class="wide"><table><tr>{head}</tr>{body}</table></div>']
     return page("How recipes move the space", "".join(parts))
-
-
-def compare_page(reports: Mapping[str, Report], metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Runs side by side: sentences, leading figures with both, metrics over steps, every value."""
-    title = " against ".join(reports)
-    parts = [f"<h1>{escape(title)}</h1>"]
-    first = next(iter(reports.values()))
-    parts += [
-        f'<p class="lead">The same {first.about["items"]:,} items of the {escape(str(first.about.get("split_read", "")))} '
-        "split, the same towers, data and steps; only the objective differs. One seed each: a difference between two "
-        "runs is a difference between two runs, no verdict on the recipes.</p>"
-    ]
-    for name, report in reports.items():
-        parts += [f"<h3>{escape(name)}</h3>", findings(report)]
-    parts += ["<h2>During training</h2>", drawn(figures.metrics(metrics))]
-    parts += [
-        '<p class="caption">On the validation split; where a diagnostic has several scopes, their mean. The losses are of different kinds: compare their course, not their height.</p>'
-    ]
-    for asked in questions().values():
-        for d in leading(asked.name):
-            if all(
-                r.has(d.name) and r.frame.loc[r.frame["name"] == d.name, "reason"].isna().any()
-                for r in reports.values()
-            ):
-                parts += [f"<h2>{escape(asked.text)}</h2>", drawn(figures.values(reports, d.name)), see(d)]
-    parts += ["<h2>Every value</h2>"]
-    for name, report in reports.items():
-        shown = [r for r in report.frame.to_dict("records") if math.isfinite(r["value"])]
-        parts += [f"<h3>{escape(name)}</h3>", table(shown)]
-    parts += [f'<p class="caption">{escape(CAVEAT)}</p>', "<h2>What was run</h2>"]
-    parts += [f"<h3>{escape(n)}</h3>{about(r)}" for n, r in reports.items()]
-    return page(title, "".join(parts))

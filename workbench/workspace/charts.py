@@ -82,10 +82,10 @@ class Unusual:
 
 
 def unusual(inspection: Inspection, selected: np.ndarray, names: list[str]) -> list[Unusual]:
-    """The values whose share in a selection differs, at a false discovery rate of 5 %, most certain first.
+    """The values whose share of a selection differs, at a false discovery rate of 5 %, most certain first.
 
-    Fisher's exact test over families: the items of one family are no independent witnesses, so each counts once, in the
-    selection if any of its items is. Numbers are asked for their lower and upper half.
+    Shares are of items, the test is Fisher's exact one over families: the items of one family are no independent
+    witnesses, so each counts once, in the selection if any of its items is. Of numbers the upper half is asked for.
     """
     family = pd.factorize(inspection.es.families)[0]
     first = np.unique(family, return_index=True)[1]
@@ -110,7 +110,11 @@ def unusual(inspection: Inspection, selected: np.ndarray, names: list[str]) -> l
         for code, value in asked:
             hit = of == code
             a, b = int((hit & in_).sum()), int((hit & ~in_).sum())
-            found.append((name, value, a / inside, b / outside, _fisher(a, inside, a + b, inside + outside)))
+            here = c.codes[selected] == code if not len(c.edges) else c.codes[selected] > middle
+            rest = c.codes[~selected] == code if not len(c.edges) else c.codes[~selected] > middle
+            found.append(
+                (name, value, float(here.mean()), float(rest.mean()), _fisher(a, inside, a + b, inside + outside))
+            )
     if not found:
         return []
     q = false_discovery(torch.tensor([f[-1] for f in found], dtype=torch.float64)).tolist()

@@ -13,6 +13,7 @@ from workbench.errors import InputError
 from workbench.explorer import choice
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import MapState
+from workbench.workspace.acts import Heard
 from workbench.workspace.panel import WORST, Around, Panel, panels
 
 PLACES = ("top", "tools", "left", "right", "foot", "drawer")
@@ -37,6 +38,7 @@ class Visit:
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
         self._said = ""
         self._busy = 0
+        self._heard = Heard()
         self._files = 0
         self.drawer = False
         self.panels: dict[str, Panel] = {}
@@ -44,6 +46,8 @@ class Visit:
             self.map_state.choose("worst", WORST, *inspection.directions[0], remember=False)
         for made in panels(inspection):
             self.panels[made.name] = made(self)
+        if not view and self.map_state.view != inspection.views[0]:
+            self._said = f"{self.map_state.view}: of the linear views it keeps most of the neighbourhoods"
         self.open = next((p.name for p in self.panels.values() if p.place == "right"), "")
         self.map_state.listen(self._send)
         self.map_state.on_selection(self.changed)
@@ -135,8 +139,10 @@ class Visit:
         if name != "act":
             self._tried(partial(self.map_state.on_message, name, value))
             return
-        if not isinstance(value, Mapping):
-            return
+        for said in self._heard.new(value):
+            self._act(said)
+
+    def _act(self, value: Mapping[str, Any]) -> None:
         where, _, what = str(value.get("name")).partition(".")
         home: Any = self if where == "page" else self.panels.get(where)
         does = getattr(home, f"on_{what}", None) if what.isidentifier() else None

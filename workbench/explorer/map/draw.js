@@ -16,6 +16,8 @@ import { drawOverlay } from "./overlay.js";
 import { bytesOf, element, newState, pixelOf, say, typed } from "./state.js";
 import { CSS } from "./style.js";
 
+const SPECK = 0.002; // share of the points up to which a selection leaves the others as they are
+
 /** Build the elements of a map. */
 function buildParts() {
   const parts = {
@@ -123,7 +125,7 @@ function takeCodes(s) {
 function readStates(s) {
   s.states = unpackBits(bytesOf(s.model.get("mask")), s.n);
   const picked = indicesOf(s.states);
-  s.faded = picked.length > 0 && picked.length < s.n;
+  s.faded = picked.length > s.n * SPECK && picked.length < s.n;
   if (s.brush && s.n) s.brush.states(s.states, picked);
 }
 

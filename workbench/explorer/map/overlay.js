@@ -7,6 +7,7 @@ import { isVisible, pixelAt, pixelOf } from "./state.js";
 const MONO = "12px ui-monospace, Menlo, Consolas, 'Liberation Mono', monospace";
 const CONTOURED = 200000;
 const NAMES = 60;
+const FINE = 2; // zoom from which finer regions have their names
 
 /** Draw all of it anew. */
 export function drawOverlay(s) {
@@ -84,6 +85,7 @@ function drawNames(s, ink, paper) {
   top.textAlign = "center";
   top.textBaseline = "middle";
   for (const label of s.spec.labels) {
+    if ((label.level || 0) > 0 && s.view.z < FINE) continue;
     const [x, y] = pixelAt(s, label.x, label.y);
     const w = top.measureText(label.text).width + 8;
     if (x < 0 || y < 0 || x > s.width || y > s.height) continue;

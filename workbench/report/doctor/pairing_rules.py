@@ -319,7 +319,8 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
             "rotation, the same for all of them"
             f"{of_one_kind(specimen, items[stale])}.",
             [evidence("pairs that match after a rotation", (a, b), found, MATCHED, items=specimen.named(items[stale]))],
-            "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale",
+            "embed all rows with one checkpoint; a column that says when a row was embedded tells which are stale. "
+            "Where one model did embed them all, training never brought these two modalities together",
         )
 
 

@@ -288,7 +288,9 @@ def gap(report: Report) -> Iterable[Said]:
             continue
         said = f"{a} and {b} lie {row['value']:.2f} apart (by chance up to {row['null_high']:.2g}). "
         evidence = [_evidence(row, row["null_high"])]
-        if report.has("mixed_recall_at_1") and not at_chance(report, a, b):
+        found = report.row("recall_at_1", a, b) if report.has("recall_at_1") else None
+        seen = found is not None and not found["value"] <= found["null_high"]  # none where recall is at chance
+        if report.has("mixed_recall_at_1") and seen and not at_chance(report, a, b):
             plain, mixed = report.row("recall_at_1", a, b), report.row("mixed_recall_at_1", a, b)
             evidence += [_evidence(plain.to_dict()), _evidence(mixed.to_dict())]
             matters = mixed["value"] < MIXED_LOSS * plain["value"]
@@ -297,6 +299,9 @@ def gap(report: Report) -> Iterable[Said]:
                 f"{mixed['value']:.2f}. Among {b} alone the order hardly depends on it. What helps without retraining: "
                 "workbench treat --goal mixed."
                 if matters
+                else f"It costs where both share one index: {a} → {b} recall falls from {plain['value']:.2f} to "
+                f"{mixed['value']:.2f}; among {b} alone the order hardly depends on it."
+                if mixed["high"] < plain["low"]
                 else f"It does not matter for retrieval: {a} → {b} recall is {plain['value']:.2f}, and "
                 f"{mixed['value']:.2f} where both share one index."
             )

@@ -1,10 +1,13 @@
 // What a person does with a page that Python makes: `data-act` says what an element is for.
 
+const LAST = 12; // messages that go along with the newest
 export const TYPED = "INPUT, SELECT, TEXTAREA";
 
 /** Tell Python what a person did. */
 export function tell(w, name, value, how = "replace") {
-  w.model.set("act", { name, value: value === undefined ? null : value, how, seq: ++w.seq });
+  const said = { name, value: value === undefined ? null : value, how, seq: ++w.seq };
+  w.last = [...(w.last || []).slice(1 - LAST), said]; // what follows fast is not lost
+  w.model.set("act", { seq: w.seq, last: w.last });
   w.model.save_changes();
 }
 

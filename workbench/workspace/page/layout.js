@@ -4,6 +4,7 @@ import { element } from "../../explorer/map/state.js";
 
 const KEPT = "workbench.layout";
 const NARROWEST = 180;
+const WIDEST = 1600;
 const STEP = 24;
 
 /** What the browser remembers of the layout. */
@@ -66,6 +67,11 @@ export class Layout {
     bar.setAttribute("aria-label", `width of ${word}; Enter folds it`);
     bar.setAttribute("aria-orientation", "vertical");
     const width = () => panel.getBoundingClientRect().width;
+    const told = new ResizeObserver(() => bar.setAttribute("aria-valuenow", Math.round(width())));
+    bar.setAttribute("aria-valuenow", 0);
+    bar.setAttribute("aria-valuemin", 0);
+    bar.setAttribute("aria-valuemax", WIDEST);
+    told.observe(panel);
     bar.addEventListener("pointerdown", (e) => {
       const begin = [e.clientX, width()];
       const move = (m) => this.take(name, begin[1] + sign * (m.clientX - begin[0]));

@@ -56,8 +56,8 @@ export const PAGE_CSS = `
 .wbs .wbm .bar button{width:28px;padding:0;text-align:center}
 .wbs .wbm .bar .word,.wbs .wbm .hint{display:none}
 .wbs .wbm .faith{
-  position:absolute;left:58px;top:0;white-space:nowrap;font-size:11.5px;
-  max-width:calc(100% - 190px);overflow:hidden;text-overflow:ellipsis;
+  position:absolute;left:58px;top:0;width:max-content;white-space:nowrap;font-size:11.5px;
+  max-width:min(420px,40vw);overflow:hidden;text-overflow:ellipsis;
   background:color-mix(in srgb,var(--paper) 82%,transparent);margin:0;padding:2px 6px;
 }
 .wbs .wbm .chip{display:none}
@@ -74,6 +74,7 @@ export const PAGE_CSS = `
 }
 .wbs input[type=range]{padding:0;width:100%;accent-color:var(--accent)}
 .wbs a{color:var(--accent);text-decoration:none}
+.wbs p a{text-decoration:underline}
 .wbs :focus-visible{outline:2px solid var(--accent);outline-offset:1px}
 .wbs h2{font-size:14px;margin:0 0 6px}
 .wbs h3{font-size:13px;margin:14px 0 4px}
@@ -138,6 +139,7 @@ export const PAGE_CSS = `
 .wbs .bin i+i{background:var(--accent)}
 .wbs .ends{display:flex;justify-content:space-between;font:11.5px var(--mono);color:var(--faint)}
 .wbs .wide{overflow-x:auto}
+.wbs .right td.num{white-space:normal}
 .wbs td:first-child{min-width:84px}
 .wbs .matrix td:first-child{min-width:0}
 .wbs .matrix td,.wbs .matrix th{padding:0;border:0;position:static}
@@ -164,6 +166,11 @@ export const PAGE_CSS = `
 .wbs .drawer td img{width:24px;height:24px;display:block}
 .wbs .drawer tr[data-act]{cursor:pointer}
 .wbs .drawer tr[data-now] td{background:var(--on)}
+.wbs .pick{position:relative;margin:0}
+.wbs .pick div{
+  position:absolute;right:0;top:22px;z-index:3;width:420px;max-height:180px;overflow:auto;
+  background:var(--paper);border:1px solid var(--line);border-radius:4px;padding:6px;
+}
 .wbs .drawer .row{position:sticky;left:0}
 .wbs .palette{
   position:fixed;top:12vh;margin:0 auto;width:min(560px,90vw);border:1px solid var(--line);

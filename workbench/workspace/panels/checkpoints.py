@@ -56,6 +56,9 @@ class Checkpoints(Panel):
         drawn = "".join(self._curve(*c) for c in curves)
         events = [m["sentence"] for m in self.run.metrics if m.get("sentence") and m["step"] <= self.at]
         said = f'<p class="quiet">⚑ {escape(events[-1])}</p>' if events else ""
+        if self.at != self.steps[-1]:
+            of = f"the map shows step {self.at:,}; findings, ranks and cards are of step {self.steps[-1]:,}"
+            said = f'<p class="quiet">{of}</p>{said}'
         return (
             f'<div class="scrub"><span>{play} step <span class="num">{self.at:,}</span></span>{slider}</div>'
             f'<div class="sparks">{drawn}</div>{said}'
@@ -83,7 +86,7 @@ class Checkpoints(Panel):
         x = WIDE * self.at / last
         ends = f"{number(low)} to {number(high)}"
         return (
-            f'<figure><figcaption>{escape(name)} <span class="num">{number(here)}</span> <span class="quiet">of {ends}'
+            f'<figure><figcaption>{escape(name)} <span class="num">{number(here)}</span><span class="quiet">'
             f"{', grey: chance' if band else ''}</span></figcaption>"
             f'<svg viewBox="0 0 {WIDE} {HIGH}" preserveAspectRatio="none" role="img" aria-label="{escape(name)} over the steps, '
             f'now {number(here)}, {ends}">{band}<polyline points="{path}" fill="none" stroke="var(--accent)" '

@@ -57,7 +57,7 @@ class Difference(OfPair):
         every = (
             f'<details data-key="every"><summary>Every paired measure</summary>{differences.paired(found)}</details>'
         )
-        return f"<h2>{escape(answer(rows))}</h2>{quiet(ONE_SEED)}{about}{body}{moved}{alike}{every}"
+        return f"<h2>{escape(differences.answer(rows))}</h2>{quiet(ONE_SEED)}{about}{body}{moved}{alike}{every}"
 
     def _line(self, r: Mapping[str, Any], reach: float) -> str:
         a, b = r["modalities"]
@@ -75,7 +75,7 @@ class Difference(OfPair):
         return (
             f'<div data-key="{escape(column)}" style="margin-bottom:8px"><button class="card" style="margin:0" '
             f'aria-pressed="{pressed}"{act("difference.turn", [a, b])}><b>{escape(a)} → {escape(b)}</b> '
-            f'<span class="{tone}">{escape(str(r["verdict"]))}</span>{forest(r, reach)}<span class="num">{escape(change)}</span>'
+            f'<span class="{tone}">{escape(str(r["verdict"]))}</span>{forest_line(r, reach)}<span class="num">{escape(change)}</span>'
             f'</button><div class="verdicts">{sides}</div></div>'
         )
 
@@ -111,30 +111,7 @@ def _reach(rows: list[dict[str, Any]]) -> float:
     return max(ends, default=0.0) or 1.0
 
 
-def answer(rows: list[dict[str, Any]]) -> str:
-    """Whether B is better, over all directions in one sentence.
-
-    >>> answer([{"verdict": "lower"}, {"verdict": "lower"}, {"verdict": "not distinguishable"}])
-    'B is worse in 2 of 3 directions and not distinguishable in 1'
-    >>> answer([{"verdict": "not distinguishable"}])
-    'A and B are not distinguishable in any of 1 directions'
-    """
-    if not rows:
-        return "No retrieval to compare: no two modalities of one width are in both"
-    verdicts = [r["verdict"] for r in rows]
-    counts = [(word, verdicts.count(v)) for word, v in (("better", "higher"), ("worse", "lower"))]
-    parts = [
-        f"{word} in {n} of {len(rows)} directions" if n != len(rows) else f"{word} in all {n} directions"
-        for word, n in counts
-        if n
-    ]
-    same = verdicts.count(SAME)
-    if not parts:
-        return f"A and B are not distinguishable in any of {len(rows)} directions"
-    return "B is " + " and ".join(parts) + (f" and not distinguishable in {same}" if same else "")
-
-
-def forest(r: Mapping[str, Any], reach: float) -> str:
+def forest_line(r: Mapping[str, Any], reach: float) -> str:
     """A difference and its interval against zero, on the scale of all directions."""
 
     def x(value: float) -> float:

@@ -28,11 +28,10 @@ class Item(Panel):
     def __init__(self, visit: Host) -> None:
         super().__init__(visit)
         self.direction = self.inspection.directions[0] if self.inspection.directions else ("", "")
-        self.text = ""  # the column that stands beside each rival, where a person picked one
+        self.text = self._told_by()  # the column that stands beside each rival
         self.items: list[int] = []
         self.at = 0
         self._seen: np.ndarray | None = None
-        self._known: dict[tuple[int, str, str], QueryResult | None] = {}
         self._last: list[tuple[int, int]] = []  # what was judged here, for one to take back
 
     # -- which item ------------------------------------------------------------------------------------------------
@@ -49,12 +48,10 @@ class Item(Panel):
 
     def result(self, item: int) -> QueryResult | None:
         """How the item's query meets its match, worked out once."""
-        key = (item, *self.direction)
-        if key not in self._known and self.direction in self.inspection.directions:
-            if len(self._known) > 500:
-                self._known.clear()
-            self._known[key] = self.inspection.query_result(item, *self.direction)
-        return self._known.get(key)
+        if self.direction not in self.inspection.directions:
+            return None
+        a, b = self.direction
+        return self.inspection.once(("query", item, a, b), lambda: self.inspection.query_result(item, a, b))
 
     # -- what it shows ---------------------------------------------------------------------------------------------
 
@@ -79,6 +76,18 @@ class Item(Panel):
         items = self.inspection.items
         return [str(c) for c in items if c != "name" and not columns.holds_bytes(items[c])]
 
+    def _told_by(self) -> str:
+        """Where an item has no name, the first column with words that differ from item to item."""
+        items = self.inspection.items
+        if not (items["name"] == items["id"]).all():
+            return ""
+        head = items.head(200)
+        for c in self._texts():
+            words = columns.text(head[c])
+            if c != "id" and head[c].dtype.kind not in "fiub" and len(set(words)) > len(head) / 4:
+                return c
+        return ""
+
     def _columns(self) -> str:
         return select("beside each", "item.beside", {"": "name", **{c: c for c in self._texts()}}, self.text)
 
@@ -87,6 +96,7 @@ class Item(Panel):
         said = []
         for c in self._texts():
             value = columns.as_text(row[c]) if row.get(c) is not None and row[c] == row[c] else ""
+            value = number(row[c]) if value and isinstance(row[c], float) else value
             if value and value != str(row["name"]):
                 said.append(f'<p class="text two"><span class="quiet">{escape(c)}</span> {escape(value[:300])}</p>')
         more = "".join(said[LINES:])
@@ -164,6 +174,8 @@ class Item(Panel):
 
     def _judged(self) -> str:
         s = self.inspection
+        if self.visit.inspection.other is not None:
+            return ""
         if s.home is None:
             return quiet("This set is in memory only: save it to keep verdicts with it.")
         known = s.judgements

@@ -11,7 +11,6 @@ import pandas as pd
 
 from workbench.errors import InputError
 from workbench.explorer import choice, colouring
-from workbench.explorer.inspection import Inspection
 from workbench.lists.suspects import Suspects
 from workbench.lists.suspects import suspects as find_suspects
 from workbench.lists.weak import Weak, weak_slices
@@ -211,7 +210,7 @@ class Selection(Panel):
             self.weak = found
             self.redraw()
 
-        self.visit.aside("weak slices are looked for", lambda: weak_slices(_whole(self.inspection)), then)
+        self.visit.aside("weak slices are looked for", lambda: weak_slices(self.inspection.whole), then)
 
     def on_find_suspects(self, value: Any, how: str) -> None:
         """Look for pairs that are probably wrong, and their kin."""
@@ -220,7 +219,7 @@ class Selection(Panel):
             self.suspects = found
             self.redraw()
 
-        self.visit.aside("suspects are looked for", lambda: find_suspects(_whole(self.inspection)), then)
+        self.visit.aside("suspects are looked for", lambda: find_suspects(self.inspection.whole), then)
 
     def on_slice(self, value: Any, how: str) -> None:
         """The items of a weak slice."""
@@ -237,12 +236,3 @@ class Selection(Panel):
         new = np.zeros(len(self.map_state.selected), dtype=bool)
         new[self.inspection.places(ids)] = True
         self.map_state.select(choice.merged(self.map_state.selected, new, how))
-
-
-def _whole(inspection: Inspection) -> Any:
-    """The set with the columns that are shown, which a run's snapshot lacks."""
-    from workbench.sets.embeddings import EmbeddingSet
-
-    es = inspection.es
-    rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-    return EmbeddingSet({m: es[m] for m in es.modalities}, inspection.items, rows=rows, source=es.source)

@@ -28,6 +28,7 @@ class Table(Panel):
         self.down = True
         self.start = 0
         self.word = ""
+        self.every = False  # all items, and not the selection alone
         self.shown = self._every()[:WIDTH]
 
     def _every(self) -> list[str]:
@@ -41,7 +42,8 @@ class Table(Panel):
     def _rows(self) -> np.ndarray:
         """The items in the order of the table."""
         m = self.map_state
-        at = np.flatnonzero(m.selected) if m.selected.any() else np.arange(len(m.selected))
+        some = m.selected.any() and not self.every
+        at = np.flatnonzero(m.selected) if some else np.arange(len(m.selected))
         if self.word:
             at = at[self.inspection.find(self.word)[at]]
         if not self.by:
@@ -64,7 +66,7 @@ class Table(Panel):
         return any(str(c).endswith("_png") for c in self.inspection.items)
 
     def _bar(self, count: int) -> str:
-        word = f'<input type="search" aria-label="filter the table" placeholder="only rows with …" value="{escape(self.word)}"{act("table.filter")}>'
+        word = f'<input type="search" aria-label="filter the table" placeholder="{"of all items" if self.every else "of the selection"}, rows with …" value="{escape(self.word)}"{act("table.filter")}>'
         last = min(count, self.start + PAGE)
         place = f'<span class="quiet">{self.start + 1 if count else 0:,} to {last:,} of {count:,}</span>'
         back = button("‹", "table.page", -1, more='aria-label="rows before"' + ("" if self.start else " disabled"))
@@ -73,7 +75,8 @@ class Table(Panel):
             f'<label><input type="checkbox"{" checked" if c in self.shown else ""}{act("table.column", c)}> {escape(c)}</label> '
             for c in self._every()
         )
-        return f'<div class="row">{word}{back}{on}{place}<details data-key="columns"><summary>columns</summary>{boxes}</details></div>'
+        all_ = button("all items", "table.all", pressed=self.every)
+        return f'<div class="row">{word}{all_}{back}{on}{place}<details class="pick" data-key="columns"><summary>columns</summary><div>{boxes}</div></details></div>'
 
     def _head(self, c: str) -> str:
         mark = (" ↓" if self.down else " ↑") if c == self.by else ""
@@ -108,6 +111,11 @@ class Table(Panel):
         if not self.map_state.selected[i]:
             self.map_state.select([i])
         self.visit.panels["item"].go_to(i)  # type: ignore[attr-defined]
+
+    def on_all(self, value: Any, how: str) -> None:
+        """All items, or the selection again."""
+        self.every, self.start = not self.every, 0
+        self.redraw()
 
     def on_order(self, value: Any, how: str) -> None:
         """Order by a column; again, the other way round."""
