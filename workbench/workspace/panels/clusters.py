@@ -168,7 +168,8 @@ class Clusters(Panel):
     def on_by_layer(self, value: Any, how: str) -> None:
         """Each measure at each layer."""
         key = (self.label, self.modality)
-        assert self.inspection.layered is not None
+        if self.inspection.layered is None:
+            raise InputError("these rows have no layers")
         one = self.inspection.layered.only([self.modality])
         spread = [n for n, d in diagnostics().items() if d.layered and not d.labelling]
         names = [*(d.name for d in asked("labels") if d.layered), *spread]

@@ -156,9 +156,10 @@ class WhatIfPanel(Panel):
 
     def on_preview(self, value: Any, how: str) -> None:
         """Show a treatment of the space on the map."""
-        assert self.found is not None
+        if self.found is None:
+            raise InputError("no treatment has been measured yet")
+        chosen: Candidate = self.found.shown[int(value)]
         self.clicked = int(value)
-        chosen: Candidate = self.found.shown[self.clicked]
         moves = chosen.kind == SPACE
         self.what.carry(self.map_state, self.knobs, chosen.treatment if moves else None)
         stays = "" if moves else " changes scores or codes, not the space: the map stays."
