@@ -8,7 +8,6 @@ from sklearn.manifold import trustworthiness
 
 import workbench as wb
 from workbench.app.face import Face
-from workbench.explorer import cards
 from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection, inspection, selected
 from workbench.explorer.map_state import MapState
@@ -162,8 +161,7 @@ def test_text_of_items_never_becomes_html(es):
     items = es.items.assign(
         name=bad, text=bad, sound_wav=[b'RIFF"><script>'] * len(es), picture_png=[b"<svg>"] * len(es)
     )
-    s = Inspection(es, items=items)
-    html = cards.card(s, 3, s.meetings(3))
+    html = Visit(Inspection(es, items=items)).panels["item"].html()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert wire.data_url(b"<svg onload=alert(1)>") == ""

@@ -86,13 +86,14 @@ def test_a_websocket_from_elsewhere_is_refused(server):
 
 
 def test_every_answer_is_guarded(server):
-    answer = urllib.request.urlopen(server, timeout=20)
-    policy = answer.headers["Content-Security-Policy"]
+    with urllib.request.urlopen(server, timeout=20) as answer:
+        told = answer.headers
+    policy = told["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'self'" in policy
-    assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
-    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert told["X-Content-Type-Options"] == "nosniff"
+    assert told["X-Frame-Options"] == "SAMEORIGIN"
+    assert told["Referrer-Policy"] == "same-origin"
 
 
 def test_a_foreign_host_is_refused(server):
@@ -100,8 +101,9 @@ def test_a_foreign_host_is_refused(server):
         request = urllib.request.Request(server + path, headers={"Host": "evil.example"})
         with pytest.raises(urllib.error.HTTPError) as refused:
             urllib.request.urlopen(request, timeout=20)
-        assert refused.value.code == 403
-        assert "not served here" in refused.value.read().decode()
+        with refused.value as answer:
+            assert answer.code == 403
+            assert "not served here" in answer.read().decode()
 
 
 def test_a_malformed_token_is_one_line(folder):
@@ -144,7 +146,7 @@ def test_logins_are_slowed_and_their_cookies_guarded(folder):
 
         def login(password):
             told = urllib.parse.urlencode({"username": "workbench", "password": password}).encode()
-            return opener.open(f"{url}/login", told, timeout=20)
+            opener.open(f"{url}/login", told, timeout=20).close()
 
         login("open sesame")
         mine = [c for c in seen if c.startswith("user=")]
@@ -154,7 +156,8 @@ def test_logins_are_slowed_and_their_cookies_guarded(folder):
             login("wrong")
         with pytest.raises(urllib.error.HTTPError) as refused:
             login("open sesame")
-        assert refused.value.code == 429
+        with refused.value as answer:
+            assert answer.code == 429
 
 
 def memory(process):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import pandas as pd
 
-from workbench.explorer.inspection import Inspection, QueryResult
+from workbench.explorer.inspection import Inspection
 from workbench.explorer.wire_format import data_url
 from workbench.report.finding import MARKS, Finding
 from workbench.views.document import band, number
@@ -67,51 +67,6 @@ def sentences(findings: Sequence[Finding]) -> str:
 def sentence(f: Finding) -> str:
     """One finding as a line of a list, its mark before it."""
     return f'<li class="{f.severity}"><span class="mark">{MARKS[f.severity]}</span>{escape(f.sentence)}</li>'
-
-
-def few(items: Iterable[Mapping[str, Any]], modality: str, own: int) -> str:
-    """A row of small cards: picture, name, cosine; the match itself is framed."""
-    cells = [
-        f"<div{' class=own' if i['item'] == own else ''}>{media(i, modality)}<br>{escape(str(i['name'])[:60])}"
-        f'<br><span class="num">{i["cosine"]:.2f}</span></div>'
-        for i in items
-    ]
-    return f'<div class="five">{"".join(cells)}</div>'
-
-
-def card(inspection: Inspection, item: int, meetings: Mapping[tuple[str, str], QueryResult | None]) -> str:
-    """The pair card: what the item is, its ranks both ways, who is nearer, whom its match beats."""
-    row = inspection.items.iloc[item].to_dict()
-    texts = "".join(
-        f'<div class="text"><span class="null">{escape(str(c))}</span> {escape(str(v)[:300])}</div>'
-        for c, v in row.items()
-        if c in ("id", "text", "caption", "tags", *(f"{m}_text" for m in inspection.es.modalities)) and v == v
-    )
-    parts = [f"<h4>Pair card</h4>{media(row)} <b>{escape(str(row['name']))}</b>{texts}"]
-    for (a, b), m in meetings.items():
-        if m is None:
-            parts.append(f"<p class='caption'>{escape(a)} or {escape(b)} is missing for this item.</p>")
-        else:
-            parts.append(met(m, len(inspection.es[b])))
-    return "".join(parts)
-
-
-def met(m: QueryResult, gallery: int) -> str:
-    """How one query met its match: ranks both ways, who is nearer, whom the match answers."""
-    margin = "" if math.isnan(m.margin) else f" · margin <span class='num'>{m.margin:+.2f}</span>"
-    # a match that ranks behind the five is not among them
-    framed_ = "; match framed" if (m.nearest["item"] == m.item).any() else "; the match is not among them"
-    beats = f"<p class='caption'>its {escape(m.key)} is the first answer to:</p>" + few(_rows(m.beats), m.query, -1)
-    return (
-        f"<h4>{escape(m.query)} ⇄ {escape(m.key)}: rank <span class='num'>{m.rank:,.0f} ⇄ {m.back:,.0f}</span> of {gallery:,}</h4>"
-        f"<p class='caption'>nearest {escape(m.key)}{framed_}{margin} · in the first ten of {m.hub:,} queries</p>"
-        + few(_rows(m.nearest), m.key, m.item)
-        + (beats if len(m.beats) else "")
-    )
-
-
-def _rows(frame: pd.DataFrame) -> list[dict[Any, Any]]:
-    return frame.to_dict("records")
 
 
 def chosen(inspection: Inspection, name: str) -> str:

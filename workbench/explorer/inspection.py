@@ -252,12 +252,6 @@ class Inspection:
             self._named(of_q[best], back[best]),
         )
 
-    def meetings(self, item: int) -> dict[tuple[str, str], QueryResult | None]:
-        """An item's meetings in each unordered pair of modalities of one width."""
-        names = self.es.modalities
-        pairs = [(a, b) for k, a in enumerate(names) for b in names[k + 1 :] if (a, b) in self.directions]
-        return {(a, b): self.query_result(item, a, b) for a, b in pairs}
-
     def _named(self, at: Tensor, cosine: Tensor) -> pd.DataFrame:
         rows = self.items.iloc[at.numpy()]
         return rows.assign(cosine=cosine.numpy(), item=at.numpy())

@@ -23,6 +23,8 @@ ROUNDS = 12
 SHARE = 0.15  # of a region's items that have the word, at least
 TIMES = 2.0  # as frequent as among all
 MOST_VALUES = 200  # of a column that names regions by its values
+READ = 200_000  # items up to which texts are read for words
+RARE = 10  # items that have a word, at least
 WORD = re.compile(r"[^\W\d_]{3,}")
 PLAIN = frozenset(
     "the and for with from that this are was has have not but its into over under about some one two".split()  # noqa: SIM905
@@ -51,31 +53,44 @@ def regions(inspection: Inspection, xy: np.ndarray, item: np.ndarray) -> list[di
 def _terms(inspection: Inspection) -> dict[str, np.ndarray]:
     """Which items have each term, (N,) bool: values of the columns with few, else words of the texts."""
     items = inspection.items
-    classes: dict[str, np.ndarray] = {}
-    texts = []
+    found: dict[str, np.ndarray] = {}
     for c in items:
         x = items[c]
         if c in ("id", "split") or columns.holds_bytes(x) or x.dtype.kind in "fiub":
             continue
-        words = columns.text(x)
-        found = pd.unique(words[words != ""])
-        if 2 <= len(found) <= MOST_VALUES:
-            classes |= {str(v): words == v for v in found}
-        elif len(found) > MOST_VALUES:
-            texts.append(words)
-    if classes or not texts:
-        return classes
+        text = columns.text(x)
+        values = pd.unique(text[text != ""])
+        if 2 <= len(values) <= MOST_VALUES:
+            found |= {str(v): text == v for v in values}
+    return found or words(inspection)
+
+
+def words(inspection: Inspection) -> dict[str, np.ndarray]:
+    """Which items have each word of the columns of texts, (N,) bool: words that some have and most have not."""
+    return inspection.once("words", lambda: _words(inspection))
+
+
+def _words(inspection: Inspection) -> dict[str, np.ndarray]:
+    items = inspection.items
     n = len(items)
-    had: dict[str, list[int]] = {}
-    counts: Counter[str] = Counter()
+    if n > READ:
+        return {}
+    texts = []
+    for c in items:
+        x = items[c]
+        if c in ("id", "name") or columns.holds_bytes(x) or x.dtype.kind in "fiub":
+            continue
+        text = columns.text(x)
+        if len(pd.unique(text[text != ""])) > min(MOST_VALUES, n / 2):
+            texts.append(text)
     lists = [sorted({w for t in texts for w in WORD.findall(str(t[i]).lower())} - PLAIN) for i in range(n)]
-    for words_ in lists:
-        counts.update(words_)
-    kept = {w for w, c in counts.most_common(600) if 20 <= c <= 0.4 * n}
-    for i, words_ in enumerate(lists):
-        for w in words_:
+    counts = Counter(w for found in lists for w in found)
+    kept = {w for w, c in counts.most_common(600) if RARE <= c <= 0.4 * n}
+    had: dict[str, list[int]] = {w: [] for w in kept}
+    for i, found in enumerate(lists):
+        for w in found:
             if w in kept:
-                had.setdefault(w, []).append(i)
+                had[w].append(i)
     out = {}
     for w, rows in had.items():
         mask = np.zeros(n, dtype=bool)

@@ -126,14 +126,13 @@ def _whole(shown: pd.DataFrame, reports: Mapping[str, Report], name: str) -> lis
 
 
 @draws(matched.similarity_histogram)
-def similarities(report: Report, *, stacked: bool = False) -> go.Figure:
-    """Cosines of matched and mismatched pairs, a small panel a pair of modalities, side by side or stacked."""
+def similarities(report: Report) -> go.Figure:
+    """Cosines of matched and mismatched pairs, a small panel a pair of modalities."""
     found = _drawn_from(report, matched.similarity_histogram)
     if not found:
         return dressed(go.Figure(), height=120)
-    shape = (len(found), 1) if stacked else (1, len(found))
     titles = [html.escape(" · ".join(s)) for s in found]
-    fig = make_subplots(*shape, subplot_titles=titles, shared_xaxes=stacked, shared_yaxes=not stacked)
+    fig = make_subplots(1, len(found), subplot_titles=titles, shared_yaxes=True)
     for i, a in enumerate(found.values(), 1):
         middle = (a["edges"][1:] + a["edges"][:-1]) / 2
         for kind, hue, dash in (("mismatched", FAINT, "dot"), ("matched", HUES[0], "solid")):
@@ -150,14 +149,15 @@ def similarities(report: Report, *, stacked: bool = False) -> go.Figure:
                     fillcolor="rgba(0,114,178,0.12)" if kind == "matched" else "rgba(0,0,0,0.05)",
                     hovertemplate="cos %{x:.2f}: %{y:.1%}<extra>" + kind + "</extra>",
                 ),
-                *((i, 1) if stacked else (1, i)),
+                1,
+                i,
             )
-    fig = dressed(fig, height=130 * len(found) + 90 if stacked else 300)
-    fig.update_layout(legend={"y": 1.08 if stacked else 1.16})
+    fig = dressed(fig, height=300)
+    fig.update_layout(legend={"y": 1.16})
     fig.update_xaxes(range=[-1, 1], tickvals=[-1, -0.5, 0, 0.5, 1])
-    fig.update_xaxes(title="cosine", row=shape[0])
+    fig.update_xaxes(title="cosine", row=1)
     fig.update_yaxes(tickformat=".0%")
-    fig.update_yaxes(title=None if stacked else "share of pairs", col=1)
+    fig.update_yaxes(title="share of pairs", col=1)
     return fig
 
 
@@ -372,38 +372,15 @@ def metrics(runs: Mapping[str, Sequence[Mapping[str, Any]]], *, height: int = 42
     return fig
 
 
-def rank_curve(report: Report) -> go.Figure:
-    """Share of queries whose match ranks at most k, over k: steep on the left is good."""
-    fig = go.Figure()
-    columns = {m: c for m, c in ScopedName.of(report.items, RANK).items() if not m.fused}
-    for k, (measure, column) in enumerate(columns.items()):
-        rank = np.sort(report.items[column].dropna().to_numpy())
-        if not len(rank):
-            continue
-        share = np.arange(1, len(rank) + 1) / len(rank)
-        keep = np.unique(np.geomspace(1, len(rank), 200).astype(int)) - 1
-        line = {"color": HUES[k % len(HUES)], "width": 2, "dash": "dot" if k >= len(HUES) else "solid"}
-        name = html.escape(" → ".join(measure.scope))
-        fig.add_trace(go.Scatter(x=rank[keep], y=share[keep], mode="lines", name=name, line=line))
-    fig = dressed(fig, height=340, x="rank of the match", y="share of queries")
-    fig.update_xaxes(type="log")
-    return fig.update_yaxes(range=[0, 1.02])
-
-
-def heat(matrix: Any, title: str, *, scale: bool = False) -> go.Figure:
-    """A frame as a heat map with its values in the cells; `scale` colours each row from its least to its largest."""
+def heat(matrix: Any, title: str) -> go.Figure:
+    """A frame as a heat map with its values in the cells."""
     values = matrix.to_numpy(dtype=float)
-    shade = values
-    if scale:
-        low, high = np.nanmin(values, 1, keepdims=True), np.nanmax(values, 1, keepdims=True)
-        shade = (values - low) / np.where(high > low, high - low, 1)
     x, y = ([html.escape(str(v)) for v in axis] for axis in (matrix.columns, matrix.index))
     text = [[f"{v:.2f}" for v in row] for row in values] if values.size <= 400 else None
     fig = go.Figure(
-        go.Heatmap(z=shade, x=x, y=y, text=text, texttemplate="%{text}" if text else None, colorscale="Cividis")
+        go.Heatmap(z=values, x=x, y=y, text=text, texttemplate="%{text}" if text else None, colorscale="Cividis")
     )
     fig = dressed(fig, height=max(240, 60 + 26 * len(y)), legend=False)
-    fig.update_traces(showscale=not scale)
     fig.update_xaxes(type="category")
     fig.update_yaxes(type="category", autorange="reversed")
     return fig.update_layout(title={"text": title, "font": {"size": 13}}, margin={"l": 130})

@@ -12,9 +12,12 @@ import torch
 from workbench.diagnostics.intervals import false_discovery
 from workbench.explorer import colouring
 from workbench.explorer.inspection import Inspection
+from workbench.explorer.regions import words
 
 BINS = 24
+WORD = "the word"  # what stands for a column where a word of a text is unusual
 VALUES = 8  # of a column, shown by default
+MANY = 200  # values of a column: more is a text, which is charted by its words
 RATE = 0.05  # false discoveries among what is called unusual
 FEW = 5  # families below which nothing is called unusual
 
@@ -106,7 +109,9 @@ def unusual(inspection: Inspection, selected: np.ndarray, names: list[str]) -> l
             of, values = np.where(known, (of > middle).astype(int), -1), [f"above {c.edges[int(middle) + 1]:,.4g}"]
             asked = [(1, values[0])]
         else:
-            asked = list(enumerate(c.names[:200]))
+            if len(c.names) > MANY:
+                continue  # of a text the words are asked for
+            asked = list(enumerate(c.names))
         for code, value in asked:
             hit = of == code
             a, b = int((hit & in_).sum()), int((hit & ~in_).sum())
@@ -115,6 +120,11 @@ def unusual(inspection: Inspection, selected: np.ndarray, names: list[str]) -> l
             found.append(
                 (name, value, float(here.mean()), float(rest.mean()), _fisher(a, inside, a + b, inside + outside))
             )
+    for word, has in words(inspection).items():
+        of = has[first]
+        a, b = int((of & in_).sum()), int((of & ~in_).sum())
+        p = _fisher(a, inside, a + b, inside + outside)
+        found.append((WORD, word, float(has[selected].mean()), float(has[~selected].mean()), p))
     if not found:
         return []
     q = false_discovery(torch.tensor([f[-1] for f in found], dtype=torch.float64)).tolist()

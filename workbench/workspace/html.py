@@ -81,4 +81,5 @@ def in_words(row: Mapping[str, Any]) -> str:
     text = number(row["value"])
     if math.isfinite(row["low"]):
         text += f" [{number(row['low'])}, {number(row['high'])}]"
-    return text + (f" · chance {between}" if (between := band(row)) else "")
+    chance = f"chance {between}".replace(" ", "\u00a0") if (between := band(row)) else ""
+    return f"{text} · {chance}" if chance else text

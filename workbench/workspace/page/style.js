@@ -144,10 +144,10 @@ export const PAGE_CSS = `
 .wbs .matrix td:first-child{min-width:0}
 .wbs .matrix td,.wbs .matrix th{padding:0;border:0;position:static}
 .wbs .matrix button{
-  width:100%;min-height:24px;border:0;border-radius:0;padding:0 2px;font:12px var(--mono);
+  width:100%;min-height:24px;border:0;border-radius:0;padding:0 2px;font:11.5px var(--mono);
 }
 .wbs .matrix th{
-  font-weight:400;max-width:92px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;
+  font-weight:400;max-width:78px;overflow:hidden;text-overflow:ellipsis;white-space:nowrap;
   padding-right:6px;
 }
 .wbs .scrub{display:grid;grid-template-columns:auto 1fr;gap:2px 12px;align-items:center}

@@ -9,17 +9,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from workbench.errors import InputError
+from workbench.errors import InputError, unknown
 from workbench.explorer import choice, colouring
+from workbench.explorer.inspection import Inspection
+from workbench.explorer.regions import words
 from workbench.lists.suspects import Suspects
 from workbench.lists.suspects import suspects as find_suspects
 from workbench.lists.weak import Weak, weak_slices
 from workbench.sets import columns
 from workbench.workspace import charts
-from workbench.workspace.charts import Column
+from workbench.workspace.charts import WORD, Column, Unusual
 from workbench.workspace.html import act, button, quiet, select
 from workbench.workspace.panel import Host, Panel, panel
 
+WORDS = 12  # of the texts, shown
 NAMES = 40  # values of a column when all are asked for
 
 
@@ -37,8 +40,9 @@ class Selection(Panel):
         """All charts."""
         names = colouring.measures(self.inspection)
         told = [charts.column(self.inspection, n) for n in names]
-        told = sorted((c for c in told if (c.all > 0).sum() > 1 or c.missing), key=lambda c: len(c.names))
-        drawn = "".join(self._chart(c) for c in told)  # numbers first, then what has few values
+        told = [c for c in told if ((c.all > 0).sum() > 1 or c.missing) and len(c.names) <= charts.MANY]
+        told.sort(key=lambda c: len(c.names))  # numbers first, then what has few values
+        drawn = "".join(self._chart(c) for c in told) + self._words()
         how = quiet(
             "Blue: the selection, grey: all. Click a value, or drag over bins; Ctrl adds, Shift narrows, Alt takes away."
         )
@@ -68,14 +72,13 @@ class Selection(Panel):
         by = {str(x) for s in m.steps for x in s.of if isinstance(x, str)}
         ranked = any(s.kind in ("worst", "near", "lasso") for s in m.steps)
         asked = [n for n in names if n not in by and not (ranked and colouring.direction(n))]
-        found = charts.unusual(self.inspection, m.selected, asked)
+        found = [u for u in charts.unusual(self.inspection, m.selected, asked) if u.value not in by]
         if not found:
             return "<h3>Unusual about it</h3>" + quiet(
                 "nothing that chance would not explain (false discovery rate 5 %)"
             )
         lines = "".join(
-            f'<li><button class="value" style="display:block"{act("selection.value", [u.column, u.value])}>'
-            f"{escape(u.sentence)}</button></li>"
+            f'<li><button class="value" style="display:block"{_asked(u)}>{escape(u.sentence)}</button></li>'
             if not u.value.startswith("above ")
             else f"<li>{escape(u.sentence)}</li>"
             for u in found[:6]
@@ -111,6 +114,23 @@ class Selection(Panel):
         head = f'<h3>{escape(c.name)}<span class="quiet">{missing}</span></h3>'
         body = self._bins(c, chosen) if len(c.edges) else self._values(c, chosen)
         return f'<section class="chart" data-key="{escape(c.name)}">{head}{body}</section>'
+
+    def _words(self) -> str:
+        """The words that the selection has more than its share of; without one, the most frequent."""
+        selected = self.map_state.selected
+        found = words(self.inspection)
+        if not found:
+            return ""
+        counted = [(w, int(has.sum()), int(has[selected].sum())) for w, has in found.items()]
+        counted.sort(key=lambda x: (-(x[2] ** 2) / x[1], -x[1]) if selected.any() else (0.0, -x[1]))
+        top = max(n for _, n, _ in counted[:WORDS])
+        rows = "".join(
+            f'<button class="value"{act("selection.word", w)} data-key="{escape(w)}"><span class="name">{escape(w)}</span>'
+            f'<span class="all" style="width:{100 * n / top:.1f}%"><span class="part" style="width:{100 * part / n:.1f}%">'
+            f'</span></span><span class="num">{part:,} / {n:,}</span></button>'
+            for w, n, part in counted[:WORDS]
+        )
+        return f'<section class="chart" data-key="words"><h3>words</h3>{rows}</section>'
 
     def _values(self, c: Column, chosen: np.ndarray) -> str:
         if not len(c.all):
@@ -154,6 +174,10 @@ class Selection(Panel):
         """The items with a value."""
         name, said = value
         self.map_state.choose("where", str(name), str(said), how=how)
+
+    def on_word(self, value: Any, how: str) -> None:
+        """The items that have a word in a text."""
+        self.map_state.choose("word", str(value), how=how)
 
     def on_bins(self, value: Any, how: str) -> None:
         """The items in some bins, the first and the last of them given."""
@@ -236,3 +260,17 @@ class Selection(Panel):
         new = np.zeros(len(self.map_state.selected), dtype=bool)
         new[self.inspection.places(ids)] = True
         self.map_state.select(choice.merged(self.map_state.selected, new, how))
+
+
+def _asked(u: Unusual) -> str:
+    """The act that selects what is unusual."""
+    return act("selection.word", u.value) if u.column == WORD else act("selection.value", [u.column, u.value])
+
+
+@choice.kind("word", lambda word: f"with the word {word!r} in a text")
+def word(inspection: Inspection, asked: str) -> np.ndarray:
+    """The items that have a whole word in one of their texts."""
+    found = words(inspection)
+    if asked not in found:
+        raise unknown("word of the texts", asked, found)
+    return found[asked]
