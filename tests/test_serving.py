@@ -117,7 +117,9 @@ def test_a_malformed_token_is_one_line(folder):
         async def connect():
             request = HTTPRequest(url.replace("http", "ws") + "/ws", headers={"Origin": url})
             made = await websocket_connect(request, subprotocols=["bokeh", "no token at all"])
-            return await made.read_message()
+            said = await made.read_message()
+            made.close()
+            return said
 
         assert asyncio.run(connect()) is None, "closed"
         time.sleep(0.5)
