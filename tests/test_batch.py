@@ -385,7 +385,7 @@ record(numbers={told!r}[x], curves={{"R@1": [0, 0.2, x]}})
         gaps = [
             float(t)
             for t in page.locator("#rows tbody tr").evaluate_all(
-                "rows => rows.map(r => r.cells[6].firstChild.textContent)"
+                "rows => rows.map(r => r.cells[7].firstChild.textContent)"
             )
         ]
         assert gaps == sorted(gaps)
@@ -395,7 +395,7 @@ record(numbers={told!r}[x], curves={{"R@1": [0, 0.2, x]}})
         assert rows.count() == 2
         for k in (0, 1):
             rows.nth(k).get_by_role("checkbox").check()
-        difference = page.locator("#difference tr", has_text="modality_gap").inner_text()
+        difference = page.locator("#difference tr", has_text="modality gap").inner_text()
         assert "-0." in difference, "the first row has the larger gap"
         assert page.locator("#rows svg").count() == 2
         if shots := os.environ.get("WORKBENCH_SHOT"):

@@ -250,3 +250,20 @@ def test_ten_lines_of_numpy_on_the_exported_vectors_find_the_same_gain(tmp_path)
     assert before == pytest.approx(judged["before"], abs=2e-3)  # exact ties are shared there, and not here
     assert after == pytest.approx(judged["after"], abs=1e-6)
     assert after - before > 0.2
+
+
+@pytest.mark.parametrize("name", ["csls", "inverted_softmax", "whiten", "dual_bank"])
+def test_an_index_of_inner_products_finds_what_was_judged(name, tmp_path):
+    """The lines of docs/treat.md: keys as they are stored, queries as they ask, and a plain index of another library."""
+    faiss = pytest.importorskip("faiss")
+    es = planted(300, 16, gap=0.8, cosine=0.5, seed=0)
+    m = METHODS[name]
+    fix = wb.Treatment.load(save(m.fit(es, **m.grid[0]), tmp_path / "fix"))
+    stored, asked = fix.transform(rows(es, "image"), "image"), fix.transform(rows(es, "text"), "text", role="query")
+    index = faiss.IndexFlatIP(stored.shape[1])
+    index.add(stored)
+    score, place = index.search(asked, 10)
+    want = asked @ stored.T
+    np.testing.assert_allclose(score, -np.sort(-want, axis=1)[:, :10], atol=1e-5)
+    first = want.argmax(1)
+    assert (place[:, 0] == first).mean() > 0.99
