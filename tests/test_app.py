@@ -474,7 +474,7 @@ def test_every_panel_with_a_hundred_thousand_items(tmp_path, browser):
         items = one.items.assign(kind=kind)
         wb.EmbeddingSet({m: one[m] for m in one.modalities}, items).save(tmp_path / "served" / name)
     with serving(tmp_path / "served") as (url, _), watched(browser.new_page()) as page:
-        page.goto(f"{url}/?run=large")
+        page.goto(f"{url}/?run=large&view=gap+axis")
         map_ = stage(page)
         page.locator(".wbm .count", has_text="100,000 items · 200,000 points").wait_for()
         lasso(page, map_, 0.01, 0.4, 0.3, 0.6)  # the planted gap is a line to the left and one to the right

@@ -33,7 +33,7 @@ T = TypeVar("T")
 RANK = median_rank.__name__  # whose values an item are the ranks of the matches
 SHOWN = 5  # keys beside a match
 SPLITS = ("validation", "train", "test")  # of a run, as they may be looked at; each look at test is counted
-MANY, SOME = 20_000, 3_000  # items from which the first view is chosen, by so many of them
+MANY, SOME = 20_000, 1_500  # items from which the first view is chosen, by so many of them
 HUB = 10  # a hub is among the ten nearest of many queries
 
 
