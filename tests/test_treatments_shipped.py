@@ -254,7 +254,7 @@ def test_ten_lines_of_numpy_on_the_exported_vectors_find_the_same_gain(tmp_path)
 
 @pytest.mark.parametrize("name", ["csls", "inverted_softmax", "whiten", "dual_bank"])
 def test_an_index_of_inner_products_finds_what_was_judged(name, tmp_path):
-    """The lines of docs/treat.md: keys as they are stored, queries as they ask, and a plain index of another library."""
+    """The lines of docs/treat.md: keys as they are stored, queries as they ask, a plain index of another library."""
     faiss = pytest.importorskip("faiss")
     es = planted(300, 16, gap=0.8, cosine=0.5, seed=0)
     m = METHODS[name]

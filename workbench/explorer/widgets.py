@@ -19,10 +19,9 @@ from workbench.explorer.map_state import MESSAGES, MapState
 from workbench.explorer.static_map import still
 
 
-class MapWidget(anywidget.AnyWidget):
-    """The map of a map state; its traits are the wire described in map/map.js."""
+class MapTraits(anywidget.AnyWidget):
+    """The wire of a map, described in map/draw.js, as traits."""
 
-    _esm = bundle()
     modality = t.Bytes(b"").tag(sync=True)
     codes = t.Bytes(b"").tag(sync=True)
     mask = t.Bytes(b"").tag(sync=True)
@@ -39,16 +38,22 @@ class MapWidget(anywidget.AnyWidget):
     command = t.Dict().tag(sync=True)
     figures = t.Dict().tag(sync=True)
 
+    def _told(self, traits: dict[str, Any]) -> None:
+        with self.hold_sync():
+            for name, value in traits.items():
+                self.set_trait(name, value)
+
+
+class MapWidget(MapTraits):
+    """The map of a map state, alone."""
+
+    _esm = bundle()
+
     def __init__(self, map_state: MapState, **traits: Any) -> None:
         super().__init__(**map_state.traits(), **traits)
         self.map_state = map_state
         map_state.listen(self._told)
         self.observe(self._said, names=list(MESSAGES))
-
-    def _told(self, traits: dict[str, Any]) -> None:
-        with self.hold_sync():
-            for name, value in traits.items():
-                self.set_trait(name, value)
 
     def _said(self, change: Any) -> None:
         self.map_state.on_message(change["name"], change["new"])

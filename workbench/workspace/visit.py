@@ -175,6 +175,10 @@ class Visit:
                 after = partial(then, work())
             except (InputError, OSError) as e:
                 after = partial(self.say, str(e))
+            except RuntimeError as e:
+                if "interpreter shutdown" in str(e):  # Python ends: nobody waits for an answer
+                    return
+                raise
             self.schedule(partial(finish, after))
 
         self._busy += 1

@@ -14,7 +14,6 @@ import base64
 from pathlib import Path
 from typing import Any
 
-import anywidget
 import pandas as pd
 import traitlets as t
 
@@ -22,38 +21,24 @@ from workbench.explorer.cards import framed, sentences
 from workbench.explorer.inspection import inspection
 from workbench.explorer.map_state import MapState
 from workbench.explorer.static_map import still
+from workbench.explorer.widgets import MapTraits
 from workbench.workspace.assets import MESSAGES, module
 from workbench.workspace.visit import Visit
 
 HEIGHT = 640
 
 
-class Explorer(anywidget.AnyWidget):
+class Explorer(MapTraits):
     """The workspace of a set or a run as a widget; `selection` is a frame, both ways.
 
     `observe(f, names=["chosen"])` calls `f` when the selection changes; `chosen` is how many items it has.
     """
 
     _esm = module()
-    modality = t.Bytes(b"").tag(sync=True)
-    codes = t.Bytes(b"").tag(sync=True)
-    mask = t.Bytes(b"").tag(sync=True)
-    pairs = t.Bytes(b"").tag(sync=True)
-    pair_codes = t.Bytes(b"").tag(sync=True)
-    png = t.Bytes(b"").tag(sync=True)
     content = t.Bytes(b"").tag(sync=True)
-    points = t.Bytes(b"").tag(sync=True)
-    spec = t.Dict().tag(sync=True)
-    tip = t.Dict().tag(sync=True)
-    look = t.Dict().tag(sync=True)
-    gesture = t.Dict().tag(sync=True)
-    clicked = t.Dict().tag(sync=True)
-    command = t.Dict().tag(sync=True)
-    figures = t.Dict().tag(sync=True)
     act = t.Dict().tag(sync=True)
     page = t.Dict().tag(sync=True)
     file = t.Dict().tag(sync=True)
-    asked = t.Int(-1).tag(sync=True)
     top = t.Unicode("").tag(sync=True)
     tools = t.Unicode("").tag(sync=True)
     left = t.Unicode("").tag(sync=True)
@@ -71,11 +56,6 @@ class Explorer(anywidget.AnyWidget):
         self._counted()
         if not visit.inspection.diagnosed:
             visit.aside("the doctor is reading the set", lambda: visit.inspection.report, lambda _: visit.changed())
-
-    def _told(self, traits: dict[str, Any]) -> None:
-        with self.hold_sync():
-            for name, value in traits.items():
-                self.set_trait(name, value)
 
     def _said(self, change: Any) -> None:
         self.visit.on_message(change["name"], change["new"])
