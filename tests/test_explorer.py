@@ -280,7 +280,8 @@ def test_only_pairs_that_training_can_use_are_offered_to_it(tmp_path):
     item = seen.panels["item"]
     assert HELD in item.html(), "said before one judges"
     assert "split=train" in item.html(), "and where verdicts are of use"
-    seen.inspection.judge(item.item, (item.item + 1) % len(seen.inspection.es), "wrong", "image", "text")
+    shown = seen.queue.item
+    seen.inspection.judge(shown, (shown + 1) % len(seen.inspection.es), "wrong", "image", "text")
     assert "1 judged" in item.html()
     assert "--set pairs" not in item.html()
     file = tmp_path / "run" / "judgements" / "pairs.csv"
@@ -291,9 +292,8 @@ def test_only_pairs_that_training_can_use_are_offered_to_it(tmp_path):
     assert learnt.inspection.trainable.all()
     item = learnt.panels["item"]
     assert TRAINS in item.html()
-    item.items, item.at = list(range(len(learnt.inspection.es))), 0
-    rival = next(i for i in item.items if item._rivals(item.result(i)))
-    item.at = item.items.index(rival)
+    learnt.map_state.select(np.arange(len(learnt.inspection.es)))
+    learnt.queue.go_to(next(i for i in learnt.queue.items if item._rivals(item.result(i))))
     item.on_judge(0, "replace")
     assert len(learnt.inspection.usable) == 1
     assert f"--set pairs={file}" in item.html()

@@ -156,6 +156,25 @@ def test_no_text_of_the_data_becomes_html(es):
             assert bad not in told[place]
 
 
+def test_a_finding_shows_its_own_pair():
+    es = planted(items=200, cosine=0.6)
+    mixed = es["text"][torch.randperm(200, generator=torch.Generator().manual_seed(1))]
+    third = wb.EmbeddingSet({**{m: es[m] for m in es.modalities}, "sound": mixed + 1.0}, es.items)
+    visit = Visit(Inspection(third), around=Around("three", {"run": "three"}))
+    found = visit.inspection.report.findings
+    lost = next(k for k, f in enumerate(found) if f.rule == "no_pairing_signal")
+    pair = found[lost].evidence[0]["modalities"][:2]
+    act(visit, "findings.show", lost)
+    assert visit.queue.direction == tuple(pair)
+    assert visit.map_state.colour == f"rank {' → '.join(pair)}"
+    worst = visit.inspection.worst(20, tuple(pair))
+    assert set(np.flatnonzero(visit.map_state.selected)) == set(worst.tolist())
+    apart = next(k for k, f in enumerate(found) if f.rule == "gap" and "sound" in f.evidence[0]["modalities"])
+    act(visit, "findings.show", apart)
+    assert "sound" in visit.map_state.view
+    assert set(np.flatnonzero(visit.map_state.selected)) == set(worst.tolist()), "the selection stays"
+
+
 # -- charts ------------------------------------------------------------------------------------------------------------
 
 
@@ -314,7 +333,7 @@ def test_a_file_keeps_selections_and_verdicts_beside_it(tmp_path):
     visit = Visit(inspection(tmp_path / "pairs.parquet"), around=Around("pairs", {"run": "pairs"}))
     act(visit, "selection.save", "worst")
     item = visit.panels["item"]
-    item.at = next(k for k, i in enumerate(item.items) if item._rivals(item.result(i)))
+    visit.queue.go_to(next(i for i in visit.queue.items if item._rivals(item.result(i))))
     act(visit, "item.judge", 1)
     again = inspection(tmp_path / "pairs.parquet")
     assert len(again.selections["worst"]) == 20

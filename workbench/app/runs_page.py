@@ -90,7 +90,7 @@ class RunsScreen:
         compare = button(f"compare {names}", "compare", more="" if two else "disabled")
         return (
             f'<b>workbench</b><h1 style="font-size:14px;margin:0">{count:,} to see</h1>'
-            f'<input type="search" aria-label="filter the list" placeholder="only names with …"{act("filter")}>'
+            f'<input type="search" aria-label="filter the list" placeholder="only names with …" value="{escape(self.word)}"{act("filter")}>'
             f"{button('by recipe', 'group', pressed=self.grouped)}<span class='push'></span>{compare}"
         )
 

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import MapState
+from workbench.workspace.queue import Queue
 
 Place = Literal["top", "tools", "left", "right", "foot", "drawer"]
 WORST = 20  # items selected when a visit begins, and by a click on a finding
@@ -33,6 +34,7 @@ class Host(Protocol):
 
     inspection: Inspection
     map_state: MapState
+    queue: Queue
     around: Around | None
     panels: dict[str, Panel]
     open: str

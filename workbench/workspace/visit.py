@@ -15,6 +15,7 @@ from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import MapState
 from workbench.workspace.acts import Heard
 from workbench.workspace.panel import WORST, Around, Panel, panels
+from workbench.workspace.queue import Queue
 
 PLACES = ("top", "tools", "left", "right", "foot", "drawer")
 T = TypeVar("T")
@@ -41,6 +42,7 @@ class Visit:
         self._heard = Heard()
         self._files = 0
         self.drawer = False
+        self.queue = Queue(self.map_state)
         self.panels: dict[str, Panel] = {}
         if inspection.directions and inspection.other is None:
             self.map_state.choose("worst", WORST, *inspection.directions[0], remember=False)

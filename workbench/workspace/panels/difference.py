@@ -83,9 +83,7 @@ class Difference(OfPair):
         """Colour by what became of the queries of a direction."""
         a, b = (str(x) for x in value)
         self.map_state.paint(f"{OUTCOME}{a} → {b}")
-        for p in self.visit.panels.values():
-            if isinstance(p, Item) and (a, b) in p.inspection.directions:
-                p.direction = (a, b)
+        self.visit.queue.turn(a, b)
         self.visit.redraw("left", "right", "tools")
 
     def on_side(self, value: Any, how: str) -> None:
@@ -144,10 +142,7 @@ class InB(Item):
 
     def html(self) -> str:
         """B's ranks and rivals of the item that is shown."""
-        first = self.visit.panels["item"]
-        item = first.item  # type: ignore[attr-defined]
-        self.direction = first.direction  # type: ignore[attr-defined]
-        self.text = first.text  # type: ignore[attr-defined]
+        item = self.visit.queue.item
         if item < 0:
             return quiet("Click a point: the pair stands here as B has it.")
         name = str(self.inspection.items["name"].iloc[item])

@@ -91,6 +91,7 @@ class Findings(Panel):
             colour = RANK + " → ".join(pair)
             m.paint(colour)
             m.choose("worst", WORST, *pair)
+            self.visit.queue.turn(*pair)
             self.visit.say(f"selected: {self.visit.chosen_words}; coloured by that rank")
         else:
             m.paint(MODALITY)
@@ -100,7 +101,7 @@ class Findings(Panel):
         self.redraw()
         if view and view != m.view:
             self.visit.show(view)
-        self.visit.redraw("tools", "left")
+        self.visit.redraw("tools", "left", "right")
 
     def commands(self) -> list[dict[str, Any]]:
         """Every finding that can be shown."""

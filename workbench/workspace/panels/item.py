@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-import numpy as np
-
 from workbench.errors import InputError
 from workbench.explorer.inspection import QueryResult
 from workbench.sets import columns
@@ -27,24 +25,13 @@ class Item(Panel):
 
     def __init__(self, visit: Host) -> None:
         super().__init__(visit)
-        self.direction = self.inspection.directions[0] if self.inspection.directions else ("", "")
         self.text = self._told_by()  # the column that stands beside each rival
-        self.items: list[int] = []
-        self.at = 0
-        self._seen: np.ndarray | None = None
         self._last: list[tuple[int, int]] = []  # what was judged here, for one to take back
 
-    # -- which item ------------------------------------------------------------------------------------------------
-
     @property
-    def item(self) -> int:
-        """The item whose pair is shown, −1 where none is selected."""
-        if self._seen is not self.map_state.selected:
-            self._seen = self.map_state.selected
-            worst = self.direction if self.direction in self.inspection.directions else None
-            self.items = self.inspection.worst_first(np.flatnonzero(self._seen), worst).tolist()
-            self.at = 0
-        return self.items[self.at] if self.items else -1
+    def direction(self) -> tuple[str, str]:
+        """The direction that is looked in."""
+        return self.visit.queue.direction
 
     def result(self, item: int) -> QueryResult | None:
         """How the item's query meets its match, worked out once."""
@@ -57,11 +44,12 @@ class Item(Panel):
 
     def html(self) -> str:
         """The item and its rivals."""
-        item = self.item
+        queue = self.visit.queue
+        item = queue.item
         self.map_state.ring_at(item)
         if item < 0:
             return quiet("Click a point, or draw around some: the pair stands here, with who beats it.")
-        place = f'<span class="quiet">{self.at + 1:,} of {len(self.items):,}, worst match first</span>'
+        place = f'<span class="quiet">{queue.at + 1:,} of {len(queue.items):,}, worst match first</span>'
         back = button("‹ K", "item.step", -1, more='aria-label="previous item"')
         on = button("J ›", "item.step", 1, more='aria-label="next item"')
         pickers = f'<div class="row">{back}{on}{place}</div><div class="row">{self._direction()}{self._columns()}</div>'
@@ -179,7 +167,7 @@ class Item(Panel):
         if s.home is None:
             return quiet("This set is in memory only: save it to keep verdicts with it.")
         known = s.judgements
-        item = self.item
+        item = self.visit.queue.item
         learns = bool(s.trainable[item])
         use = TRAINS if learns else HELD
         around = self.visit.around
@@ -214,26 +202,13 @@ class Item(Panel):
 
     def on_step(self, value: Any, how: str) -> None:
         """The next item, or the one before."""
-        if self.item >= 0:
-            self.at = (self.at + int(value)) % len(self.items)
-        self.visit.redraw("right", "drawer")
-
-    def go_to(self, item: int) -> None:
-        """Show one of the selected items."""
-        if self.item >= 0 and item in self.items:
-            self.at = self.items.index(item)
-        self.visit.open = self.name
+        self.visit.queue.step(int(value))
         self.visit.redraw("right", "drawer")
 
     def on_turn(self, value: Any, how: str) -> None:
         """Another direction."""
         a, _, b = str(value).partition(" → ")
-        if (a, b) not in self.inspection.directions:
-            raise InputError(f"{value}: no such direction")
-        shown = self.item
-        self.direction = (a, b)
-        self.items = self.inspection.worst_first(np.asarray(self.items), (a, b)).tolist()
-        self.at = self.items.index(shown) if shown in self.items else 0
+        self.visit.queue.turn(a, b)
         self.redraw()
 
     def on_beside(self, value: Any, how: str) -> None:
@@ -243,10 +218,9 @@ class Item(Panel):
 
     def on_near(self, value: Any, how: str) -> None:
         """Select the items nearest to this one; it stays the one that is shown."""
-        shown = self.item
+        shown = self.visit.queue.item
         self.map_state.choose("near", str(self.inspection.es.items["id"].iloc[shown]), str(value))
-        if shown in self.items:
-            self.at = self.items.index(shown)
+        self.visit.queue.go_to(shown)
         self.redraw()
 
     def on_judge(self, value: Any, how: str) -> None:
@@ -256,7 +230,7 @@ class Item(Panel):
             self._write(item, other, verdict)
             self.redraw()
             return
-        item = self.item
+        item = self.visit.queue.item
         other = self._next_rival(item, self.result(item)) if item >= 0 else -1
         if other < 0:
             self.visit.say("nothing ranks before this item's match, or all of it is judged; J goes on")
@@ -264,7 +238,7 @@ class Item(Panel):
         self._write(item, other, VERDICTS[int(value)])
         names = self.inspection.items["name"].astype(str)
         self.visit.say(f"{names.iloc[item]} / {names.iloc[other]}: {VERDICTS[int(value)]} · U takes it back")
-        self.at = (self.at + 1) % len(self.items)
+        self.visit.queue.step(1)
         self.visit.redraw("right", "drawer")
 
     def _write(self, item: int, other: int, verdict: str) -> None:
@@ -277,6 +251,5 @@ class Item(Panel):
             raise InputError("nothing was judged on this page yet")
         item, other = self._last.pop()
         self.inspection.unjudge(item, other)
-        if item in self.items:
-            self.at = self.items.index(item)
+        self.visit.queue.go_to(item)
         self.visit.redraw("right", "drawer")

@@ -56,7 +56,7 @@ class Table(Panel):
         """The rows of this page."""
         rows = self._rows()
         self.start = min(self.start, max(0, (len(rows) - 1) // PAGE * PAGE))
-        now = self.visit.panels["item"].item if "item" in self.visit.panels else -1  # type: ignore[attr-defined]
+        now = self.visit.queue.item
         body = "".join(self._row(int(i), now) for i in rows[self.start : self.start + PAGE])
         head = "".join(self._head(c) for c in self.shown)
         pictures = self._pictures()
@@ -110,7 +110,9 @@ class Table(Panel):
         i = int(value)
         if not self.map_state.selected[i]:
             self.map_state.select([i])
-        self.visit.panels["item"].go_to(i)  # type: ignore[attr-defined]
+        self.visit.queue.go_to(i)
+        self.visit.open = "item"
+        self.visit.redraw("right", "drawer")
 
     def on_all(self, value: Any, how: str) -> None:
         """All items, or the selection again."""

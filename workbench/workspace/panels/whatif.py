@@ -6,10 +6,12 @@ from dataclasses import replace
 from html import escape
 from typing import Any
 
+import pandas as pd
+
 from workbench.errors import InputError
 from workbench.explorer import cards
 from workbench.explorer.inspection import Inspection
-from workbench.explorer.whatif import EXACT, MORPHED, Knobs, WhatIf
+from workbench.explorer.whatif import EXACT, MORPHED, PREVIEW, Knobs, WhatIf
 from workbench.treatments import GOALS, Candidate, Treated, treat
 from workbench.treatments.base import CLASSES, SPACE
 from workbench.workspace.classes import labels
@@ -100,9 +102,22 @@ class WhatIfPanel(Panel):
             listed = f'{said}<table class="treatments">{head}{rows}</table>'
         return f'<h3>Treatments</h3><div class="row">{picker}{go}</div>{listed}{about}'
 
-    def _measure(self, count: int = 0) -> None:
-        frame = self.what.table(self.knobs, count) if count else self.what.table(self.knobs)
+    def _measure(self) -> None:
+        self._take(self.what.table(self.knobs))
+
+    def _take(self, frame: pd.DataFrame) -> None:
         self._table = cards.changes(frame, self.what.says(self.knobs, **frame.attrs))
+
+    def _measure_exactly(self) -> None:
+        """All pairs, aside: seconds where there are many."""
+        what, knobs = self.what, self.knobs
+
+        def then(frame: pd.DataFrame) -> None:
+            if self.knobs == knobs and self.what is what:
+                self._take(frame)
+                self.redraw()
+
+        self.visit.aside(f"{min(EXACT, len(what.judged)):,} pairs are measured", lambda: what.table(knobs, EXACT), then)
 
     # -- what a person does ----------------------------------------------------------------------------------------
 
@@ -112,9 +127,11 @@ class WhatIfPanel(Panel):
         _, low, high, _ = SLIDERS[name]
         self.knobs = replace(self.knobs, **{name: min(max(x, low), high)})
         self.clicked = -1
-        self._measure(0 if how == "drag" else EXACT)
+        self._measure()
         self.what.carry(self.map_state, self.knobs)
         self.redraw()
+        if how != "drag" and len(self.what.judged) > PREVIEW:
+            self._measure_exactly()
 
     def on_reset(self, value: Any, how: str) -> None:
         """The space as it was."""
