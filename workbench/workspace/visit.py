@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Thread
 from typing import Any, TypeVar
@@ -125,9 +126,22 @@ class Visit:
         if asked.get("panel") in self.panels and self.panels[asked["panel"]].place == "right":
             self.open = asked["panel"]
         self.drawer = asked.get("drawer") == "open"
+        if slow := self._awaited(asked):
+            self.aside(f"{slow} is being computed", partial(self.inspection.view, slow), lambda _: self.restore(asked))
+            self.redraw(*PLACES)
+            return
         missed = self.map_state.restore(asked)
-        self._said = " · ".join(missed)
+        self._said = " · ".join(missed) or self._said
         self.redraw(*PLACES)
+
+    def _awaited(self, asked: Mapping[str, str]) -> str:
+        """A view that an address asks for and that takes its time; empty where all are there."""
+        views = [asked.get("view", "")]
+        if asked.get("sel"):
+            with suppress(InputError):  # said when it is taken up
+                views += [str(s.of[0]) for s in choice.read(asked["sel"]) if s.kind == "lasso" and s.of]
+        known = self.inspection.views
+        return next((v for v in views if v in known and not self.inspection.has_view(v)), "")
 
     @property
     def chosen_words(self) -> str:
