@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import gammaln
 
 from workbench.diagnostics.intervals import false_discovery
 from workbench.explorer import colouring
@@ -142,7 +142,7 @@ def _fisher(a: int, inside: int, hits: int, n: int) -> float:
     k = np.arange(low, high + 1)
 
     def choose(top: int, of: np.ndarray) -> np.ndarray:
-        return np.array([math.lgamma(top + 1) - math.lgamma(x + 1) - math.lgamma(top - x + 1) for x in of])
+        return gammaln(top + 1) - gammaln(of + 1) - gammaln(top - of + 1)
 
     log = choose(hits, k) + choose(n - hits, inside - k)
     p = np.exp(log - log.max())
