@@ -60,7 +60,9 @@ class Clusters(Panel):
     def _matrix(self, found: Nearest) -> str:
         counts = found.matrix
         names = list(counts.index)[:CELLS]
-        head = "".join(f'<th title="{escape(n)}" aria-label="{escape(n)}" scope="col">{escape(n[:4])}</th>' for n in names)
+        head = "".join(
+            f'<th title="{escape(n)}" aria-label="{escape(n)}" scope="col">{escape(n[:4])}</th>' for n in names
+        )
         rows = []
         for own in names:
             total = max(1, int(counts.loc[own].sum()))
