@@ -74,8 +74,6 @@ def test_a_report_answers_every_question_in_its_order_and_draws_what_findings_st
     carried = page.carried(report)
     named = {e["diagnostic"] for f in report.findings for e in f.evidence}
     stood_on = {EVERY[n].question for n in named if n in EVERY}
-        EVERY[e["diagnostic"]].question for f in report.findings for e in f.evidence if e["diagnostic"] in EVERY
-    }
     assert carried == [n for n in questions() if n in stood_on]
     assert all(page.evidence(report, n) for n in carried), "each has a figure"
     assert "page.carried(report)" in (Path(__file__).parent.parent / "notebooks" / "report.ipynb").read_text()
