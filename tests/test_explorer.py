@@ -190,6 +190,8 @@ def test_a_selection_is_one_thing_in_three_places(es, tmp_path):
 
 def test_the_explorer_is_the_workspace_and_answers_both_ways(es):
     ex = wb.explore(es)
+    with pytest.warns(DeprecationWarning, match="map_state since 0.2"):
+        assert ex.scene is ex.map_state
     heard = []
     ex.observe(lambda change: heard.append(change["new"]), names=["chosen"])
     ex.act = {"name": "tools.view", "value": "PCA", "seq": 1}

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ class Explorer(MapTraits):
     def map_state(self) -> MapState:
         """What is looked at: view, colour, selection."""
         return self.visit.map_state
+
+    @property
+    def scene(self) -> MapState:
+        """What 0.1 called `map_state`; this name goes with 0.3."""
+        warnings.warn("Explorer.scene is Explorer.map_state since 0.2", DeprecationWarning, stacklevel=2)
+        return self.map_state
 
     @property
     def selection(self) -> pd.DataFrame:
