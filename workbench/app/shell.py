@@ -61,7 +61,6 @@ def application(library: Library) -> Any:
                 title, body = "runs", _bare(RunsScreen(library, name).view())
         except InputError as e:
             title, body = "workbench", _headed(pn.Column(_back(), caption(escape(str(e)))))
-        # not pmui.Page, which keeps every document that was ever shown (panel-material-ui 0.16)
         if pn.state.curdoc is not None:
             pn.state.curdoc.title = f"{title} – workbench"
         return body
