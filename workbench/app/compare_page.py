@@ -11,7 +11,7 @@ from typing import Any
 import panel as pn
 
 from workbench.app.face import Face
-from workbench.app.session import caption, every_asked
+from workbench.app.session import caption, every_asked, scheduler
 from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import MapState
@@ -77,15 +77,10 @@ def comparing(a: Inspection, b: Inspection, framed: Callable[[Any], Any]) -> Any
 
 
 def _page(pair: Pair) -> Any:
-    document = pn.state.curdoc
-
-    def schedule(f: Callable[[], None]) -> None:
-        document.add_next_tick_callback(f) if document is not None else f()
-
     names = f"{pair.name},{pair.other.name}"
     around = Around(f"{pair.name} against {pair.other.name}", {"compare": names})
     first = next((c for c in pair.items if c.startswith(OUTCOME)), "modality")
-    visit = Visit(pair, around=around, colour=first, schedule=schedule)
+    visit = Visit(pair, around=around, colour=first, schedule=scheduler())
     if first in pair.items:  # what differs is what one looks at first
         side = max((LOST, WON), key=lambda w: int((pair.items[first] == w).sum()))
         visit.map_state.choose("where", first, side, remember=False)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import panel as pn
 
 from workbench.explorer import cards
-
-
-def asked(name: str) -> str | None:
-    """What the URL gives for a name."""
-    values = (pn.state.session_args or {}).get(name, [])
-    return values[0].decode(errors="replace") if values else None
 
 
 def every_asked() -> dict[str, str]:
@@ -21,9 +16,19 @@ def every_asked() -> dict[str, str]:
     return {k: v[0].decode(errors="replace") for k, v in given.items() if v}
 
 
-def head(text: str) -> Any:
-    """A small heading of a page; `text` is HTML already."""
-    return pn.pane.HTML(cards.framed(f"<h4>{text}</h4>"))
+def asked(name: str) -> str | None:
+    """What the URL gives for a name."""
+    return every_asked().get(name)
+
+
+def scheduler() -> Callable[[Callable[[], None]], None]:
+    """Does things in the turn of the page that is being made, from whatever thread; at once where there is no page."""
+    document = pn.state.curdoc
+
+    def schedule(f: Callable[[], None]) -> None:
+        document.add_next_tick_callback(f) if document is not None else f()
+
+    return schedule
 
 
 def caption(text: str) -> Any:

@@ -6,7 +6,7 @@ import concurrent.futures
 import os
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from html import escape
@@ -22,7 +22,7 @@ from workbench.app.face import Face
 from workbench.app.guard import guard
 from workbench.app.library import KEPT, Library, Served
 from workbench.app.runs_page import EVERY, FRESH, RunsScreen
-from workbench.app.session import asked, caption, every_asked
+from workbench.app.session import asked, caption, every_asked, scheduler
 from workbench.errors import InputError, unknown
 from workbench.explorer import cards
 from workbench.explorer.inspection import SPLITS, Inspection
@@ -125,19 +125,14 @@ def _workspace(library: Library, entry: Served, inspection: Inspection | None) -
     """The workspace of an inspection, at the place that the URL asks for."""
     if inspection is None:
         raise InputError(f"{entry.name} has no snapshot yet: reload when it has trained a little")
-    document = pn.state.curdoc
-
-    def schedule(f: Callable[[], None]) -> None:
-        document.add_next_tick_callback(f) if document is not None else f()
-
     splits = SPLITS if entry.is_run else ()
     shown = {"split": inspection.split} if inspection.split not in ("", library.split) else {}
     kept = {"run": entry.name, **shown}
     around = Around(entry.name, kept, tuple(library.entries()), splits, partial(_live, entry, inspection))
-    visit = Visit(inspection, around=around, schedule=schedule)
+    visit = Visit(inspection, around=around, schedule=scheduler())
     visit.restore(every_asked())
     face = Face(visit)
-    if entry.is_run and not entry.run.finished and document is not None:
+    if entry.is_run and not entry.run.finished and pn.state.curdoc is not None:
         pn.state.add_periodic_callback(_Following(library, entry, face).look, period=EVERY)
     return _bare(face)
 

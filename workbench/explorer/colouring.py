@@ -23,6 +23,10 @@ RANK = "rank "
 
 def measures(inspection: Inspection) -> list[str]:
     """The columns of the items that are told apart by colour or by a chart, and the ranks of each direction."""
+    return inspection.once("measures", lambda: _measures(inspection))
+
+
+def _measures(inspection: Inspection) -> list[str]:
     items, out = inspection.items, []
     for c in items:
         x = items[c]

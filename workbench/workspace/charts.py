@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,38 +99,31 @@ def unusual(inspection: Inspection, selected: np.ndarray, names: list[str]) -> l
     if min(inside, outside) < FEW:
         return []
     found: list[tuple[str, str, float, float, float]] = []
-    for name in names:
-        c = column(inspection, name)
-        of = c.codes[first]
-        if len(c.edges):
-            known = of >= 0
-            if not known.any():
-                continue
-            middle = float(np.median(of[known]))
-            of, values = np.where(known, (of > middle).astype(int), -1), [f"above {c.edges[int(middle) + 1]:,.4g}"]
-            asked = [(1, values[0])]
-        else:
-            if len(c.names) > MANY:
-                continue  # of a text the words are asked for
-            asked = list(enumerate(c.names))
-        for code, value in asked:
-            hit = of == code
-            a, b = int((hit & in_).sum()), int((hit & ~in_).sum())
-            here = c.codes[selected] == code if not len(c.edges) else c.codes[selected] > middle
-            rest = c.codes[~selected] == code if not len(c.edges) else c.codes[~selected] > middle
-            found.append(
-                (name, value, float(here.mean()), float(rest.mean()), _fisher(a, inside, a + b, inside + outside))
-            )
-    for word, has in words(inspection).items():
+    for name, value, has in _asked(inspection, names, first):
         of = has[first]
         a, b = int((of & in_).sum()), int((of & ~in_).sum())
         p = _fisher(a, inside, a + b, inside + outside)
-        found.append((WORD, word, float(has[selected].mean()), float(has[~selected].mean()), p))
+        found.append((name, value, float(has[selected].mean()), float(has[~selected].mean()), p))
     if not found:
         return []
     q = false_discovery(torch.tensor([f[-1] for f in found], dtype=torch.float64)).tolist()
     kept = [Unusual(*f[:4], rate) for f, rate in zip(found, q, strict=True) if rate <= RATE]
     return sorted(kept, key=lambda u: u.q)
+
+
+def _asked(inspection: Inspection, names: list[str], first: np.ndarray) -> Iterator[tuple[str, str, np.ndarray]]:
+    """What a selection may have more or less of than the rest: column, value, and which items have it, (N,) bool."""
+    for name in names:
+        c = column(inspection, name)
+        if len(c.edges):
+            known = c.codes[first]
+            known = known[known >= 0]
+            if len(known):
+                middle = float(np.median(known))
+                yield name, f"above {c.edges[int(middle) + 1]:,.4g}", c.codes > middle
+        elif len(c.names) <= MANY:  # of a text the words are asked for
+            yield from ((name, value, c.codes == code) for code, value in enumerate(c.names))
+    yield from ((WORD, word, has) for word, has in words(inspection).items())
 
 
 def _fisher(a: int, inside: int, hits: int, n: int) -> float:

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
-from workbench.explorer.cards import media
 from workbench.views.document import band, number
 
 WIDE, HIGH = 250, 20  # of the bar of a number and its null
@@ -42,11 +41,6 @@ def select(
 def quiet(text: str) -> str:
     """A quiet line; the text is escaped."""
     return f'<p class="quiet">{escape(text)}</p>'
-
-
-def picture(row: Mapping[str, Any], modality: str = "") -> str:
-    """An item's picture or sound, in a modality where it has one."""
-    return media(row, modality)
 
 
 def null_bar(row: Mapping[str, Any]) -> str:

@@ -204,16 +204,15 @@ class Visit:
 
     def show(self, view: str) -> None:
         """Another view, computed aside where it is not there yet."""
+
+        def then(_: Any = None) -> None:
+            self.map_state.show(view)
+            self.redraw("tools", "foot")
+
         if self.inspection.has_view(view):
-            self.map_state.show(view)
-            self.redraw("tools", "foot")
-            return
-
-        def then(_: Any) -> None:
-            self.map_state.show(view)
-            self.redraw("tools", "foot")
-
-        self.aside(f"{view} is being computed", partial(self.inspection.view, view), then)
+            then()
+        else:
+            self.aside(f"{view} is being computed", partial(self.inspection.view, view), then)
 
     def on_open(self, value: Any, how: str) -> None:
         """Open a panel of the right side."""

@@ -148,10 +148,6 @@ class InB(Item):
         name = str(self.inspection.items["name"].iloc[item])
         return f'<div class="row"><h2 class="text">{escape(name[:200])} in B</h2></div>{self._meeting(item)}'
 
-    def commands(self) -> list[dict[str, Any]]:
-        """None of its own."""
-        return []
-
 
 @panel("between", "foot")
 class Between(OfPair):

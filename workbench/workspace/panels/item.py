@@ -7,11 +7,12 @@ from html import escape
 from typing import Any
 
 from workbench.errors import InputError
+from workbench.explorer.cards import media
 from workbench.explorer.inspection import QueryResult
 from workbench.sets import columns
 from workbench.sets.run_folder import VERDICTS
 from workbench.views.document import number
-from workbench.workspace.html import button, picture, quiet, select
+from workbench.workspace.html import button, quiet, select
 from workbench.workspace.panel import Host, Panel, panel
 
 LINES = 4  # text columns of the item
@@ -147,7 +148,7 @@ class Item(Panel):
             bar = f'<span class="cosine" style="width:{wide:.0f}px"></span> <span class="num">{cosine:.2f}</span>'
         who = f' <span class="quiet">{escape(role)}</span>' if role else ""
         return (
-            f'<div class="meet{tone}">{picture(row, modality)}<div class="what"><div class="text two">{escape(said)}</div>'
+            f'<div class="meet{tone}">{media(row, modality)}<div class="what"><div class="text two">{escape(said)}</div>'
             f"{bar}{who}{more}</div></div>"
         )
 

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from workbench.explorer import colouring
+from workbench.explorer.cards import media
 from workbench.sets import columns
 from workbench.views.document import number
-from workbench.workspace.html import act, button, picture
+from workbench.workspace.html import act, button
 from workbench.workspace.panel import Host, Panel, panel
 
 PAGE = 60  # rows at once
@@ -85,7 +86,7 @@ class Table(Panel):
 
     def _row(self, i: int, now: int) -> str:
         row = self.inspection.items.iloc[i]
-        cells = [f"<td>{picture(row.to_dict())}</td>"] if self._pictures() else []
+        cells = [f"<td>{media(row.to_dict())}</td>"] if self._pictures() else []
         for c in self.shown:
             ranked = colouring.direction(c)
             if c not in self.inspection.items and ranked in self.inspection.directions:
