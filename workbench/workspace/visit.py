@@ -192,7 +192,7 @@ class Visit:
             except (InputError, OSError) as e:
                 after = partial(self.say, str(e))
             except RuntimeError as e:
-                if "interpreter shutdown" in str(e):  # Python ends: nobody waits for an answer
+                if str(e).startswith("cannot schedule new futures"):  # Python ends: nobody waits for an answer
                     return
                 raise
             self.schedule(partial(finish, after))
