@@ -75,9 +75,12 @@ class Batch:
     def _scaled(self, kind: str, name: str, source: Mapping[str, Tensor]) -> Tensor:
         if name not in source:
             raise unknown("modality", name, source)
-        if kind + name not in self._unit:
-            self._unit[kind + name] = torch.nn.functional.normalize(wide(source[name]), dim=-1)
-        return self._unit[kind + name]
+        held = self._unit.get(kind + name)
+        # rows that were first asked for without a gradient would cut the tower off from every term that follows
+        cut = held is not None and not held.requires_grad and source[name].requires_grad and torch.is_grad_enabled()
+        if held is None or cut:
+            held = self._unit[kind + name] = torch.nn.functional.normalize(wide(source[name]), dim=-1)
+        return held
 
     @property
     def target(self) -> Tensor:

@@ -33,7 +33,8 @@ class RecipeSpec:
     `needs` names fields of a `Batch` that it cannot do without; `guess(B)` is its loss where every key looks alike,
     if that can be said, `aligned(B)` at perfect alignment, where that is not the minimum. `teacher` says which one the
     loop gives: the frozen `inputs`, the towers at the `start`, or their average (`ema`). `queue`: it can meet keys of
-    earlier batches. `data`: what it needs of the data that no column of plain rows gives.
+    earlier batches. `data`: what it needs of the data that no column of plain rows gives. `learns`: which modalities do
+    by its gradient: all, the anchor alone, or the others.
     """
 
     name: str
@@ -51,6 +52,7 @@ class RecipeSpec:
     teacher: str = "none"
     queue: bool = False
     data: str = ""
+    learns: str = "all"
 
     @property
     def summary(self) -> str:
@@ -76,6 +78,7 @@ def entry(
     teacher: str = "none",
     queue: bool = False,
     data: str = "",
+    learns: str = "all",
     temperature: float = 0.07,
     learn_temperature: bool = True,
 ) -> Callable:
@@ -86,7 +89,7 @@ def entry(
         base = {"temperature": temperature, "learn_temperature": learn_temperature}
         said = (paper, topic, modalities, min_modalities, cost, minimum)
         fits = (needs, guess, aligned, teacher, queue, data)
-        RECIPES[f.__name__] = RecipeSpec(f.__name__, f, *said, base | settings, *fits)
+        RECIPES[f.__name__] = RecipeSpec(f.__name__, f, *said, base | settings, *fits, learns=learns)
         return f
 
     return register

@@ -48,6 +48,7 @@ def held(batch: Batch, loss: Loss, modality: str, why: str) -> Tensor:
     needs=("teacher",),
     teacher="start",
     data="teacher of the same width",
+    learns="anchor",
 )
 def distil(
     modality: str = "", rows_weight: float = 1.0, structure_weight: float = 1.0, reduction: str = "mean"

@@ -195,6 +195,7 @@ def mv_dhel() -> list[Term]:
     cost="(M−1) B² d",
     minimum="every modality at the anchor's vector",
     guess=math.log,
+    learns="others",
 )
 def bind() -> list[Term]:
     """Every modality against one anchor that does not move; the others meet only through it.

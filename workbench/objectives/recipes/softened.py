@@ -192,11 +192,10 @@ def clsr(dims: dict[str, int], gamma: float = 1.0, intra: float = 0.5, rebuild: 
     """
 
     def adaptive(part: Batch, temperature: Tensor) -> Tensor:
-        with torch.no_grad():
-            t = part.unit(part.anchor)
-            s = (t @ t.T).clamp_min(0)
-            own = torch.eye(len(t), dtype=torch.bool, device=t.device)
-            h = s.masked_fill(own, 0.0).sum(1) / max(len(t) - 1, 1)
+        t = part.unit(part.anchor).detach()
+        s = (t @ t.T).clamp_min(0)
+        own = torch.eye(len(t), dtype=torch.bool, device=t.device)
+        h = s.masked_fill(own, 0.0).sum(1) / max(len(t) - 1, 1)
         return (temperature * (1 + gamma * h)).clamp(0.01, 0.5)[:, None]
 
     def across(batch: Batch, temperature: Tensor, within: bool) -> Tensor:
