@@ -622,3 +622,27 @@ def kernel_padding(rows, distance, count, width=1.0):
             [sum(w * rows[i][c] for w, i in zip(weights, order, strict=True)) / total for c in range(len(rows[0]))]
         )
     return made
+
+
+def sequential_worlds(looks, shared, effect, least, sd, worlds, seed, level=0.05):
+    """Worlds in which one claim is tested: runs on one set share a part of their chance, and it is looked after some
+    of them, each look at its share of the level; the share of worlds by their verdict.
+    """
+    from scipy import stats
+
+    draw, found = np.random.default_rng(seed), {"held": 0, "not held": 0, "open": 0}
+    rho = shared / (1 + shared)
+    for _ in range(worlds):
+        common = draw.normal() * math.sqrt(rho / (1 - rho)) * sd
+        runs = [effect + common + draw.normal() * sd for _ in range(max(looks))]
+        verdict = "open"
+        for n, share in looks.items():
+            part = runs[:n]
+            mean = sum(part) / n
+            variance = sum((x - mean) ** 2 for x in part) / (n - 1)
+            t = (mean - least) / math.sqrt(variance * (1 / n + shared))
+            if 2 * stats.t.sf(abs(t), n - 1) < level * share:
+                verdict = "held" if t > 0 else "not held"
+                break
+        found[verdict] += 1
+    return {k: x / worlds for k, x in found.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from workbench.batch.manifest import Manifest
 from workbench.batch.results import read
 from workbench.papers.catalogue import entry
-from workbench.papers.paper import RUNS
+from workbench.papers.rule import LOOKS
 from workbench.papers.verdicts import judged, keep
 
 
@@ -30,9 +30,11 @@ def gathered(out: Path) -> list[dict[str, Any]]:
 
 def main(words: Sequence[str]) -> None:
     """Keep what the papers of a batch found: python -m workbench.batch.atlas FOLDER."""
-    whole = [r for r in gathered(Path(words[0])) if not r["quick"] and r["n"] >= RUNS]
+    whole = [
+        r for r in gathered(Path(words[0])) if not r["quick"] and (r["n"] >= min(LOOKS) or r["outcome"] == "not judged")
+    ]
     if not whole:
-        raise SystemExit(f"{words[0]}: no paper with {RUNS} runs here; make some with 'make atlas'")
+        raise SystemExit(f"{words[0]}: no paper with {min(LOOKS)} runs here; make some with 'make atlas'")
     for file in keep(whole):
         print(file)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -20,7 +20,10 @@ def papers(
     quick: Annotated[
         bool, typer.Option("--quick", help="seconds instead of minutes: shows that it runs, no verdict")
     ] = False,
-    seeds: Annotated[int, typer.Option(help="paired runs (split × seed); a verdict needs 8")] = 8,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="paired runs (split × seed), instead of 8, then 16, then 32 until more would not tell"),
+    ] = None,
     data: Annotated[
         str, typer.Option(help="your own set in the place of the paper's: a path, or the name of a set")
     ] = "",
@@ -35,18 +38,21 @@ def papers(
     """
     from workbench.papers import catalogue, paper
 
-    of_a_run = data or label or quick or out or workers or seeds != 8
+    of_a_run = data or label or quick or out or workers or seeds is not None
     if not key:
         if run or of_a_run:
             raise InputError("which paper? say workbench papers KEY --run; 'workbench papers' lists them")
-        rows = [p.row() for p in catalogue().values()]
+        rows = [p.row() | _last(p.key) for p in catalogue().values()]
         if as_json:
             say(json.dumps(rows, ensure_ascii=False, indent=1))
             return
         for topic in sorted({r["topic"] for r in rows}):
             say(topic)
             for r in (r for r in rows if r["topic"] == topic):
-                say(f"  {r['key']:<22} {r['status']:<8} {textwrap.shorten(r['claim'], 100, placeholder=' …')}")
+                own = "your data" if r["own_data"] else ""
+                last = r["outcome"] or r["status"]
+                say(f"  {r['key']:<22} {last:<13} {own:<10} {textwrap.shorten(r['claim'], 90, placeholder=' …')}")
+        say("\nnext  workbench papers gram   prints one; --run puts it to the test, with --data SET on your own set")
         return
     p = paper(key)
     if not run:
@@ -75,11 +81,20 @@ def papers(
     say(f"  {p.quantity}\n    {e.mean('baseline'):.4g} → {e.mean('mechanism'):.4g}")
     say(f"  gain          {d.mean:.4g}   [{d.low:.4g}, {d.high:.4g}]   worth having from {p.min_effect:g}")
     inside = "within" if e.equivalent else "not shown to be within"
-    say(f"  control       {c.mean:.4g}   [{c.low:.4g}, {c.high:.4g}]   {inside} ±{p.equivalence:g}")
+    say(f"  control       {c.mean:.4g}   [{c.low:.4g}, {c.high:.4g}] ({c.level:.0%})   {inside} ±{p.equivalence:g}")
     say(f"  must move     {e.moved.mean:.4g}   [{e.moved.low:.4g}, {e.moved.high:.4g}]")
     for name, value in e.also.items():
         say(f"  {name}   {value:.4g}")
     say(f"\n{e.verdict}: {e.reason}   ({len(e.runs)} runs on {e.data}, {e.seconds:.0f} s)")
+
+
+def _last(key: str) -> dict[str, Any]:
+    """What the last atlas found of a paper, for programs; nothing of one that it did not run."""
+    from workbench.papers.verdicts import kept
+
+    found = kept().get(key, {})
+    names = ("outcome", "verdict", "reason", "baseline", "mechanism", "effect", "low", "high", "p_corrected", "n")
+    return {k: found.get(k) for k in names}
 
 
 def _print(key: str) -> None:
@@ -103,7 +118,10 @@ def _print(key: str) -> None:
         ("on your data", p.own.sentence if p.own else f"no: {p.alone}"),
     ]
     if (last := kept().get(key)) is not None:
-        rows.append(("last atlas", f"{last['verdict']}: {last['reason']}"))
+        gain = f"gain {last['effect']:.3g} [{last['low']:.3g}, {last['high']:.3g}] over {last['n']} runs"
+        moved = f"{last['baseline']:.4g} → {last['mechanism']:.4g}"
+        rows.append(("last atlas", f"{last['verdict']}: {last['reason']}; {moved}, {gain}"))
+        rows.append(("beside it", "; ".join(f"{k} {v:.3g}" for k, v in last["also"].items() if v is not None)))
     for name, text in rows:
         if text:
             say(textwrap.fill(text, 110, initial_indent=f"{name}: ", subsequent_indent="  "))

@@ -9,12 +9,13 @@ from workbench.diagnostics.intervals import holm
 from workbench.papers.catalogue import catalogue, experiment, keys, runnable
 from workbench.papers.evidence import Evidence
 from workbench.papers.needs import DataNeeds
-from workbench.papers.paper import FORMS, RUNS, Outcome, Trial
+from workbench.papers.paper import FORMS, Outcome, Trial
+from workbench.papers.rule import LOOKS
 from workbench.papers.run import Paper, paper
 
 __all__ = [
     "FORMS",
-    "RUNS",
+    "LOOKS",
     "DataNeeds",
     "Evidence",
     "Outcome",

@@ -203,7 +203,10 @@ def tuned(
     """Both treatments on the training part, each at the setting that does best on the validation part by `choose`
     (`judge` if not given).
     """
-    (plain, first), (changed, second) = (tune(trial, t, views, choose or judge) for t in (baseline, mechanism))
+    plain, first = tune(trial, baseline, views, choose or judge)
+    with torch.no_grad():
+        trial.seek_room(judge(plain, views.validation))
+    changed, second = tune(trial, mechanism, views, choose or judge)
     return Tuned(
         trial,
         views,

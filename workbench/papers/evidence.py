@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,53 +14,11 @@ import numpy as np
 from workbench.disk import finite, write_text
 from workbench.papers.card import bar, evidence_card
 from workbench.papers.catalogue import entry
+from workbench.papers.difference import AGAIN, Difference
 from workbench.papers.paper import Paper
-from workbench.papers.rule import rule, within
+from workbench.papers.rule import LOOKS, level, looked, marginal, rule, within
 from workbench.papers.wording import claims, said
 from workbench.sets.embeddings import EmbeddingSet
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The mean of paired differences with a t-interval: `low` to `high` at 95 %; `p` two-sided against nothing, and
-    `against` another size.
-
-    >>> d = Difference.of([0.1, 0.2, 0.3])
-    >>> round(d.mean, 3), round(d.low, 3), round(d.high, 3)
-    (0.2, -0.048, 0.448)
-    """
-
-    mean: float
-    low: float
-    high: float
-    error: float
-    n: int
-
-    @property
-    def p(self) -> float:
-        """The two-sided p-value that there is none."""
-        return self.against(0.0)
-
-    def against(self, size: float) -> float:
-        """The two-sided p-value of the t-test that the mean is `size`."""
-        from scipy import stats
-
-        if self.error == 0:
-            return 1.0 if self.mean == size else 0.0
-        return float(2 * stats.t.sf(abs(self.mean - size) / self.error, self.n - 1))
-
-    @classmethod
-    def of(cls, values: Sequence[float], level: float = 0.95) -> Difference:
-        """The mean of values with its t-interval at `level`; NaN ends for fewer than two."""
-        from scipy import stats
-
-        x = np.asarray(values, float)
-        n, mean = len(x), float(x.mean())
-        if n < 2 or not np.isfinite(x).all():
-            return cls(mean, math.nan, math.nan, math.nan, n)
-        error = float(x.std(ddof=1)) / math.sqrt(n)
-        half = float(stats.t.ppf(0.5 + level / 2, n - 1)) * error
-        return cls(mean, mean - half, mean + half, error, n)
 
 
 @dataclass(frozen=True)
@@ -85,7 +43,10 @@ class Evidence:
         rows = [
             (self.paper.quantity, f"{self.mean('baseline'):.4g} → {self.mean('mechanism'):.4g}"),
             ("gain", f"{d.mean:.3g} [{d.low:.3g}, {d.high:.3g}], worth having from {self.paper.min_effect:g}"),
-            ("control", f"{c.mean:.3g} [{c.low:.3g}, {c.high:.3g}], to stay within ±{self.paper.equivalence:g}"),
+            (
+                f"control ({c.level:.0%})",
+                f"{c.mean:.3g} [{c.low:.3g}, {c.high:.3g}], to stay within ±{self.paper.equivalence:g}",
+            ),
             ("must move", f"{m.mean:.3g} [{m.low:.3g}, {m.high:.3g}]"),
         ]
         picture = bar(d.low, d.high, d.mean, self.paper.min_effect)
@@ -101,13 +62,13 @@ class Evidence:
 
     @property
     def difference(self) -> Difference:
-        """Mechanism against baseline over the paired runs, positive where it moves as claimed."""
-        return Difference.of([self._gain(r["baseline"], r["mechanism"]) for r in self.runs])
+        """Mechanism against baseline over the paired runs, positive where it moves as claimed; all split one set."""
+        return Difference.of([self._gain(r["baseline"], r["mechanism"]) for r in self.runs], AGAIN)
 
     @property
     def controlled(self) -> Difference:
-        """The control's difference, with the 90 % interval of an equivalence test (two one-sided tests at 5 %)."""
-        return Difference.of([r["control"][1] - r["control"][0] for r in self.runs], 0.90)
+        """The control's difference, with the interval of an equivalence test; each run deals or starts it anew."""
+        return Difference.of([r["control"][1] - r["control"][0] for r in self.runs], level=level(len(self.runs)))
 
     @property
     def moved(self) -> Difference:
@@ -117,32 +78,43 @@ class Evidence:
     @property
     def equivalent(self) -> bool:
         """Whether the control is shown to stay within its margin."""
-        return within(self.paper, (self.controlled.low, self.controlled.high))
+        return within(self.paper, self.controlled)
 
-    def judged(self, p: float | None = None, short: float | None = None) -> tuple[str, str]:
-        """The outcome and its reason by `rule`; `p` (no gain) and `short` (the smallest effect worth having) are
-        two-sided p-values after correction, by default those of the strictest.
-        """
+    def judged(self) -> tuple[str, str]:
+        """The outcome and its reason by `rule`, with p-values by the strictest correction."""
         d = self.difference
         return rule(
             self.paper,
             quick=self.quick,
-            n=len(self.runs),
-            gain=(d.mean, d.low),
-            p=self.strict(d.p) if p is None else p,
-            short=self.strict(d.against(self.paper.min_effect)) if short is None else short,
-            control=(self.controlled.low, self.controlled.high),
-            moved=self.moved.low,
+            baseline=self.mean("baseline"),
+            gain=d,
+            p=self.strict(d.p),
+            least=self.strict(d.against(self.paper.min_effect)),
+            control=self.controlled,
+            moved=self.moved,
         )
 
-    @staticmethod
-    def strict(p: float) -> float:
-        """A p-value by Holm's first and strictest step: what one page alone can say without knowing the others."""
-        return min(1.0, p * claims())
+    def strict(self, p: float) -> float:
+        """A p-value that paid for the looks and by Holm's first and strictest step: what one page alone can say without
+        knowing the others.
+        """
+        return min(1.0, looked(p, len(self.runs)) * claims())
+
+    @property
+    def settled(self) -> bool:
+        """Whether more runs are not worth their time: the outcome stands, or more would hardly change it."""
+        c = self.controlled
+        return (
+            self.outcome in ("held", "not held", "not judged")
+            or len(self.runs) >= max(LOOKS)
+            or not np.isfinite(self.difference.sd)
+            or (abs(c.mean) >= self.paper.equivalence and (c.low > 0 or c.high < 0))
+            or marginal(self.difference, self.paper.min_effect)
+        )
 
     @property
     def outcome(self) -> str:
-        """held, not held, inconclusive or not judged."""
+        """held, some gain, not held, inconclusive or not judged."""
         return self.judged()[0]
 
     @property
@@ -174,10 +146,10 @@ class Evidence:
             "reason": self.reason,
             "form": p.form,
             "effect": d.mean,
+            "sd": d.sd,
             "low": d.low,
             "high": d.high,
             "p": d.p,
-            "p_short": d.against(p.min_effect),
             "n": len(self.runs),
             "expected": p.expected,
             "min_effect": p.min_effect,
@@ -185,13 +157,11 @@ class Evidence:
             "mechanism": self.mean("mechanism"),
             "control": {
                 "what": p.control,
-                "difference": c.mean,
-                "low": c.low,
-                "high": c.high,
+                **c.to_dict(),
                 "margin": p.equivalence,
                 "equivalent": self.equivalent,
             },
-            "positive": {"what": p.positive, "difference": m.mean, "low": m.low, "high": m.high},
+            "positive": {"what": p.positive, **m.to_dict()},
             "also": self.also,
             "data": self.data,
             "quick": self.quick,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,7 +20,6 @@ FORMS = {
     "stand-in": "the published formula is not public: the formula here is ours, and gives no verdict on the paper",
     "tool": "useful as an instrument on your own data, not as an experiment",
 }
-RUNS = 8  # paired runs (split × seed) that a verdict needs
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,8 @@ class Trial:
     quick: bool = False
     data: EmbeddingSet | None = None  # the user's own; the paper's own where there is none
     label: str = ""
+    limit: float = math.inf  # the bound of the quantity, and the smallest effect worth having: `seek_room`
+    min_effect: float = 0.0
 
     def generator(self) -> torch.Generator:
         """Chance that begins at the seed."""
@@ -46,6 +48,28 @@ class Trial:
     def grid(self, *values: float) -> tuple[float, ...]:
         """What both arms are tuned over, alike."""
         return values[:1] if self.quick else values
+
+    def seek_room(self, baseline: float) -> None:
+        """End the first run before the mechanism is trained, where the tuned baseline leaves no room to gain."""
+        if self.seed == 0 and not self.quick and not has_room(baseline, self.limit, self.min_effect):
+            raise NoRoomError(baseline)
+
+
+class NoRoomError(Exception):
+    """A baseline, with its quantity on the validation part, too near the quantity's bound for a gain to be seen."""
+
+    def __init__(self, baseline: float) -> None:
+        super().__init__(f"no room above {baseline:g}")
+        self.baseline = baseline
+
+
+def has_room(baseline: float, limit: float, min_effect: float) -> bool:
+    """Whether twice the smallest effect worth having fits between a baseline and the quantity's bound.
+
+    >>> has_room(0.9, 1.0, 0.05), has_room(0.95, 1.0, 0.05)
+    (True, False)
+    """
+    return not abs(limit - baseline) < 2 * min_effect - 1e-12
 
 
 @dataclass(frozen=True)
@@ -96,6 +120,7 @@ class Paper:
     quantity: str = ""
     better: str = "higher"
     min_effect: float = 0.0  # the smallest effect worth having, stated before
+    bound: float | None = None  # of the quantity; 1, or 0 where lower is better, if not given
     control: str = ""
     margin: float = 0.0  # of the control's equivalence; `min_effect` where it is 0
     positive: str = ""
@@ -132,6 +157,11 @@ class Paper:
         return f"{self.quantity} {way} by {self.min_effect:g} or more"
 
     @property
+    def limit(self) -> float:
+        """The best that the quantity can be."""
+        return (1.0 if self.better == "higher" else 0.0) if self.bound is None else self.bound
+
+    @property
     def equivalence(self) -> float:
         """Within how much the control must stay."""
         return self.margin or self.min_effect
@@ -146,4 +176,5 @@ class Paper:
             "form": self.form,
             "status": self.status,
             "claim": self.claim or self.mechanism,
+            "own_data": self.own is not None,
         }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
@@ -10,9 +11,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from workbench.errors import InputError
 from workbench.papers.card import paper_card
 from workbench.papers.catalogue import entry, runnable
 from workbench.papers.evidence import Evidence
-from workbench.papers.paper import RUNS, Outcome, Trial
+from workbench.papers.paper import NoRoomError, Outcome, Trial
 from workbench.papers.paper import Paper as Entry
+from workbench.papers.rule import LOOKS
 from workbench.progress import progress
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import load_data
@@ -43,13 +45,15 @@ class Paper(Entry):
     def run(
         self,
         *,
-        seeds: int = RUNS,
+        seeds: int | None = None,
         quick: bool = False,
         data: Any = None,
         label: str = "",
         workers: int | None = None,
     ) -> Evidence:
         """Put the claim to the test over paired runs, in `workers` processes; `data` takes your set for the paper's.
+
+        Without `seeds` it is looked after 8 runs, 16 and 32, and ended when more would not tell.
 
         Raises `InputError` where there is no experiment, or the set cannot stand in.
 
@@ -71,28 +75,48 @@ def paper(key: str) -> Paper:
 
 
 def run(
-    p: Entry, *, seeds: int = 8, quick: bool = False, data: Any = None, label: str = "", workers: int | None = None
+    p: Entry,
+    *,
+    seeds: int | None = None,
+    quick: bool = False,
+    data: Any = None,
+    label: str = "",
+    workers: int | None = None,
 ) -> Evidence:
     """All paired runs of a paper's experiment; see `Paper.run`."""
     p = runnable(p.key)
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise InputError(f"seeds must be 1 or more, not {seeds}")
     if workers is not None and workers < 1:
         raise InputError(f"workers must be 1 or more, not {workers}")
     es = checked(p, data, label)
-    began = time.perf_counter()
-    count = min(seeds, QUICK) if quick else seeds
-    workers = workers or min(os.cpu_count() or 1, 8)
+    source, began = p.data if es is None else es.source, time.perf_counter()
+    looks = [min(seeds or QUICK, QUICK)] if quick else [seeds] if seeds else list(LOOKS)
+    runs: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory(prefix="workbench-") as scratch:
         place = Path(scratch)
-        if quick or workers == 1 or count == 1:
-            found = [one(p, Trial(s, quick, es, label), place) for s in progress(range(count), p.key, count)]
-        else:
-            found = list(progress(_spread(p, count, es, label, min(workers, count), place), p.key, count))
-        sets = {d.name: _read(d) for d in sorted((place / "sets").glob("*"))}
-    runs = sorted(found, key=lambda r: r["seed"])
-    source = p.data if es is None else es.source
-    return Evidence(p.key, runs, source, quick, round(time.perf_counter() - began, 2), sets)
+        for until in looks:
+            more = range(len(runs), until)
+            runs = sorted([*runs, *_runs(p, more, Trial(0, quick, es, label), workers, place)], key=lambda r: r["seed"])
+            sets = {d.name: _read(d) for d in sorted((place / "sets").glob("*"))}
+            found = Evidence(p.key, runs, source, quick, round(time.perf_counter() - began, 2), sets)
+            if found.settled:
+                break
+    return found
+
+
+def _runs(p: Entry, seeds: range, trial: Trial, workers: int | None, place: Path) -> list[dict[str, Any]]:
+    """The runs of some seeds with a bar, here or in processes; the first alone where it finds no room to gain."""
+    workers = min(workers or os.cpu_count() or 1, 8, len(seeds))
+    here = trial.quick or workers == 1
+    made = (one(p, replace(trial, seed=s), place) for s in seeds) if here else _spread(p, seeds, trial, workers, place)
+    found: list[dict[str, Any]] = []
+    for r in progress(made, f"{p.key}, {seeds.stop} runs" if seeds.start else p.key, len(seeds)):
+        if math.isnan(r["mechanism"]) and not r["also"] and r["seed"] == 0:
+            made.close()
+            return [r]
+        found.append(r)
+    return found
 
 
 def checked(p: Entry, data: Any, label: str) -> EmbeddingSet | None:
@@ -113,9 +137,13 @@ def checked(p: Entry, data: Any, label: str) -> EmbeddingSet | None:
 def one(p: Entry, trial: Trial, place: Path) -> dict[str, Any]:
     """One paired run as plain numbers; the first one leaves its test vectors behind."""
     assert p.experiment is not None
-    with _alone():
-        torch.manual_seed(trial.seed)
-        found = p.experiment(trial)
+    trial = replace(trial, limit=p.limit, min_effect=p.min_effect)
+    try:
+        with _alone():
+            torch.manual_seed(trial.seed)
+            found = p.experiment(trial)
+    except NoRoomError as no:
+        found = Outcome(no.baseline, math.nan, (math.nan, math.nan), (math.nan, math.nan))
     if trial.seed == 0:
         keep(found, place / "sets")
     return {
@@ -155,14 +183,12 @@ def _alone() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _spread(
-    p: Entry, seeds: int, es: EmbeddingSet | None, label: str, workers: int, place: Path
-) -> Iterator[dict[str, Any]]:
+def _spread(p: Entry, seeds: range, trial: Trial, workers: int, place: Path) -> Generator[dict[str, Any]]:
     """The runs as they end, from as many processes; a process that fails ends them all."""
-    words = [sys.executable, "-m", "workbench.papers.run", p.key, str(place), label]
-    if es is not None:
-        es.save(place / "data")
-    share = [",".join(map(str, range(k, seeds, workers))) for k in range(workers)]
+    words = [sys.executable, "-m", "workbench.papers.run", p.key, str(place), trial.label]
+    if trial.data is not None and not (place / "data").exists():
+        trial.data.save(place / "data")
+    share = [",".join(map(str, seeds[k::workers])) for k in range(workers)]
     lines: queue.Queue[tuple[int, str | None]] = queue.Queue()
     env = os.environ | {"OMP_NUM_THREADS": "1", "WORKBENCH_QUIET": "1"}
     crew = []

@@ -5,22 +5,21 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from workbench.diagnostics.intervals import holm
 from workbench.disk import finite, write_text
 from workbench.papers.catalogue import catalogue, entry
-from workbench.papers.rule import rule
+from workbench.papers.difference import AGAIN, Difference
+from workbench.papers.rule import level, looked, rule
 from workbench.papers.wording import claims, said
 
 KEPT = Path(__file__).parent / "verdicts"  # KEY.json each, as `make atlas` leaves them
 # what a run of the experiment found; all else follows from it and the entry
-FOUND = (
-    *("key", "data", "quick", "n"),
-    *("effect", "low", "high", "p", "min_effect", "p_short"),
-    *("baseline", "mechanism", "control", "positive", "also"),
-)
+FOUND = (*("key", "data", "quick", "n"), *("effect", "sd", "min_effect"), *("baseline", "mechanism"))
+TWO = ("control", "positive")
 
 
 def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -28,21 +27,21 @@ def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
     Papers of the catalogue that were not run count among the tests: a part is never less strict than the whole.
     """
-    rows = [dict(e) | {k: _number(e[k]) for k in ("effect", "low", "high", "p", "p_short")} for e in found]
-    corrected = holm([_whole(r["p"]) for r in rows], claims())
-    short = holm([_whole(r["p_short"]) for r in rows], claims())
-    for r, p, s in zip(rows, corrected, short, strict=True):
+    rows = [dict(e) for e in found]
+    gains = [Difference(_number(r["effect"]), _number(r["sd"]), r["n"], AGAIN) for r in rows]
+    none = holm([_whole(looked(d.p, d.n)) for d in gains], claims())
+    least = holm(
+        [_whole(looked(d.against(entry(r["key"]).min_effect), d.n)) for r, d in zip(rows, gains, strict=True)], claims()
+    )
+    for r, d, p, q in zip(rows, gains, none, least, strict=True):
+        control, moved = (Difference(_number(r[k]["difference"]), _number(r[k]["sd"]), d.n) for k in TWO)
+        control = replace(control, level=level(d.n))
+        known = entry(r["key"])
         outcome, reason = rule(
-            entry(r["key"]),
-            quick=r["quick"],
-            n=r["n"],
-            gain=(r["effect"], r["low"]),
-            p=p,
-            short=s,
-            control=(_number(r["control"]["low"]), _number(r["control"]["high"])),
-            moved=_number(r["positive"]["low"]),
+            known, quick=r["quick"], baseline=r["baseline"], gain=d, p=p, least=q, control=control, moved=moved
         )
-        r |= {"p_corrected": p, "outcome": outcome, "reason": reason, "verdict": said(entry(r["key"]), outcome)}
+        r |= {"low": d.low, "high": d.high, "p_corrected": p, "outcome": outcome, "reason": reason}
+        r["verdict"] = said(known, outcome)
     return rows
 
 
@@ -61,7 +60,8 @@ def keep(rows: Sequence[Mapping[str, Any]], folder: Path = KEPT) -> list[Path]:
     made = []
     for r in rows:
         made.append(folder / f"{r['key']}.json")
-        plain = {k: _rounded(r[k]) for k in FOUND}
+        two = {k: {x: r[k][x] for x in ("difference", "sd")} for k in TWO}
+        plain = _rounded({k: r[k] for k in FOUND} | two | {"also": r["also"]})
         write_text(made[-1], json.dumps(finite(plain), ensure_ascii=False, indent=1) + "\n")
     return made
 

@@ -6,19 +6,22 @@ from workbench.papers.catalogue import catalogue
 from workbench.papers.paper import Paper
 
 SAID = {
-    "mechanism": {"held": "held", "not held": "not held", "inconclusive": "inconclusive"},
+    "mechanism": {"held": "held", "some gain": "some gain", "not held": "not held", "inconclusive": "inconclusive"},
     "analogue": {
         "held": "effect observed in this analogue",
+        "some gain": "some effect observed in this analogue",
         "not held": "effect not observed in this analogue",
         "inconclusive": "inconclusive in this analogue",
     },
     "stand-in": {
         "held": "effect observed with our stand-in; no verdict on the paper",
+        "some gain": "some effect observed with our stand-in; no verdict on the paper",
         "not held": "effect not observed with our stand-in; no verdict on the paper",
         "inconclusive": "inconclusive with our stand-in; no verdict on the paper",
     },
     "tool": {
         "held": "the instrument gains what it should here",
+        "some gain": "the instrument gains something here",
         "not held": "the instrument gains nothing here",
         "inconclusive": "inconclusive for this instrument",
     },

@@ -41,6 +41,7 @@ it needs tokens (patches, words), and a set holds one row an item
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import torch
@@ -65,7 +66,7 @@ def _spelt() -> tuple[Tensor, Tensor]:
     return words, torch.tensor([[k < len(s) for k in range(most)] for s in spell])
 
 
-@experiment(recipe="fdt", min_effect=0.1)
+@experiment(recipe="fdt", min_effect=0.1, bound=math.inf)
 def fdt(trial: Trial) -> Outcome:
     """Dense weights (T = 1,000) against sparse ones (T = 10) over the same codebook."""
     views = digits.views_of_digits(trial, whole=lambda x: x)
