@@ -589,3 +589,56 @@ def distil(batch, t, teacher):
 def proclip(batch, t, teacher):
     m = next(iter(batch))
     return clip(batch, t) + 0.1 * sum(_kept(units(batch[m]), units(teacher[m]), False))
+
+
+def condition_contrast(right, wrong, beta, weight, alike):
+    total = 0.0
+    for r, w, same in zip(right, wrong, alike, strict=True):
+        second = -log_sigmoid(beta * w) if same else -weight * log_sigmoid(-beta * w)
+        total += -log_sigmoid(beta * r) + second
+    return total / len(right) / max(weight, 1)
+
+
+def symmetric_pictures(policy, reference, beta):
+    total = 0.0
+    for p, r in zip(policy, reference, strict=True):
+        for text in (0, 1):
+            own = p[text][text] - r[text][text]
+            other = p[text][1 - text] - r[text][1 - text]
+            none = p[text][2] - r[text][2]
+            total -= log_sigmoid(beta * (own - none)) + log_sigmoid(beta * (none - other))
+    return total / len(policy)
+
+
+def policy_contrast(log_ratio, reward, beta):
+    total = 0.0
+    for ratios, rewards in zip(log_ratio, reward, strict=True):
+        r = [b - beta * a for a, b in zip(ratios, rewards, strict=True)]
+        total += sum((r[i] - r[j]) ** 2 for i in range(len(r)) for j in range(i)) / (len(r) - 1)
+    return total / len(log_ratio)
+
+
+def shortest(gradients, steps=40):
+    """The least-norm convex combination of three gradients, over a grid of weights."""
+    best = None
+    for i in range(steps + 1):
+        for j in range(steps + 1 - i):
+            a = (i / steps, j / steps, (steps - i - j) / steps)
+            v = sum(w * np.asarray(g, float) for w, g in zip(a, gradients, strict=True))
+            if best is None or float(v @ v) < best[0]:
+                best = (float(v @ v), a)
+    return best
+
+
+def voted_partner(z, parts, i):
+    """The nearest other row of z, and whether i is among the two rows most like it by parts."""
+    near = max((j for j in range(len(z)) if j != i), key=lambda j: float(unit(z[i]) @ unit(z[j])))
+
+    def alike(a, b):
+        lengths = [float(np.linalg.norm(v)) for v in parts[a]]
+        return sum(w * float(unit(u) @ unit(v)) for w, u, v in zip(lengths, parts[a], parts[b], strict=True)) / sum(
+            lengths
+        )
+
+    column = sorted((alike(j, near) for j in range(len(z)) if j != near), reverse=True)
+    return near, alike(i, near) >= column[1] - 1e-12

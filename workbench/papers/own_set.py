@@ -74,12 +74,12 @@ def family_names(es: EmbeddingSet) -> np.ndarray:
     return np.where(families == "", ids, families)
 
 
-_shipped = cache(dataset)  # read once
+shipped = cache(dataset)  # read once
 
 
 def emoji(trial: Trial, *modalities: str, label: str = "group") -> Views:
     """Frozen features of the emoji set."""
-    return split(trial, *from_set(trial, _shipped("emoji"), modalities, label))
+    return split(trial, *from_set(trial, shipped("emoji"), modalities, label))
 
 
 def halves(trial: Trial) -> Views:

@@ -84,7 +84,7 @@ def _weighed(size: float, gain: Difference, p: float, least: float) -> tuple[str
     if least < ALPHA and gain.mean < size:
         return "not held", f"{mean}, below {worth}, and p = {least:.2g} after correction"
     if marginal(gain, size):
-        return "inconclusive", f"{mean}, so near to {worth}, that more runs on these data would hardly tell"
+        return "inconclusive", f"{mean}: at this spread more runs on these data would hardly tell it from {worth}"
     return "inconclusive", "after correction neither an effect worth having nor its lack is shown"
 
 
