@@ -87,3 +87,21 @@ def hinge(scores: Tensor, margin: float, *, hardest: bool = False) -> Tensor:
     if hardest:
         return (rows.amax(1) + columns.amax(0)).mean()
     return (rows.sum() + columns.sum()) / len(scores)
+
+
+def paired(positive: Tensor, negative: Tensor, *, positives: Tensor | None = None) -> Tensor:
+    r"""Each positive of an anchor against all negatives of the anchor, and no other positive: (A, P), (A, N) → scalar.
+
+    $$-\overline{\log\frac{e^{s^+_{ap}}}{e^{s^+_{ap}}+\sum_n e^{s^-_{an}}}}$$
+
+    Scores over the temperature, -∞ for a negative that is none; `positives` (A, P) says which positives are there. 0
+    where there are none.
+
+    >>> round(paired(torch.tensor([[2.0]]), torch.tensor([[0.0, 0.0]])).item(), 4)
+    0.2395
+    """
+    met = torch.logaddexp(positive, negative.logsumexp(1, keepdim=True))
+    each = met - positive
+    if positives is None:
+        return each.mean()
+    return torch.where(positives, each, 0.0).sum() / positives.sum().clamp_min(1)
