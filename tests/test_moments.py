@@ -15,6 +15,7 @@ from workbench.objectives.quantise import ResidualQuantiser, collisions, perplex
 from workbench.papers.entries.mutdet import matched
 from workbench.papers.entries.sam3 import score
 from workbench.report.criteria import Criterion, consistent, criteria, mined, votes
+from workbench.report.encoding import correlation, encoded, encoding_score, noise_ceiling
 
 f64 = torch.float64
 
@@ -169,12 +170,39 @@ def test_the_scale_of_a_matched_contrast_takes_the_temperature_out_of_its_gradie
 
 
 def test_the_matched_contrast_is_the_worked_example():
-    rows = [[[1, 2, 2.0], [2, -1, 2], [0, 3, 4]], [[2, 1, 2.0], [1, -2, 2], [0, 4, 3]]]
+    rows = [[[1, 0.0], [1, 1], [0, 1]], [[1, 0.1], [1, 0.9], [-0.2, 1]]]
     a, b = (torch.nn.functional.normalize(torch.tensor(v, dtype=f64), dim=1) for v in rows)
-    s = a @ b.T / 0.2
-    own = torch.arange(3)
-    both = torch.nn.functional.cross_entropy(s, own) + torch.nn.functional.cross_entropy(s.T, own)
-    assert matched(a, b).item() == pytest.approx(0.4 * both.item())
+    assert matched(a, b).item() == pytest.approx(0.21453316, abs=1e-7)
+
+
+def test_a_perfect_model_reaches_the_ceiling_and_a_stranger_nothing():
+    g = torch.Generator().manual_seed(0)
+    x, w = torch.randn(900, 6, generator=g), torch.randn(6, 5, generator=g)
+    signal = x @ w
+    signal = signal / signal.std(0)
+    repeats = signal[:, :, None] + 1.5 * torch.randn(900, 5, 4, generator=g)
+    third = [slice(0, 500), slice(500, 700), slice(700, 900)]
+    a, b, c = (repeats[s] for s in third)
+    right, _ = encoding_score(tuple(x[s] for s in third), (a, b, c))
+    assert float(right.mean()) == pytest.approx(1, abs=0.06)
+    wrong, _ = encoding_score(tuple(torch.randn(900, 6, generator=g)[s] for s in third), (a, b, c))
+    assert abs(float(wrong.mean())) < 0.15
+    true = (1 / (1 + 1.5**2 / 4)) ** 0.5
+    assert float(noise_ceiling(repeats).mean()) == pytest.approx(true, abs=0.03)
+    with pytest.raises(wb.InputError, match="2 repeats or more"):
+        noise_ceiling(repeats[:, :, :1])
+
+
+@given(st.integers(0, 100))
+def test_encoding_is_scikit_learns(seed):
+    from sklearn.linear_model import Ridge
+
+    x, y, z = draw(seed, 30, 4), draw(seed + 1, 30, 2), draw(seed + 2, 9, 4)
+    theirs = Ridge(2.0).fit(x.numpy(), y.numpy()).predict(z.numpy())
+    np.testing.assert_allclose(encoded(x, y, z, 2.0).numpy(), theirs, atol=1e-9)
+    np.testing.assert_allclose(
+        correlation(y[:, :1], y[:, 1:]).numpy(), [np.corrcoef(y[:, 0].numpy(), y[:, 1].numpy())[0, 1]], atol=1e-9
+    )
 
 
 def test_rules_are_mined_and_only_those_are_kept_that_others_agree_with():

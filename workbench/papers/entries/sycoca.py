@@ -61,7 +61,7 @@ def canvases(part: Part, g: torch.Generator) -> Part:
     """{patches (N, 36, 4), ink (N, 36)}: a digit at one of nine places among clutter."""
     x = part.x["whole"].view(-1, 8, 8)
     n = len(x)
-    canvas = 0.8 * torch.rand(n, SIDE, SIDE, generator=g) * (torch.rand(n, SIDE, SIDE, generator=g) < 0.35)
+    canvas = 0.8 * torch.rand(n, SIDE, SIDE, generator=g) * (torch.rand(n, SIDE, SIDE, generator=g) < 0.15)
     ink = torch.zeros(n, SIDE, SIDE)
     for k, (a, b) in enumerate((2 * torch.randint(0, 3, (n, 2), generator=g)).tolist()):
         canvas[k, a : a + 8, b : b + 8] = x[k]
@@ -87,10 +87,17 @@ class Captioner(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.patch, self.place = nn.Linear(4, WIDTH), nn.Parameter(0.1 * torch.randn(PATCHES, WIDTH))
-        self.encoder, self.decoder = (self._layers(n) for n in (2, 1))
+        self.place = nn.Parameter(0.1 * torch.randn(PATCHES, WIDTH))
+        self.patch = nn.Sequential(  # four pixels and whether they are hidden
+            nn.Conv2d(5, 64, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(64, 64, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(64, WIDTH, 1),
+        )
+        self.encoder, self.decoder = (self._layers(n) for n in (1, 1))
         self.text, self.told, self.out = bench.mlp(256, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 4)
-        self.blank, self.ask = nn.Parameter(torch.zeros(WIDTH)), nn.Parameter(0.1 * torch.randn(1, 1, WIDTH))
+        self.ask = nn.Parameter(0.1 * torch.randn(1, 1, WIDTH))
         self.read, self.name = nn.MultiheadAttention(WIDTH, 4, batch_first=True), nn.Linear(WIDTH, 10)
 
     @staticmethod
@@ -104,8 +111,9 @@ class Captioner(nn.Module):
 
     def picture(self, x: Tensor, gone: Tensor | None = None) -> Tensor:
         """Patches (N, 36, d), some of them blank."""
-        z = self.patch(x)
-        z = z if gone is None else torch.where(gone[..., None], self.blank, z)
+        off = torch.zeros(x.shape[:2]) if gone is None else gone.float()
+        seen = torch.cat([x * (1 - off[..., None]), off[..., None]], 2)
+        z = self.patch(seen.mT.reshape(len(x), 5, 6, 6)).flatten(2).mT
         return self.encoder(z + self.place)
 
     def rebuilt(self, x: Tensor, text: Tensor, gone: Tensor) -> Tensor:
@@ -122,7 +130,7 @@ class Captioner(nn.Module):
 @experiment(min_effect=0.02)
 def sycoca(trial: Trial) -> Outcome:
     """Patches hidden at random against those most like the text, and for the caption those least like it; three weights
-    of the rebuilding for both, 250 steps.
+    of the rebuilding for both, 300 steps of 32 canvases.
     """
     g = trial.generator()
     views = Views(*(canvases(p, g) for p in digits.whole(trial)))
@@ -146,11 +154,11 @@ def sycoca(trial: Trial) -> Outcome:
     def treatment(attentive: bool) -> contest.Treatment[Captioner]:
         def learn(part: Part, weight: float, steps: int, seed: int) -> Captioner:
             one = contest.by_loss(
-                lambda _: Captioner(), partial(loss, attentive=attentive, count=[0]), (weight,), steps=steps, size=64
+                lambda _: Captioner(), partial(loss, attentive=attentive, count=[0]), (weight,), steps=steps, size=32
             )
             return one.learn(part, weight, steps, seed)
 
-        return contest.Treatment(learn, (3.0, 10.0, 30.0), 250)
+        return contest.Treatment(learn, (1.0, 3.0, 10.0), 300)
 
     def gain(m: Captioner, part: Part) -> float:
         x, y, text, ink = part.x["patches"], part.truth, m.words(), part.x["ink"]
