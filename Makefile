@@ -45,7 +45,7 @@ docs: $(VENV)/.installed browser
 	$(BIN)/python docs/make.py
 	$(BIN)/python -m mkdocs build -q --strict
 
-# atlas/index.html: every paper of the first turn put to the test; the table of docs/papers.md is made of it
+# atlas/index.html: every paper put to the test; the table of docs/papers.md is made of it
 atlas: $(VENV)/.installed
 	$(BIN)/workbench batch paper --grid paper=all -o atlas
 	$(BIN)/python -m workbench.batch.atlas atlas

@@ -137,11 +137,11 @@ def _papers() -> list[dict[str, Any]]:
                 "topic": p.topic,
                 "title": p.title,
                 "form": p.form,
-                "summary": p.claim or p.mechanism,
-                "verdict": v["verdict"] if v else p.status,
+                "summary": p.claim,
+                "verdict": v["verdict"] if v else "not run yet",
                 "gain": f"{v['effect']:.3g} [{v['low']:.3g}, {v['high']:.3g}]" if v else "",
-                "worth having": f"{p.min_effect:g}" if p.runnable else "",
-                "command": f"workbench papers {p.key} --run" if p.runnable else "",
+                "worth having": f"{p.min_effect:g}",
+                "command": f"workbench papers {p.key} --run",
             }
         )
     return rows

@@ -12,6 +12,8 @@ import typer
 from workbench.cli.base import command, say
 from workbench.errors import InputError
 
+NOT_YET = "not run yet"
+
 
 @command("Papers", "workbench papers gram")
 def papers(
@@ -50,7 +52,7 @@ def papers(
             say(topic)
             for r in (r for r in rows if r["topic"] == topic):
                 own = "your data" if r["own_data"] else ""
-                last = r["outcome"] or r["status"]
+                last = r["outcome"] or NOT_YET
                 say(f"  {r['key']:<22} {last:<13} {own:<10} {textwrap.shorten(r['claim'], 90, placeholder=' …')}")
         say("\nnext  workbench papers gram   prints one; --run puts it to the test, with --data SET on your own set")
         return
@@ -102,10 +104,7 @@ def _print(key: str) -> None:
     from workbench.papers.verdicts import kept
 
     p = paper(key)
-    say(f"{p.citation}\nform: {p.form} ({FORMS[p.form]})   mechanism: {p.sure}   status: {p.status}\n")
-    if not p.runnable:
-        say(f"{p.mechanism}\nplanned: nothing is behind it yet")
-        return
+    say(f"{p.citation}\nform: {p.form} ({FORMS[p.form]})   mechanism: {p.sure}\n")
     rows = [
         ("claim", p.claim),
         ("carried by", p.carrier),

@@ -1,4 +1,4 @@
-"""Papers: 55 claims of the field; those that run are put to the test on real small data.
+"""Papers: 55 claims of the field, each put to the test on real small data.
 
 May import: errors, disk, geometry, progress, sets, diagnostics, report, objectives, views, training.
 Open first: an entry, such as entries/tcl.py; then paper.py (what is known of one), contest.py (how two arms are
@@ -6,7 +6,7 @@ tuned and judged), rule.py (what makes a verdict).
 """
 
 from workbench.diagnostics.intervals import holm
-from workbench.papers.catalogue import catalogue, experiment, keys, runnable
+from workbench.papers.catalogue import catalogue, experiment, keys
 from workbench.papers.evidence import Evidence
 from workbench.papers.needs import DataNeeds
 from workbench.papers.paper import FORMS, Outcome, Trial
@@ -26,5 +26,4 @@ __all__ = [
     "holm",
     "keys",
     "paper",
-    "runnable",
 ]

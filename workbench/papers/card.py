@@ -13,11 +13,11 @@ from workbench.views.theme import BAND, FAINT, INK
 
 
 def paper_card(p: Paper) -> str:
-    """Citation, claim, what must move and what must not; whether it runs."""
+    """Citation, claim, what must move and what must not."""
     rows = [("must move", p.expected), ("must not move", p.control), ("data", p.data), ("carried by", p.carrier)]
-    body = "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows if v) if p.runnable else ""
-    head = f'<div class="quiet">{escape(p.citation)} · {escape(p.topic)} · {escape(p.form)} · {p.status}</div>'
-    return framed(f'{head}<div class="verdict">{escape(p.claim or p.mechanism)}</div><table>{body}</table>')
+    body = "".join(f"<tr><th>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows if v)
+    head = f'<div class="quiet">{escape(p.citation)} · {escape(p.topic)} · {escape(p.form)}</div>'
+    return framed(f'{head}<div class="verdict">{escape(p.claim)}</div><table>{body}</table>')
 
 
 def evidence_card(p: Paper, verdict: str, reason: str, rows: Sequence[tuple[str, str]], picture: str) -> str:

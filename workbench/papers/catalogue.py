@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from workbench.errors import InputError, unknown
+from workbench.errors import unknown
 from workbench.papers.paper import Experiment, Paper
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def prose(text: str) -> dict[str, str]:
 
 @cache
 def catalogue() -> dict[str, Paper]:
-    """Every paper by key, in the order of the list; those that run have their experiment."""
+    """Every paper by key, in the order of the list, with its experiment."""
     with (HERE / "papers.csv").open(newline="") as f:
         rows = [dict(r) for r in csv.DictReader(f)]
     for module in pkgutil.iter_modules([str(HERE / "entries")]):
@@ -92,19 +92,9 @@ def entry(key: str) -> Paper:
 
 
 def keys() -> list[str]:
-    """The keys of the papers that run, in the order of the list.
+    """The keys of the papers, in the order of the list.
 
     >>> "gram" in keys()
     True
     """
-    return [k for k, p in catalogue().items() if p.runnable]
-
-
-def runnable(key: str) -> Paper:
-    """A paper that has an experiment, or one sentence that it has none yet."""
-    p = entry(key)
-    if not p.runnable:
-        raise InputError(
-            f"paper {key}: planned, there is nothing behind it yet; 'workbench papers' marks those that run"
-        )
-    return p
+    return list(catalogue())

@@ -191,7 +191,7 @@ def yours(p: Paper) -> str:
 
 
 def cards(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The atlas: families in order, a card a paper, those of the second turn as planned."""
+    """The atlas: families in order, a card a paper."""
     from workbench.papers.catalogue import catalogue
 
     by_key = {r["key"]: r for r in rows}
@@ -201,9 +201,8 @@ def cards(rows: Sequence[Mapping[str, Any]]) -> str:
         for p in (q for q in catalogue().values() if q.topic == topic):
             r = by_key.get(p.key)
             if r is None:
-                state = "not run yet" if p.runnable else "planned"
                 inside.append(
-                    f'<div class="paper faint"><h3>{escape(p.key)}</h3><p>{escape(p.title)}</p><p>{state}</p></div>'
+                    f'<div class="paper faint"><h3>{escape(p.key)}</h3><p>{escape(p.claim)}</p><p>not run yet</p></div>'
                 )
                 continue
             picture = (

@@ -99,7 +99,7 @@ Experiment = Callable[[Trial], Outcome]
 
 @dataclass(frozen=True)
 class Paper:
-    """What is known of a paper; those with an experiment are `runnable`, the others planned."""
+    """What is known of a paper, and the experiment that puts its claim to the test."""
 
     number: int
     key: str
@@ -108,7 +108,6 @@ class Paper:
     topic: str
     mechanism: str
     certainty: str
-    turn: str
     form: str
     claim: str = ""
     maths: str = ""
@@ -129,16 +128,6 @@ class Paper:
     alone: str = ""  # why the user's data cannot stand in, where they cannot
     yours: str = ""  # a command to try on one's own data
     experiment: Experiment | None = None
-
-    @property
-    def runnable(self) -> bool:
-        """Whether there is an experiment."""
-        return self.experiment is not None
-
-    @property
-    def status(self) -> str:
-        """runs or planned."""
-        return "runs" if self.runnable else "planned"
 
     @property
     def citation(self) -> str:
@@ -174,7 +163,6 @@ class Paper:
             "year": self.year,
             "topic": self.topic,
             "form": self.form,
-            "status": self.status,
-            "claim": self.claim or self.mechanism,
+            "claim": self.claim,
             "own_data": self.own is not None,
         }

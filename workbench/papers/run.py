@@ -23,7 +23,7 @@ import torch
 
 from workbench.errors import InputError
 from workbench.papers.card import paper_card
-from workbench.papers.catalogue import entry, runnable
+from workbench.papers.catalogue import entry
 from workbench.papers.evidence import Evidence
 from workbench.papers.paper import NoRoomError, Outcome, Trial
 from workbench.papers.paper import Paper as Entry
@@ -84,7 +84,6 @@ def run(
     workers: int | None = None,
 ) -> Evidence:
     """All paired runs of a paper's experiment; see `Paper.run`."""
-    p = runnable(p.key)
     if seeds is not None and seeds < 1:
         raise InputError(f"seeds must be 1 or more, not {seeds}")
     if workers is not None and workers < 1:
@@ -228,7 +227,7 @@ def main(words: Sequence[str]) -> None:
     data = Path(place) / "data"
     es = EmbeddingSet.load(data) if data.exists() else None
     for s in seeds.split(","):
-        print(json.dumps(one(runnable(key), Trial(int(s), False, es, label), Path(place))), flush=True)
+        print(json.dumps(one(entry(key), Trial(int(s), False, es, label), Path(place))), flush=True)
 
 
 if __name__ == "__main__":

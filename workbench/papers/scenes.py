@@ -43,11 +43,14 @@ class Eye(nn.Module):
     def __init__(self, width: int = 48) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Conv2d(1, 32, 3, padding=1),
+            nn.Conv2d(1, 32, 4, stride=2, padding=1),
+            nn.BatchNorm2d(32, track_running_stats=False),
             nn.GELU(),
             nn.Conv2d(32, width, 4, stride=2, padding=1),
+            nn.BatchNorm2d(width, track_running_stats=False),
             nn.GELU(),
-            nn.Conv2d(width, width, 4, stride=2, padding=1),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.BatchNorm2d(width, track_running_stats=False),
         )
         self.place = nn.Parameter(0.1 * torch.randn(TOKENS, width))
 

@@ -39,4 +39,4 @@ def said(p: Paper, outcome: str) -> str:
 
 def claims() -> int:
     """How many claims the atlas tests at once."""
-    return sum(p.runnable for p in catalogue().values())
+    return len(catalogue())

@@ -91,14 +91,14 @@ def tokens(part: Part) -> Part:
 def cca(trial: Trial) -> Outcome:
     """150 steps more of likelihood, or of the contrast, from one pretrained model; three rates for both."""
     views = Views(*map(tokens, digits.whole(trial)))
-    train, asked = views.train, torch.arange(10).repeat(trial.count(60, 2))
+    train, asked = views.train, torch.arange(10).repeat(trial.count(60, 1))
 
     def nll(m: Model, batch: Part, step: Step) -> Tensor:
         dropped = torch.rand(len(batch), generator=step.draw) < 0.1
         return -m.log_p(batch.x["tokens"], batch.truth.masked_fill(dropped, NONE)).mean() / LENGTH
 
     def pretrained(part: Part) -> Model:
-        learnt = contest.by_loss(lambda _: Model(), nll, (bench.RATE,), rates=True, size=64)
+        learnt = contest.by_loss(lambda _: Model(), nll, (bench.RATE,), rates=True, size=trial.count(64, 8))
         return learnt.learn(part, bench.RATE, trial.steps(900), trial.seed)
 
     others = [
@@ -121,7 +121,9 @@ def cca(trial: Trial) -> Outcome:
 
     def treatment(of: Model, kind: str, weight: float = 1.0, beta: float = 0.1) -> contest.Treatment[Model]:
         loss = nll if kind == "likelihood" else partial(contrasted, of=of, weight=weight, beta=beta)
-        return contest.by_loss(lambda _: copy.deepcopy(of), loss, (3e-4, 1e-3, 3e-3), rates=True, steps=150, size=64)
+        return contest.by_loss(
+            lambda _: copy.deepcopy(of), loss, (3e-4, 1e-3, 3e-3), rates=True, steps=150, size=trial.count(64, 8)
+        )
 
     def drawn(m: Model, part: Part, scale: float = 0.0) -> Tensor:
         g = torch.Generator().manual_seed(trial.seed + (9 if part is views.test else 8))

@@ -138,7 +138,7 @@ def cosmo(trial: Trial) -> Outcome:
     together; two rates for both, chosen by the likelihood of captions; 200 steps of 64 names.
     """
     es = own_set.shipped("emoji")
-    index = torch.arange(0, len(es), trial.count(1, 8))
+    index = torch.arange(0, len(es), trial.count(1, 16))
     names = [str(n).lower() for n in es.items["name_en"].iloc[index.numpy()]]
     x, kinds = spelt(names)
     drawing = unit(es["color"][index].float(), dim=1)
@@ -163,7 +163,7 @@ def cosmo(trial: Trial) -> Outcome:
             (1e-3, 2e-3),
             rates=True,
             steps=200,
-            size=64,
+            size=trial.count(64, 8),
         )
 
     def both_ways(t: Tensor, v: Tensor) -> float:

@@ -108,7 +108,7 @@ def d3g(trial: Trial) -> Outcome:
 
     def treatment(kind: str) -> contest.Treatment[Moments]:
         return contest.by_loss(
-            lambda _: Moments(), partial(loss, kind=kind), (1e-3, 2e-3), rates=True, steps=350, size=24
+            lambda _: Moments(), partial(loss, kind=kind), (1e-3, 2e-3), rates=True, steps=350, size=trial.count(24, 8)
         )
 
     def best(m: Moments, part: Part) -> Tensor:

@@ -94,16 +94,19 @@ class Watcher(nn.Module):
         super().__init__()
         self.masked = masked
         self.eye = nn.Sequential(
-            nn.Conv2d(1, 16, 3, padding=1),
+            nn.Conv2d(3, 16, 4, stride=2, padding=1),
+            nn.BatchNorm2d(16, track_running_stats=False),
             nn.GELU(),
             nn.Conv2d(16, WIDTH, 4, stride=2, padding=1),
+            nn.BatchNorm2d(WIDTH, track_running_stats=False),
             nn.GELU(),
-            nn.Conv2d(WIDTH, WIDTH, 4, stride=2, padding=1),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.BatchNorm2d(WIDTH, track_running_stats=False),
             nn.GELU(),
         )
         self.pair = nn.Sequential(nn.Conv2d(2 * WIDTH, WIDTH, 3, padding=1), nn.GELU(), nn.AvgPool2d(2), nn.Flatten())
         self.point = nn.Linear(WIDTH * 9, 4)
-        self.message, self.joined = nn.Linear(2 * WIDTH, WIDTH), bench.mlp(2 * WIDTH, WIDTH, 64)
+        self.message, self.joined = bench.mlp(2 * WIDTH, WIDTH, 64), bench.mlp(2 * WIDTH, WIDTH, 64)
         self.text = bench.mlp(256, WIDTH)
         nn.init.zeros_(self.point.weight)
         nn.init.zeros_(self.point.bias)
@@ -115,16 +118,18 @@ class Watcher(nn.Module):
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors of clips, (B, d), and the points."""
-        h = self.eye(clip.flatten(0, 1)[:, None]).view(len(clip), FRAMES, WIDTH, CELLS, CELLS)
+        line = torch.linspace(-1, 1, SIZE).expand(
+            len(clip) * FRAMES, SIZE, SIZE
+        )  # where each pixel is, as two channels
+        seen = self.eye(torch.stack([clip.flatten(0, 1), line, line.mT], 1))
+        h = seen.view(len(clip), FRAMES, WIDTH, CELLS, CELLS)
         p = self.points(h)
         rows, columns = (point_mask(p[..., k].flatten(), CELLS).view(*p.shape[:3], CELLS) for k in (0, 1))
         mask = rows[..., :, None] * columns[..., None, :]
         mask = mask if self.masked else torch.ones_like(mask)
         pairs = torch.stack([h[:, :-1], h[:, 1:]], 2)
         told = (pairs * mask[:, :, :, None]).mean((4, 5)).flatten(2)
-        place = torch.linspace(-1, 1, CELLS)
-        seen = torch.stack([h.mean((3, 4)), (h * place[:, None]).mean((3, 4)), (h * place).mean((3, 4))]).sum(0)
-        z = torch.cat([seen.flatten(1).view(len(clip), FRAMES, WIDTH).mean(1), self.message(told).mean(1)], 1)
+        z = torch.cat([h.mean((1, 3, 4)), self.message(told).mean(1)], 1)
         return unit(self.joined(z), dim=1), p
 
     def names(self) -> Tensor:
@@ -139,14 +144,16 @@ def ila(trial: Trial) -> Outcome:
     """
     g = trial.generator()
     views = parts.composed(
-        trial, digits.pools(trial), lambda pool, n: clips(pool, n, g), (800, 60), (200, 30), (500, 40)
+        trial, digits.pools(trial), lambda pool, n: clips(pool, n, g), (250, 60), (200, 30), (500, 40)
     )
 
     def loss(m: Watcher, batch: Part, step: Step) -> Tensor:
         return nn.functional.cross_entropy(m(batch.x["clip"])[0] @ m.names().T / 0.1, batch.truth)
 
     def treatment(masked: bool) -> contest.Treatment[Watcher]:
-        return contest.by_loss(lambda _: Watcher(masked), loss, (1e-3, 3e-3, 6e-3), rates=True, steps=500, size=32)
+        return contest.by_loss(
+            lambda _: Watcher(masked), loss, (1e-3, 3e-3, 6e-3), rates=True, steps=500, size=trial.count(32, 8)
+        )
 
     def named(m: Watcher, part: Part) -> float:
         return measures.right(m(part.x["clip"])[0] @ m.names().T, part.y)

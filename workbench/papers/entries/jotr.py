@@ -149,7 +149,7 @@ def jotr(trial: Trial) -> Outcome:
     """
     g, whole = trial.generator(), digits.whole(trial)
     parts = [
-        p.take(torch.randperm(len(p), generator=g)[: trial.count(most, 40)])
+        p.take(torch.randperm(len(p), generator=g)[: trial.count(most, 16)])
         for p, most in zip(whole, (100, 200, 450), strict=True)
     ]
     views = Views(*(Part(canvases(p.x["whole"], g), p.y) for p in parts))
@@ -172,7 +172,9 @@ def jotr(trial: Trial) -> Outcome:
 
     def treatment(kind: str) -> contest.Treatment[Finder]:
         grid, rates = ((1e-3, 3e-3, 6e-3), True) if kind == "maps" else ((0.03, 0.1, 0.3), False)
-        return contest.by_loss(lambda _: Finder(), partial(loss, kind=kind), grid, rates=rates, steps=220, size=32)
+        return contest.by_loss(
+            lambda _: Finder(), partial(loss, kind=kind), grid, rates=rates, steps=220, size=trial.count(32, 8)
+        )
 
     def told_apart(m: Finder, part: Part) -> float:
         return apart(m(part.x["canvas"])[0], part.x["points"], part.x["hidden"])

@@ -137,7 +137,9 @@ def mutdet(trial: Trial) -> Outcome:
         return total + step.setting * (z - teacher).abs().sum(2).mean()
 
     def treatment(kind: str) -> contest.Treatment[Detector]:
-        return contest.by_loss(lambda _: Detector(width), partial(loss, kind=kind), (0.3, 1.0, 3.0), steps=250, size=32)
+        return contest.by_loss(
+            lambda _: Detector(width), partial(loss, kind=kind), (0.3, 1.0, 3.0), steps=250, size=trial.count(32, 8)
+        )
 
     def few(m: Detector, part: Part) -> float:
         """A ridge classifier of five states a class, taken from the training scenes, on the states of others."""

@@ -11,7 +11,7 @@ workbench.papers.entries.pla4d.Blobs
 
 Deviations
 ----------
-No code is public. A plane in place of space and time: thirty blobs of ink against a grid of pixels, both turned; no
+No code is public. A plane in place of space and time: twenty blobs of ink against a grid of pixels, both turned; no
 video, no mesh, no diffusion.
 
 Data
@@ -52,7 +52,7 @@ from workbench.papers.catalogue import experiment
 from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 
-SIZE, BLOBS, GRID, ANGLES = 16, 30, 12, 12
+SIZE, BLOBS, GRID, ANGLES = 16, 20, 12, 12
 PIXELS = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, SIZE)] * 2, indexing="xy"), -1).view(-1, 2)
 TURNS = torch.arange(ANGLES) * (2 * math.pi / ANGLES)
 
@@ -66,7 +66,7 @@ def turned(x: Tensor, angle: Tensor, size: int = SIZE) -> Tensor:
 
 
 class Blobs(nn.Module):
-    """Thirty blobs of ink for each of n objects: places, widths and weights."""
+    """Twenty blobs of ink for each of n objects: places, widths and weights."""
 
     def __init__(self, n: int) -> None:
         super().__init__()
@@ -106,13 +106,13 @@ def psnr(a: Tensor, b: Tensor) -> float:
 
 @experiment(min_effect=0.5, bound=math.inf)
 def pla4d(trial: Trial) -> Outcome:
-    """Blobs alone over three rates, against blobs and grid kept alike over three weights; 64 objects, 300 steps, two of
+    """Blobs alone over three rates, against blobs and grid kept alike over three weights; 24 objects, 200 steps, two of
     twelve angles given.
     """
     whole = digits.whole(trial)
 
     def objects(part: Part) -> Part:
-        few = part.take(torch.arange(min(len(part), trial.count(64, 8))))
+        few = part.take(torch.arange(min(len(part), trial.count(24, 6))))
         large = nn.functional.interpolate(few.x["whole"].view(-1, 1, 8, 8), size=12, mode="bilinear")[:, 0]
         picture = nn.functional.pad(large, (2, 2, 2, 2))
         views = torch.stack([turned(picture, t.expand(len(few))) for t in TURNS], 1)
@@ -138,7 +138,7 @@ def pla4d(trial: Trial) -> Outcome:
             second = pixels(free)
             return total + weight * (blobs(free) - (second.roll(1, 0) if other else second)).square().mean()
 
-        bench.fit([blobs, pixels], loss, n, steps=trial.steps(300), seed=trial.seed, lr=rate)
+        bench.fit([blobs, pixels], loss, n, steps=trial.steps(200), seed=trial.seed, lr=rate)
         return blobs
 
     @torch.no_grad()

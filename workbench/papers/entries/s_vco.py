@@ -137,7 +137,7 @@ def s_vco(trial: Trial) -> Outcome:
         kept = torch.rand(len(x), 1, generator=step.draw) >= 0.1
         return -m.log_p(x * kept, batch.x["said"]).mean()
 
-    learnt = contest.by_loss(lambda _: Captioner(), seen, (bench.RATE,), rates=True, size=64)
+    learnt = contest.by_loss(lambda _: Captioner(), seen, (bench.RATE,), rates=True, size=trial.count(64, 8))
     start = learnt.learn(train, bench.RATE, trial.steps(900), trial.seed)
 
     def loss(m: Captioner, batch: Part, step: Step, kind: str, alike: bool = False) -> Tensor:
@@ -159,7 +159,7 @@ def s_vco(trial: Trial) -> Outcome:
             (3e-4, 1e-3, 3e-3),
             rates=True,
             steps=150,
-            size=64,
+            size=trial.count(64, 8),
         )
 
     def usually(m: Captioner, part: Part) -> float:

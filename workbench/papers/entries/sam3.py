@@ -121,7 +121,7 @@ def sam3(trial: Trial) -> Outcome:
             return loss(m[0], batch, step, presence, absent)
 
         return contest.by_loss(
-            lambda _: (Segmenter(), presence), whole, (1e-3, 2e-3, 4e-3), rates=True, steps=300, size=32
+            lambda _: (Segmenter(), presence), whole, (1e-3, 2e-3, 4e-3), rates=True, steps=300, size=trial.count(32, 8)
         )
 
     def confidence(m: tuple[Segmenter, bool], part: Part) -> Tensor:

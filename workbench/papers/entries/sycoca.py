@@ -135,7 +135,7 @@ def sycoca(trial: Trial) -> Outcome:
     g = trial.generator()
     views = Views(*(canvases(p, g) for p in digits.whole(trial)))
     if trial.quick:
-        views = Views(*(p.take(torch.arange(60)) for p in views))
+        views = Views(*(p.take(torch.arange(30)) for p in views))
 
     def loss(m: Captioner, batch: Part, step: Step, attentive: bool, count: list[int]) -> Tensor:
         x, y, text = batch.x["patches"], batch.truth, m.words()
@@ -154,7 +154,11 @@ def sycoca(trial: Trial) -> Outcome:
     def treatment(attentive: bool) -> contest.Treatment[Captioner]:
         def learn(part: Part, weight: float, steps: int, seed: int) -> Captioner:
             one = contest.by_loss(
-                lambda _: Captioner(), partial(loss, attentive=attentive, count=[0]), (weight,), steps=steps, size=32
+                lambda _: Captioner(),
+                partial(loss, attentive=attentive, count=[0]),
+                (weight,),
+                steps=steps,
+                size=trial.count(32, 8),
             )
             return one.learn(part, weight, steps, seed)
 
