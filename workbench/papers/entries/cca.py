@@ -29,7 +29,7 @@ share of samples, drawn in one pass, that a judge taught on other digits takes f
 
 Control
 -------
-both arms from a model that was taught with classes dealt at random: the share
+both arms from a model that was taught with classes dealt at random, tuned on the same: the share
 
 Positive control
 ----------------
@@ -108,7 +108,8 @@ def cca(trial: Trial) -> Outcome:
     torch.manual_seed(trial.seed)
     judge = nn.Sequential(nn.Embedding(LEVELS, 8), nn.Flatten(), bench.mlp(8 * LENGTH, 10))
     bench.teach([judge], judge, others[0], others[1], steps=trial.steps(400), seed=trial.seed)
-    start, dealt = pretrained(train), pretrained(train.relabelled(trial.generator()))
+    random = train.relabelled(trial.generator())
+    start, dealt = pretrained(train), pretrained(random)
 
     def contrasted(m: Model, batch: Part, step: Step, of: Model, weight: float, beta: float) -> Tensor:
         x, y, other = batch.x["tokens"], batch.truth, batch.truth.roll(-1)
@@ -138,7 +139,7 @@ def cca(trial: Trial) -> Outcome:
 
     found = contest.tuned(trial, treatment(start, "likelihood"), treatment(start, "contrast"), views, obeyed)
     control = [
-        found.score(found.again(arm, by=treatment(dealt, kind)))
+        found.score(found.again(arm, random, by=treatment(dealt, kind)))
         for arm, kind in (("baseline", "likelihood"), ("mechanism", "contrast"))
     ]
     guided = [partial(f, scale=1.0) for f in (obeyed, cover)]
