@@ -18,6 +18,7 @@ import workbench as wb
 from tests.browser import needs_browser, opened
 from tests.notebooks import CELL, notebook
 from workbench.batch import Manifest, batch
+from workbench.batch.notebooks import to_html
 from workbench.batch.slots import THREADS, slots
 from workbench.disk import finite
 from workbench.errors import InputError
@@ -65,6 +66,19 @@ def number(out: Path, label: str, name: str) -> float:
 
 
 # -- slots -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_shows_what_a_cell_says_and_no_bar_that_stands_still(tmp_path):
+    bar = {"application/vnd.jupyter.widget-view+json": {"model_id": "x"}, "text/plain": "gram: 12%|#2   | 1/8"}
+    cell = nbformat.v4.new_code_cell("1")
+    cell.outputs = [
+        nbformat.v4.new_output("display_data", bar),
+        nbformat.v4.new_output("execute_result", {"text/plain": "42"}),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell]), tmp_path / "a.ipynb")
+    page = to_html(tmp_path / "a.ipynb")
+    assert "42" in page
+    assert "12%" not in page
 
 
 def test_slots_share_the_cores_and_have_a_gpu_each(monkeypatch):

@@ -110,6 +110,7 @@ def browser() -> str:
 
 
 PRINTED = {"pdf": to_pdf}
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def to_html(notebook: Path) -> str:
@@ -143,7 +144,7 @@ def to_html(notebook: Path) -> str:
                 parts.append(f'<img alt="" src="data:image/png;base64,{data["image/png"]}">')
             elif output.output_type == "error":
                 parts.append(f"<pre>{escape(output.ename)}: {escape(output.evalue)}</pre>")
-            elif "text/plain" in data:
+            elif "text/plain" in data and WIDGET not in data:  # a widget's bar stands still in a page
                 parts.append(f"<pre>{escape(''.join(data['text/plain']))}</pre>")
     return page(notebook.stem, "".join(parts))
 
