@@ -41,7 +41,7 @@ A score of the best patch that has seen absent prompts can be a presence score i
 
 Own data
 --------
-leave the matches out: 'workbench diagnose SET --json' gives each query's best wrong cosine beside its match's
+it trains on pictures; 'workbench thresholds SET' finds the cosine from which a match of yours can be believed
 """
 
 from __future__ import annotations

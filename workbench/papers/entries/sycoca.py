@@ -38,7 +38,7 @@ what it hides.
 
 Own data
 --------
-a set has no patches; tokens of yours are looked up by recipes colbert and fdt
+a set has no patches, and no text to rebuild them from
 """
 
 from __future__ import annotations
