@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests import reference_moments as reference
 from workbench.objectives import heads
+from workbench.objectives.distillation import told_apart
 from workbench.objectives.moments import gaussian, group_contrast, of_moments, overlap, spans
 from workbench.objectives.quantise import ResidualQuantiser, collisions, perplexity
+from workbench.papers.entries.ila import point_mask
+from workbench.papers.entries.medrpg import in_context
 from workbench.papers.entries.mutdet import matched
 from workbench.papers.entries.sam3 import score
 from workbench.report.criteria import Criterion, consistent, criteria, mined, votes
@@ -101,6 +104,22 @@ def test_the_paired_head_is_its_twin(seed, p, n):
     assert heads.paired(positive, negative, positives=there).item() == pytest.approx(
         reference.paired(positive[:, :1].tolist(), negative.tolist(), 1.0)
     )
+
+
+def test_the_mask_of_a_point_is_the_worked_example():
+    centre, aside = point_mask(torch.tensor([0.0, 0.75]), 7).tolist()
+    assert centre == pytest.approx([0, 0.375, 0.875, 1, 0.875, 0.375, 0], abs=1e-6)
+    assert aside == pytest.approx([0, 0, 0, 0.25, 0.75, 1, 1], abs=1e-6)
+
+
+def test_what_a_student_tells_of_its_teacher_is_the_worked_example():
+    teacher, student = torch.tensor([[1.0, 2.0, 0.0]], dtype=f64), torch.tensor([[0.5, 1.0, -1.0]], dtype=f64)
+    loss = told_apart(student, teacher, torch.zeros(3, dtype=f64), sharp=0.01)
+    assert loss.item() == pytest.approx(0.006715, abs=1e-6)
+    context = in_context(
+        torch.tensor([[1.0, 0.2]]), torch.tensor([[[1.0, 0], [0, 1], [-1, 0.5]]]), torch.zeros(1, 3, 2)
+    )
+    assert context.item() == pytest.approx(0.00039179, abs=1e-7)
 
 
 def test_the_hinge_of_all_films_is_the_worked_example():

@@ -63,7 +63,7 @@ NAMES = tuple(f"{way} {speed}" for way in ("right", "left", "down", "up") for sp
 def point_mask(point: Tensor, cells: int) -> Tensor:
     """How near each of `cells` places in -1 … 1 is to a point, one axis: (B,) → (B, cells), 1 within a quarter.
 
-    >>> point_mask(torch.tensor([0.0]), 7)[0].tolist()
+    >>> [round(x, 3) for x in point_mask(torch.tensor([0.0]), 7)[0].tolist()]
     [0.0, 0.375, 0.875, 1.0, 0.875, 0.375, 0.0]
     """
     away = (torch.linspace(-1, 1, cells) - point[:, None]).abs()
