@@ -91,6 +91,11 @@ def mined(crop: Tensor, individual: Tensor, least: float = ALIKE) -> tuple[Tenso
     return best.indices, best.values > least
 
 
+def patches(x: Tensor) -> Tensor:
+    """Crops (N, 64) as sixteen patches of four pixels, (N, 16, 4)."""
+    return x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, PATCHES, 4)
+
+
 class Student(nn.Module):
     """Crops as sixteen patches, some hidden: answers of the whole and of each patch, and the crop rebuilt."""
 
@@ -105,8 +110,7 @@ class Student(nn.Module):
 
     def tokens(self, x: Tensor, gone: Tensor | None = None) -> Tensor:
         """Patches of crops (N, 64) as vectors (N, 16, d)."""
-        cut = x.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, PATCHES, 4)
-        z = self.patch(cut)
+        z = self.patch(patches(x))
         z = z if gone is None else torch.where(gone[..., None], self.blank, z)
         return self.encoder(z + self.place)
 
@@ -143,19 +147,17 @@ def alice(trial: Trial) -> Outcome:
         if other:
             second = torch.where(batch.x["alike"][:, None], every[batch.x["partner"]], second)
         total = torch.zeros(())
-        views = (augmented(x, step.draw), second)
+        pair = (augmented(x, step.draw), second)
         with torch.no_grad():
-            told = [teacher.tokens(v) for v in views]
+            told = [teacher.tokens(v) for v in pair]
             answers = [teacher.whole(t.mean(1)) for t in told]
-        for k, view in enumerate(views):
+        for k, view in enumerate(pair):
             gone = torch.rand(len(x), PATCHES, generator=step.draw).argsort(1) < HIDDEN
             h = student.tokens(view, gone)
             total = total + told_apart(student.whole(h.mean(1)), answers[1 - k], centres[0], sharp=SHARP)
             own, aim = student.cross(h, h, h)[0], student.cross(h, told[k], told[k])[0]
             total = total + told_apart(student.part(own), student.part(aim), centres[1], sharp=SHARP)
-            rebuilt = student.out(own)
-            cut = view.view(-1, 4, 2, 4, 2).permute(0, 1, 3, 2, 4).reshape(-1, PATCHES, 4)
-            total = total + 10 * (rebuilt - cut).square().mean() / 2
+            total = total + 10 * (student.out(own) - patches(view)).square().mean() / 2
             with torch.no_grad():
                 centres[1].lerp_(student.part(aim).mean((0, 1)), 0.1)
         centres[0].data.lerp_(torch.cat(answers).mean(0), 0.1)
