@@ -127,6 +127,7 @@ def _papers() -> list[dict[str, Any]]:
     """Every paper with its verdict in the last atlas; the command is what gives a row's numbers."""
     from workbench.papers.catalogue import catalogue
     from workbench.papers.verdicts import kept
+    from workbench.papers.wording import NOT_YET
 
     last, rows = kept(), []
     for p in catalogue().values():
@@ -138,7 +139,7 @@ def _papers() -> list[dict[str, Any]]:
                 "title": p.title,
                 "form": p.form,
                 "summary": p.claim,
-                "verdict": v["verdict"] if v else "not run yet",
+                "verdict": v["verdict"] if v else NOT_YET,
                 "gain": f"{v['effect']:.3g} [{v['low']:.3g}, {v['high']:.3g}]" if v else "",
                 "worth having": f"{p.min_effect:g}",
                 "command": f"workbench papers {p.key} --run",

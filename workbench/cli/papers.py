@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import textwrap
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from workbench.cli.base import command, say
 from workbench.errors import InputError
 
-NOT_YET = "not run yet"
+# what the list gives programs of the last atlas; nothing of a paper that it did not run
+FOUND = ("outcome", "verdict", "reason", "baseline", "mechanism", "effect", "low", "high", "p_corrected", "n")
 
 
 @command("Papers", "workbench papers gram")
@@ -44,7 +45,11 @@ def papers(
     if not key:
         if run or of_a_run:
             raise InputError("which paper? say workbench papers KEY --run; 'workbench papers' lists them")
-        rows = [p.row() | _last(p.key) for p in catalogue().values()]
+        from workbench.papers.verdicts import kept
+        from workbench.papers.wording import NOT_YET
+
+        last = kept()
+        rows = [p.row() | {k: last.get(p.key, {}).get(k) for k in FOUND} for p in catalogue().values()]
         if as_json:
             say(json.dumps(rows, ensure_ascii=False, indent=1))
             return
@@ -52,8 +57,8 @@ def papers(
             say(topic)
             for r in (r for r in rows if r["topic"] == topic):
                 own = "your data" if r["own_data"] else ""
-                last = r["outcome"] or NOT_YET
-                say(f"  {r['key']:<22} {last:<13} {own:<10} {textwrap.shorten(r['claim'], 90, placeholder=' …')}")
+                found = r["outcome"] or NOT_YET
+                say(f"  {r['key']:<22} {found:<13} {own:<10} {textwrap.shorten(r['claim'], 90, placeholder=' …')}")
         say("\nnext  workbench papers gram   prints one; --run puts it to the test, with --data SET on your own set")
         return
     p = paper(key)
@@ -88,15 +93,6 @@ def papers(
     for name, value in e.also.items():
         say(f"  {name}   {value:.4g}")
     say(f"\n{e.verdict}: {e.reason}   ({len(e.runs)} runs on {e.data}, {e.seconds:.0f} s)")
-
-
-def _last(key: str) -> dict[str, Any]:
-    """What the last atlas found of a paper, for programs; nothing of one that it did not run."""
-    from workbench.papers.verdicts import kept
-
-    found = kept().get(key, {})
-    names = ("outcome", "verdict", "reason", "baseline", "mechanism", "effect", "low", "high", "p_corrected", "n")
-    return {k: found.get(k) for k in names}
 
 
 def _print(key: str) -> None:

@@ -21,17 +21,17 @@ def told_apart(student: Tensor, teacher: Tensor, centre: Tensor, *, sharp: float
 
 
 @torch.no_grad()
-def follow(teacher: nn.Module, student: nn.Module, keep: float) -> None:
-    """Move a teacher's weights towards the student's: what it keeps of its own, 0 … 1.
+def follow(teacher: nn.Module, student: nn.Module, share: float) -> None:
+    """Move a teacher's weights towards the student's by a share of the way, 0 … 1.
 
     >>> a, b = nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False)
     >>> _, _ = nn.init.ones_(a.weight), nn.init.zeros_(b.weight)
-    >>> follow(a, b, 0.75)
+    >>> follow(a, b, 0.25)
     >>> a.weight.item()
     0.75
     """
     for old, new in zip(teacher.parameters(), student.parameters(), strict=True):
-        old.lerp_(new, 1 - keep)
+        old.lerp_(new, share)
 
 
 def answer_entropy(logits: Tensor, sharp: float = 0.04) -> float:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
+from workbench.objectives.distillation import follow
 from workbench.objectives.recipes import RECIPES, Objective, recipe
 from workbench.papers.parts import Part, unit
 from workbench.training.towers import TOWERS, Towers, build
@@ -126,9 +127,8 @@ def learn(
         if teacher is not None:
             with torch.no_grad():
                 taught = teacher(x)
-                for old, new in zip(teacher.parameters(), model.parameters(), strict=True):
-                    if teaches == "ema":
-                        old.lerp_(new, 0.02)
+            if teaches == "ema":
+                follow(teacher, model, 0.02)
         batch = Batch(model(x), teacher=taught, labels=None if part.y is None else part.y[index])
         seen[:] = [batch]
         return objective(batch)["loss"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -38,14 +39,15 @@ class Treatment(Generic[M]):
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a training: the setting that is tuned, which rows of which part the batch holds, and chance of its
-    own.
+    """One step of a training: the setting that is tuned, which rows of which part the batch holds, chance of its own,
+    and how many steps there have been with it.
     """
 
     setting: float
     part: Part
     index: Tensor
     draw: torch.Generator
+    number: int
 
 
 def by_loss(
@@ -63,10 +65,10 @@ def by_loss(
 
     def learn(part: Part, setting: float, steps: int, seed: int) -> M:
         torch.manual_seed(seed)
-        model, draw = build(setting), torch.Generator().manual_seed(seed)
+        model, draw, numbers = build(setting), torch.Generator().manual_seed(seed), count(1)
         bench.fit(
             [m for m in (model if isinstance(model, tuple) else (model,)) if isinstance(m, nn.Module)],
-            lambda index: loss(model, part.take(index), Step(setting, part, index, draw)),
+            lambda index: loss(model, part.take(index), Step(setting, part, index, draw, next(numbers))),
             len(part),
             steps=steps,
             seed=seed,
@@ -137,10 +139,19 @@ class Tuned(Generic[M]):
         """Of both arms; a control where it must stay as it was."""
         return self.score(self.baseline, judge), self.score(self.mechanism, judge)
 
-    def retrained(self, wrong: Part, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
-        """Of both arms trained on rows in which what the claim is about was dealt at random: a control."""
-        first = self.score(self.again("baseline", wrong), judge)
-        return first, self.score(self.again("mechanism", wrong), judge)
+    def retrained(
+        self,
+        wrong: Part | None = None,
+        judge: Callable[[M, Part], float] | None = None,
+        *,
+        by: tuple[Treatment[M], Treatment[M]] | None = None,
+    ) -> tuple[float, float]:
+        """Of both arms trained on rows in which what the claim is about was dealt at random, or by treatments that deal
+        it: a control.
+        """
+        first, second = by or (None, None)
+        before = self.score(self.again("baseline", wrong, by=first), judge)
+        return before, self.score(self.again("mechanism", wrong, by=second), judge)
 
     def restarted(self, judge: Callable[[M, Part], float] | None = None) -> tuple[float, float]:
         """Of the baseline and of the baseline from another seed: a control."""

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from workbench.papers.card import bar
 from workbench.papers.evidence import Evidence
 from workbench.papers.paper import FORMS, Paper
+from workbench.papers.wording import NOT_YET
 from workbench.views.document import number
 from workbench.views.theme import FAINT, HUES, dressed, style
 
@@ -202,7 +203,7 @@ def cards(rows: Sequence[Mapping[str, Any]]) -> str:
             r = by_key.get(p.key)
             if r is None:
                 inside.append(
-                    f'<div class="paper faint"><h3>{escape(p.key)}</h3><p>{escape(p.claim)}</p><p>not run yet</p></div>'
+                    f'<div class="paper faint"><h3>{escape(p.key)}</h3><p>{escape(p.claim)}</p><p>{NOT_YET}</p></div>'
                 )
                 continue
             picture = (

@@ -111,7 +111,7 @@ def _runs(p: Entry, seeds: range, trial: Trial, workers: int | None, place: Path
     made = (one(p, replace(trial, seed=s), place) for s in seeds) if here else _spread(p, seeds, trial, workers, place)
     found: list[dict[str, Any]] = []
     for r in progress(made, f"{p.key}, {seeds.stop} runs" if seeds.start else p.key, len(seeds)):
-        if math.isnan(r["mechanism"]) and not r["also"] and r["seed"] == 0:
+        if r.get("no_room"):
             made.close()
             return [r]
         found.append(r)
@@ -142,11 +142,17 @@ def one(p: Entry, trial: Trial, place: Path) -> dict[str, Any]:
             torch.manual_seed(trial.seed)
             found = p.experiment(trial)
     except NoRoomError as no:
-        found = Outcome(no.baseline, math.nan, (math.nan, math.nan), (math.nan, math.nan))
+        none = Outcome(no.baseline, math.nan, (math.nan, math.nan), (math.nan, math.nan))
+        return _plain(none, trial.seed) | {"no_room": True}
     if trial.seed == 0:
         keep(found, place / "sets")
+    return _plain(found, trial.seed)
+
+
+def _plain(found: Outcome, seed: int) -> dict[str, Any]:
+    """What one run found as plain numbers."""
     return {
-        "seed": trial.seed,
+        "seed": seed,
         "baseline": found.baseline,
         "mechanism": found.mechanism,
         "control": list(found.control),

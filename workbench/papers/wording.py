@@ -5,6 +5,7 @@ from __future__ import annotations
 from workbench.papers.catalogue import catalogue
 from workbench.papers.paper import Paper
 
+NOT_YET = "not run yet"
 SAID = {
     "mechanism": {"held": "held", "some gain": "some gain", "not held": "not held", "inconclusive": "inconclusive"},
     "analogue": {

@@ -17,6 +17,7 @@ from workbench.diagnostics.gap import modality_gap
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.errors import InputError, unknown
 from workbench.objectives.batch import Batch
+from workbench.objectives.distillation import follow
 from workbench.objectives.recipes import COLDEST, RECIPES, Objective, recipe
 from workbench.progress import progress
 from workbench.report.finding import INFO
@@ -253,9 +254,7 @@ class Loop:
             new = self._last.teacher[m] if self.teaches == "ema" and self._last.teacher else self._last.modalities[m]
             self.queue[m] = torch.cat([new.detach(), self.queue[m]])[: self.settings.queue]
         if self.teaches == "ema" and self.teacher is not None:
-            with torch.no_grad():
-                for old, new in zip(self.teacher.parameters(), self.model.parameters(), strict=True):
-                    old.lerp_(new, 1 - self.settings.ema)
+            follow(self.teacher, self.model, 1 - self.settings.ema)
 
     def _stops(self, step: int) -> bool:
         """Whether the watched metric has not got better for `patience` looks; the same on every rank."""

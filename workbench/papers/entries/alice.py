@@ -161,7 +161,7 @@ def alice(trial: Trial) -> Outcome:
             with torch.no_grad():
                 centres[1].lerp_(student.part(aim).mean((0, 1)), 0.1)
         centres[0].data.lerp_(torch.cat(answers).mean(0), 0.1)
-        follow(teacher, student, 0.98)
+        follow(teacher, student, 0.02)
         return total / 2
 
     def treatment(other: bool) -> contest.Treatment[Model]:

@@ -138,14 +138,10 @@ def cca(trial: Trial) -> Outcome:
         return len(near.unique()) / len(asked)
 
     found = contest.tuned(trial, treatment(start, "likelihood"), treatment(start, "contrast"), views, obeyed)
-    control = [
-        found.score(found.again(arm, random, by=treatment(dealt, kind)))
-        for arm, kind in (("baseline", "likelihood"), ("mechanism", "contrast"))
-    ]
     guided = [partial(f, scale=1.0) for f in (obeyed, cover)]
     released = treatment(start, "contrast", weight=50.0, beta=0.02)
     return found.outcome(
-        control=(control[0], control[1]),
+        control=found.retrained(random, by=(treatment(dealt, "likelihood"), treatment(dealt, "contrast"))),
         positive=(found.score(start), found.score(start, guided[0])),
         also={
             "before": found.score(start),

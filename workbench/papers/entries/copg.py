@@ -130,13 +130,9 @@ def copg(trial: Trial) -> Outcome:
         return {"policy": m(part.x["whole"]).softmax(1), "best": best.exp()}
 
     found = contest.tuned(trial, treatment("plain"), treatment("contrast"), views, divergence, choose=nearness)
-    own = [
-        found.again(arm, by=treatment(kind, own=True))
-        for arm, kind in (("baseline", "plain"), ("mechanism", "contrast"))
-    ]
     weighted, _ = contest.tune(trial, treatment("weighted"), views, nearness)
     return found.outcome(
-        control=(found.score(own[0]), found.score(own[1])),
+        control=found.retrained(by=(treatment("plain", own=True), treatment("contrast", own=True))),
         positive=(found.score(start, nearness), found.score(weighted, nearness)),
         also={"divergence before": found.score(start), "with importance weights": found.score(weighted)}
         | found.beside(rewarded),

@@ -56,7 +56,7 @@ from workbench.papers import bench, contest, measures, own_set, parts
 from workbench.papers.catalogue import experiment
 from workbench.papers.contest import Treatment
 from workbench.papers.paper import Outcome, Trial
-from workbench.papers.parts import Part, Views, unit
+from workbench.papers.parts import Part, unit
 
 LEVELS, CODES, WIDTH, STEPS, WEIGHT, FEWEST = 3, 16, 32, 300, 0.5, 4
 LANGUAGES = ("en", "de", "fr", "es", "it", "pt", "nl", "sv")
@@ -210,7 +210,6 @@ def das(trial: Trial) -> Outcome:
         used = perplexity(codes, CODES)
         return {"collisions": collisions(codes), "codes in use, first level": float(used[0]), "error": float(error)}
 
-    views = Views(*views)
     found = contest.tuned(trial, treatment(False), treatment(True), views, judge)
     edges = views.train.x["edge"]
     dealt = Part({"edge": torch.stack([edges[:, 0], edges[torch.randperm(len(edges), generator=g), 1]], 1)})

@@ -48,6 +48,7 @@ import torch
 from torch import Tensor, nn
 
 from workbench.objectives.batch import Batch
+from workbench.objectives.distillation import follow
 from workbench.objectives.recipes import recipe
 from workbench.papers import bench, contest, digits
 from workbench.papers.catalogue import experiment
@@ -126,8 +127,7 @@ def degla(trial: Trial) -> Outcome:
         with torch.no_grad():
             teacher = {"picture": slow[0](pixels), "caption": slow[1](caption)}
             teacher["caption.negatives"] = slow[1](swapped)[:, None]
-            for a, b in zip(slow.parameters(), model.parameters(), strict=True):
-                a.lerp_(b, 0.004)
+            follow(slow, model, 0.004)
         z = {"picture": model[0](pixels), "caption": model[1](caption)}
         return objective(Batch(z, negatives={"caption": model[1](swapped)[:, None]}, teacher=teacher))["loss"]
 

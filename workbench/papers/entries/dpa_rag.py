@@ -194,10 +194,6 @@ def dpa_rag(trial: Trial) -> Outcome:
         return torch.ones(1)
 
     found = contest.tuned(trial, treatment(first, 1), treatment(min_norm), views, judge)
-    control = [
-        found.score(found.again(arm, by=treatment(weigh, terms, dealt=True)))
-        for arm, weigh, terms in (("baseline", first, 1), ("mechanism", min_norm, 3))
-    ]
     equal, _ = contest.tune(trial, treatment(even), views, judge)
     weights, cosines = torch.stack(found.mechanism.weights).mean(0), torch.stack(found.mechanism.cosines).nanmean(0)
 
@@ -205,7 +201,7 @@ def dpa_rag(trial: Trial) -> Outcome:
         return {"query": m.model.query(part.x["text"]), "document": m.model.document(part.x["color"])}
 
     return found.outcome(
-        control=(control[0], control[1]),
+        control=found.retrained(by=(treatment(first, 1, dealt=True), treatment(min_norm, dealt=True))),
         positive=found.untrained(),
         also={"with equal weights": found.score(equal)}
         | {f"weight of {name}": float(w) for name, w in zip(TERMS, weights, strict=True)}

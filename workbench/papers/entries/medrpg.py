@@ -141,8 +141,8 @@ def medrpg(trial: Trial) -> Outcome:
     )
     views = parts.Views(*(p.but(said=p.x["classes"][:, 0], box=p.x["corner"][:, 0].float()) for p in views))
 
-    def loss(m: Grounder, batch: Part, step: Step, weight: float, context: bool, count: list[int]) -> Tensor:
-        x, count[0] = batch.x, count[0] + 1
+    def loss(m: Grounder, batch: Part, step: Step, weight: float, context: bool) -> Tensor:
+        x = batch.x
         found, h, a = m(x["scene"], x["said"])
         total = (found - x["box"]).abs().mean() / scenes.SIZE + 1 - overlaps(found, x["box"]).mean()
         if not weight:
@@ -153,16 +153,14 @@ def medrpg(trial: Trial) -> Outcome:
         attended = a[:, None, 1, 2:] * (share @ a[:, 2:, 2:]) * a[:, None, 0, 2:]
         attended = attended / (attended.sum(2, keepdim=True) + 1e-5)
         shared = attended @ patches if context else torch.zeros_like(region)
-        ramp = min(1.0, (count[0] / STEPS) ** 0.9)
+        ramp = min(1.0, (step.number / STEPS) ** 0.9)
         return total + weight * ramp * in_context(h[:, 1], region, shared)
 
     def treatment(weight: float, context: bool = True) -> contest.Treatment[Grounder]:
-        def learn(part: Part, rate: float, steps: int, seed: int) -> Grounder:
-            how = partial(loss, weight=weight, context=context, count=[0])
-            one = contest.by_loss(lambda _: Grounder(), how, (rate,), rates=True, steps=steps, size=trial.count(32, 8))
-            return one.learn(part, rate, steps, seed)
-
-        return contest.Treatment(learn, (1e-3, 3e-3), STEPS)
+        how = partial(loss, weight=weight, context=context)
+        return contest.by_loss(
+            lambda _: Grounder(), how, (1e-3, 3e-3), rates=True, steps=STEPS, size=trial.count(32, 8)
+        )
 
     def found_half(m: Grounder, part: Part) -> float:
         corner = m(part.x["scene"], part.x["said"])[0]

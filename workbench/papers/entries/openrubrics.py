@@ -44,7 +44,6 @@ workbench papers openrubrics --run --data YOUR_SET
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import torch
 
 from workbench.papers import contest, measures, own_set, parts
@@ -89,8 +88,8 @@ def openrubrics(trial: Trial) -> Outcome:
     for part in (*halves, *others.values()):
         at = np.flatnonzero(part)
         dealt[at] = failed[at[torch.randperm(len(at), generator=g).numpy()]]
-    long = criteria(pd.DataFrame({"letters": family.astype(str)}))
-    planted = failed | _longest(long, len(items), trial)
+    letters = np.array([len(f) for f in family])
+    planted = failed | (letters > np.quantile(letters, 0.8))
 
     def arm(outcome: np.ndarray, filtered: bool) -> tuple[list[Criterion], int]:
         found = mined(rules, outcome, halves[0])
@@ -104,11 +103,11 @@ def openrubrics(trial: Trial) -> Outcome:
         first, second = (arm(outcome, filtered)[0] for filtered in (False, True))
         return ordered(first, outcome, others["test"]), ordered(second, outcome, others["test"])
 
-    (baseline, mechanism), (all_rules, kept) = both(failed), (arm(failed, f)[1] for f in (False, True))
+    (plain, all_rules), (filtered, kept) = (arm(failed, f) for f in (False, True))
     test = torch.from_numpy(np.flatnonzero(others["test"]))
     return Outcome(
-        baseline,
-        mechanism,
+        ordered(plain, failed, others["test"]),
+        ordered(filtered, failed, others["test"]),
         control=both(dealt),
         positive=(0.5, both(planted)[0]),
         also={
@@ -117,13 +116,8 @@ def openrubrics(trial: Trial) -> Outcome:
             "share that fails": float(failed[others["test"]].mean()),
         },
         rows={
-            "baseline": {a: x[a][test], b: x[b][test]} if x[a].shape[1] == x[b].shape[1] else {b: x[b][test]},
+            "baseline": {a: x[a][test], b: x[b][test]} if one_space else {b: x[b][test]},
             "mechanism": {"said": parts.unit(said[test], dim=1), b: x[b][test]},
         },
         labels=np.where(failed[others["test"]], "failed", "found"),
     )
-
-
-def _longest(rules: list[Criterion], count: int, trial: Trial) -> np.ndarray:
-    """Items with the longest names of all, as the rules cut them; none where names are all alike."""
-    return rules[-1].holds if rules else np.zeros(count, bool)

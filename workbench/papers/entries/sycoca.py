@@ -137,13 +137,13 @@ def sycoca(trial: Trial) -> Outcome:
     if trial.quick:
         views = Views(*(p.take(torch.arange(30)) for p in views))
 
-    def loss(m: Captioner, batch: Part, step: Step, attentive: bool, count: list[int]) -> Tensor:
+    def loss(m: Captioner, batch: Part, step: Step, attentive: bool) -> Tensor:
         x, y, text = batch.x["patches"], batch.truth, m.words()
-        z, count[0] = m.picture(x), count[0] + 1
+        z = m.picture(x)
         total = nn.functional.cross_entropy(unit(z.mean(1), dim=1) @ unit(text, dim=1).T / 0.1, y)
         like = torch.rand(x.shape[:2], generator=step.draw)
         other = torch.rand(x.shape[:2], generator=step.draw)
-        if attentive and count[0] > WARM:
+        if attentive and step.number > WARM:
             like = torch.einsum("npd,nd->np", unit(z.detach(), dim=2), unit(text.detach(), dim=1)[y])
             other = -like
         total = total + nn.functional.cross_entropy(m.named(x, hidden(other)), y)
@@ -152,17 +152,13 @@ def sycoca(trial: Trial) -> Outcome:
         return total + step.setting * error[gone].mean()
 
     def treatment(attentive: bool) -> contest.Treatment[Captioner]:
-        def learn(part: Part, weight: float, steps: int, seed: int) -> Captioner:
-            one = contest.by_loss(
-                lambda _: Captioner(),
-                partial(loss, attentive=attentive, count=[0]),
-                (weight,),
-                steps=steps,
-                size=trial.count(32, 8),
-            )
-            return one.learn(part, weight, steps, seed)
-
-        return contest.Treatment(learn, (1.0, 3.0, 10.0), 300)
+        return contest.by_loss(
+            lambda _: Captioner(),
+            partial(loss, attentive=attentive),
+            (1.0, 3.0, 10.0),
+            steps=300,
+            size=trial.count(32, 8),
+        )
 
     def gain(m: Captioner, part: Part) -> float:
         x, y, text, ink = part.x["patches"], part.truth, m.words(), part.x["ink"]
