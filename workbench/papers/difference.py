@@ -54,6 +54,16 @@ class Difference:
         return float(stats.t.ppf(0.5 + self.level / 2, self.n - 1)) * self.error if self.n > 1 else math.nan
 
     @property
+    def another(self) -> tuple[float, float]:
+        """Where the difference of one more run lies at this level: the spread of runs as well as that of their mean."""
+        from scipy import stats
+
+        if self.n < 2:
+            return math.nan, math.nan
+        half = float(stats.t.ppf(0.5 + self.level / 2, self.n - 1)) * self.sd * math.sqrt(1 + 1 / self.n)
+        return self.mean - half, self.mean + half
+
+    @property
     def p(self) -> float:
         """The two-sided p-value that there is none."""
         return self.against(0.0)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import queue
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
@@ -24,6 +20,7 @@ import torch
 from workbench.errors import InputError
 from workbench.papers.card import paper_card
 from workbench.papers.catalogue import entry
+from workbench.papers.crew import Crew, serve
 from workbench.papers.evidence import Evidence
 from workbench.papers.paper import NoRoomError, Outcome, Trial
 from workbench.papers.paper import Paper as Entry
@@ -190,50 +187,18 @@ def _alone() -> Iterator[None]:
 
 def _spread(p: Entry, seeds: range, trial: Trial, workers: int, place: Path) -> Generator[dict[str, Any]]:
     """The runs as they end, from as many processes; a process that fails ends them all."""
-    words = [sys.executable, "-m", "workbench.papers.run", p.key, str(place), trial.label]
     if trial.data is not None and not (place / "data").exists():
         trial.data.save(place / "data")
-    share = [",".join(map(str, seeds[k::workers])) for k in range(workers)]
-    lines: queue.Queue[tuple[int, str | None]] = queue.Queue()
-    env = os.environ | {"OMP_NUM_THREADS": "1", "WORKBENCH_QUIET": "1"}
-    crew = []
-    for k, s in enumerate(share):
-        with (place / f"{k}.log").open("w") as log:
-            crew.append(subprocess.Popen([*words, s], stdout=subprocess.PIPE, stderr=log, text=True, env=env))
-
-    def listen(k: int) -> None:
-        for line in crew[k].stdout or ():
-            lines.put((k, line))
-        lines.put((k, None))
-
-    for k in range(workers):
-        threading.Thread(target=listen, args=(k,), daemon=True).start()
-    try:
-        left = workers
-        while left:
-            k, line = lines.get()
-            if line is not None:
-                yield json.loads(line)
-                continue
-            left -= 1
-            if crew[k].wait():
-                said = (place / f"{k}.log").read_text().strip().splitlines()
-                raise InputError(f"paper {p.key}: a run ended with {crew[k].returncode}: {said[-1] if said else ''}")
-    finally:
-        for worker in crew:
-            worker.kill()
-            worker.wait()
-            if worker.stdout:
-                worker.stdout.close()
+    with Crew("workbench.papers.run", [p.key, str(place), trial.label], workers, place, f"paper {p.key}") as crew:
+        yield from crew.answers(seeds)
 
 
 def main(words: Sequence[str]) -> None:
-    """A worker: some seeds of one paper, a line of JSON each."""
-    key, place, label, seeds = words
+    """A worker: seeds of one paper, one after the other."""
+    key, place, label = words
     data = Path(place) / "data"
     es = EmbeddingSet.load(data) if data.exists() else None
-    for s in seeds.split(","):
-        print(json.dumps(one(entry(key), Trial(int(s), False, es, label), Path(place))), flush=True)
+    serve(lambda seed: one(entry(key), Trial(seed, False, es, label), Path(place)))
 
 
 if __name__ == "__main__":

@@ -78,7 +78,7 @@ class Reranker(nn.Module):
         self.head = nn.Linear(64, 2)
 
     def forward(self, query: Tensor, document: Tensor) -> tuple[Tensor, Tensor]:
-        a, b = self.query(query), self.document(document)
+        a, b = torch.broadcast_tensors(self.query(query), self.document(document))
         pair = self.body(torch.cat([a, b, a * b, (a - b).abs()], -1))
         return pair, self.head(pair)
 
@@ -157,8 +157,7 @@ def dpa_rag(trial: Trial) -> Outcome:
                 query, documents = drawn(part, 48, g)
                 if dealt:
                     documents = documents.gather(1, torch.rand(documents.shape, generator=g).argsort(1))
-                asked = part.x["text"][query][:, None].expand(-1, 4, -1)
-                pair, logits = found.model(asked, part.x["color"][documents])
+                pair, logits = found.model(part.x["text"][query][:, None], part.x["color"][documents])
                 point = nn.functional.cross_entropy(logits.flatten(0, 1), LIKED.repeat(len(query)))
                 losses = torch.stack([point, ranked(logits[..., 1]), contrasted(pair)])[:terms]
                 weights = torch.ones(1)
@@ -178,7 +177,7 @@ def dpa_rag(trial: Trial) -> Outcome:
         n, x = len(part), part.x
         scores = []
         for query in x["text"].split(32):
-            logits = m.model(query[:, None].expand(-1, n, -1), x["color"][None].expand(len(query), -1, -1))[1]
+            logits = m.model(query[:, None], x["color"][None])[1]
             scores.append(logits[..., 1] - logits[..., 0])
         at = torch.arange(n)
         grade = graded(part, at[:, None], at[None])
@@ -194,7 +193,7 @@ def dpa_rag(trial: Trial) -> Outcome:
         return torch.ones(1)
 
     found = contest.tuned(trial, treatment(first, 1), treatment(min_norm), views, judge)
-    equal, _ = contest.tune(trial, treatment(even), views, judge)
+    equal = found.again("mechanism", by=treatment(even))
     weights, cosines = torch.stack(found.mechanism.weights).mean(0), torch.stack(found.mechanism.cosines).nanmean(0)
 
     def vectors(m: Learnt, part: Part) -> dict[str, Tensor]:
@@ -203,7 +202,7 @@ def dpa_rag(trial: Trial) -> Outcome:
     return found.outcome(
         control=found.retrained(by=(treatment(first, 1, dealt=True), treatment(min_norm, dealt=True))),
         positive=found.untrained(),
-        also={"with equal weights": found.score(equal)}
+        also={"with equal weights, at the same rate": found.score(equal)}
         | {f"weight of {name}": float(w) for name, w in zip(TERMS, weights, strict=True)}
         | {"cosine of the gradients of point and pair": float(cosines[0, 1])}
         | {"cosine of the gradients of pair and contrast": float(cosines[1, 2])},

@@ -73,8 +73,8 @@ def point_mask(point: Tensor, cells: int) -> Tensor:
 def clips(pool: list[Tensor], count: int, g: torch.Generator) -> Part:
     """{clip (N, 4, 24, 24), middle (N, 4, 2)}; the motion is the class."""
     motion = torch.randint(len(NAMES), (count,), generator=g)
-    frames, middles = 0.5 * torch.rand(count, FRAMES, SIZE, SIZE, generator=g), torch.zeros(count, FRAMES, 2)
-    frames *= torch.rand(count, FRAMES, SIZE, SIZE, generator=g) < 0.15
+    frames, middles = 0.8 * torch.rand(count, FRAMES, SIZE, SIZE, generator=g), torch.zeros(count, FRAMES, 2)
+    frames *= torch.rand(count, FRAMES, SIZE, SIZE, generator=g) < 0.3
     for k, m in enumerate(motion.tolist()):
         step = WAYS[m // 2] * (1 + 2 * (m % 2))
         room = SIZE - 8 - (FRAMES - 1) * step.abs()
@@ -139,7 +139,7 @@ class Watcher(nn.Module):
 
 @experiment(min_effect=0.03)
 def ila(trial: Trial) -> Outcome:
-    """The message pooled over whole frames against that through points, as many parameters; three rates for both, 500
+    """The message pooled over whole frames against that through points, as many parameters; three rates for both, 300
     steps of 32 clips.
     """
     g = trial.generator()
@@ -152,7 +152,7 @@ def ila(trial: Trial) -> Outcome:
 
     def treatment(masked: bool) -> contest.Treatment[Watcher]:
         return contest.by_loss(
-            lambda _: Watcher(masked), loss, (1e-3, 3e-3, 6e-3), rates=True, steps=500, size=trial.count(32, 8)
+            lambda _: Watcher(masked), loss, (1e-3, 3e-3, 6e-3), rates=True, steps=300, size=trial.count(32, 8)
         )
 
     def named(m: Watcher, part: Part) -> float:

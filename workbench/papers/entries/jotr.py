@@ -92,9 +92,9 @@ class Finder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for a, b, stride, apart in ((1, 32, 1, 1), (32, 64, 2, 1), (64, 64, 1, 1), (64, 64, 1, 2)):
+        for a, b, stride, apart in ((1, 24, 1, 1), (24, 32, 2, 1), (32, 32, 1, 1), (32, 32, 1, 2)):
             layers += [nn.Conv2d(a, b, 3, stride=stride, padding=apart, dilation=apart), nn.GELU()]
-        self.body, self.head = nn.Sequential(*layers, nn.Conv2d(64, 32, 1)), nn.Conv2d(32, POINTS, 1)
+        self.body, self.head = nn.Sequential(*layers, nn.Conv2d(32, 32, 1)), nn.Conv2d(32, POINTS, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         z = self.body(x[:, None])

@@ -89,11 +89,11 @@ class Captioner(nn.Module):
         super().__init__()
         self.place = nn.Parameter(0.1 * torch.randn(PATCHES, WIDTH))
         self.patch = nn.Sequential(  # four pixels and whether they are hidden
-            nn.Conv2d(5, 64, 3, padding=1),
+            nn.Conv2d(5, 32, 3, padding=1),
             nn.GELU(),
-            nn.Conv2d(64, 64, 3, padding=1),
+            nn.Conv2d(32, 32, 3, padding=1),
             nn.GELU(),
-            nn.Conv2d(64, WIDTH, 1),
+            nn.Conv2d(32, WIDTH, 1),
         )
         self.encoder, self.decoder = (self._layers(n) for n in (1, 1))
         self.text, self.told, self.out = bench.mlp(256, WIDTH), nn.Linear(WIDTH, WIDTH), nn.Linear(WIDTH, 4)
@@ -155,7 +155,7 @@ def sycoca(trial: Trial) -> Outcome:
         return contest.by_loss(
             lambda _: Captioner(),
             partial(loss, attentive=attentive),
-            (1.0, 3.0, 10.0),
+            (10.0, 30.0, 100.0),
             steps=300,
             size=trial.count(32, 8),
         )
