@@ -11,6 +11,7 @@ from workbench.version import follow_moves as _follow_moves
 
 if TYPE_CHECKING:
     from workbench import diagnostics, interventions
+    from workbench.advice.advise import advise
     from workbench.errors import InputError
     from workbench.lists.drift import drift
     from workbench.lists.suspects import suspects
@@ -48,6 +49,7 @@ __all__ = [
     "Run",
     "Treatment",
     "__version__",
+    "advise",
     "by_relevance",
     "compare",
     "dataset",
@@ -77,6 +79,7 @@ _HOME = {
     "Report": "workbench.report.report",
     "Run": "workbench.training.run",
     "Treatment": "workbench.treatments.portable",
+    "advise": "workbench.advice.advise",
     "by_relevance": "workbench.report.relevance",
     "compare": "workbench.report.comparison",
     "dataset": "workbench.sets.shipped",

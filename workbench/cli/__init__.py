@@ -23,6 +23,9 @@ from workbench.cli import treatments  # noqa: F401
 from workbench.cli import runs  # noqa: F401
 
 # isort: split
+from workbench.cli import advice  # noqa: F401
+
+# isort: split
 from workbench.cli import batches  # noqa: F401
 
 # isort: split

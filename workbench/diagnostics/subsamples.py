@@ -89,6 +89,7 @@ def _scanned(
 def bare(es: EmbeddingSet, names: Sequence[str]) -> dict[tuple[str, Scope], float]:
     """Values alone by diagnostic and scope, without interval and null: for looking at many spaces; NaN for none."""
     asked = [one for one in measurements(es.layout, {}, names) if not one.reason]
+    es = with_fused(es, (m for one in asked for m in one.scope))
     scan = Scan(es, (s for one in asked for s in statistics_of(one.reads)), exact=True)
     known = execute(scan, "local")
     return {(one.of.name, one.scope): _value(one, known, scan) for one in asked}
