@@ -10,7 +10,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import coverage, doctor, lists, nulls, treatments
+from benchmarks import advice, coverage, doctor, lists, nulls, treatments
+from docs import field
 from tests.house import table
 from workbench.cli.catalog import CATALOGS, markdown
 from workbench.sets.formats.write import write
@@ -90,9 +91,14 @@ def main() -> None:
     page.write_text(filled("coverage", page.read_text(), coverage.table()))
     page = ROOT / "docs" / "doctor.md"
     page.write_text(filled("confusion", page.read_text(), doctor.confusion()))
-    for name, block_name, source in (("lists", "kept", lists), ("treat", "tested", treatments)):
+    for name, block_name, source in (
+        ("lists", "kept", lists),
+        ("treat", "tested", treatments),
+        ("advise", "advised", advice),
+    ):
         page = ROOT / "docs" / f"{name}.md"
         page.write_text(filled(block_name, page.read_text(), source.table()))
+    field.main()
     readme = ROOT / "README.md"
     readme.write_text(filled("output", readme.read_text(), output()))
 

@@ -32,6 +32,7 @@ ALLOWED = {
     ("cli/treatments.py", "gap"): (1, "the head of a column"),
     ("cli/treatments.py", "hubs"): (1, "the head of a column"),
     ("cli/treatments.py", "retrieval"): (1, "a goal, the default, where its room is not yet loaded"),
+    ("cli/advice.py", "retrieval"): (1, "a goal, the default, where its room is not yet loaded"),
     ("treatments/base.py", "retrieval"): (1, "a goal"),
     ("diagnostics", "gram"): (9, "the Gram matrix in a state"),
     ("diagnostics/gap.py", "gap"): (1, "a field of the curve label_gap"),

@@ -44,7 +44,7 @@ from workbench.papers import page as papers
 from workbench.papers.catalogue import prose
 from workbench.papers.difference import AGAIN, Difference
 from workbench.papers.entries import capimac, gram
-from workbench.papers.paper import NoRoomError
+from workbench.papers.paper import MOVES, NoRoomError
 from workbench.papers.rule import LOOKS, spent
 from workbench.papers.run import one
 from workbench.papers.verdicts import judged, keep, kept
@@ -475,6 +475,10 @@ def test_own_data_are_used_where_the_needs_are_met_and_refused_in_one_sentence_w
     with pytest.raises(wb.InputError, match="cannot run on"):
         wb.paper("clim").run(quick=True, data=two)
     assert DataNeeds(2).lacking(two, "") == ""
+
+
+def test_every_claim_is_about_one_thing_that_the_figure_of_the_field_has():
+    assert {p.moves for p in catalogue().values()} == set(MOVES)
 
 
 @pytest.mark.parametrize("key", [k for k in RUN if wb.paper(k).own])

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import coverage, doctor, lists, nulls, treatments
+from benchmarks import advice, coverage, doctor, lists, nulls, treatments
+from docs import field
 from workbench.cli.catalog import CATALOGS, markdown
 
 ROOT = Path(__file__).parent.parent
@@ -57,12 +58,29 @@ def test_every_file_it_links_exists(page):
             assert (page.parent / link).exists(), link
 
 
-@pytest.mark.parametrize(("page", "name", "source"), [("lists", "kept", lists), ("treat", "tested", treatments)])
+@pytest.mark.parametrize(
+    ("page", "name", "source"),
+    [("lists", "kept", lists), ("treat", "tested", treatments), ("advise", "advised", advice)],
+)
 def test_what_was_tried_stands_in_the_docs(page, name, source):
     assert tables.block(name, (ROOT / "docs" / f"{page}.md").read_text()) == source.table(), "make tables"
+
+
+def test_the_figure_of_the_field_is_that_of_the_kept_verdicts():
+    assert (ROOT / "docs" / "atlas.svg").read_text() == field.drawn(), "make tables"
 
 
 def test_no_recommended_treatment_failed_on_test_items():
     import json
 
     assert all(treatments.holds(r) for r in json.loads(treatments.OUT.read_text()))
+
+
+def test_advice_is_no_worse_than_the_baseline_and_its_intervals_hold_the_gain_on_test_items():
+    import json
+
+    rows = json.loads(advice.OUT.read_text())
+    assert len(rows) >= 10
+    assert sum(map(advice.holds, rows)) >= 0.9 * len(rows)
+    inside, every = advice.covered(rows)
+    assert inside >= 0.9 * every

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from workbench.advice.aims import MOVED, Aim
 from workbench.advice.candidates import Candidate
 from workbench.advice.trial import JUDGED, Found
-from workbench.diagnostics.intervals import holm
+from workbench.diagnostics import intervals
 from workbench.disk import finite
 from workbench.papers.difference import Difference
 
@@ -33,6 +33,7 @@ class Finalist:
     temperature: float
     runs: Sequence[Found]
     baseline: Sequence[Found] = field(repr=False)
+    judged: int  # items of a division, about
     p: float = 1.0
 
     @property
@@ -58,12 +59,20 @@ class Finalist:
     @property
     def low(self) -> float:
         """The lower end of where one new division's gain lies."""
-        return self.difference.another[0]
+        return self._ends[0]
 
     @property
     def high(self) -> float:
         """The upper end."""
-        return self.difference.another[1]
+        return self._ends[1]
+
+    @property
+    def _ends(self) -> tuple[float, float]:
+        """What changed nothing here may change something elsewhere, by as much as so many items leave open."""
+        if self.difference.sd == 0 and self.gain == 0:
+            most = intervals.score(0.0, 0.0, self.judged, self.judged - 1)[1]
+            return -most, most
+        return self.difference.another
 
     @property
     def helps(self) -> bool:
@@ -147,14 +156,13 @@ class Advised:
         about: Mapping[str, Any],
     ) -> Advised:
         """Of the runs of the last round; the first recipe is the baseline. Those that diverged anywhere are behind."""
-        (name, plain), *others = last.items()
-        made = [Finalist(known[r], runs[0].job.temperature, runs, plain) for r, runs in others]
+        plain = next(iter(last.values()))
+        judged = round(JUDGED * about["items"])
+        first, *made = [Finalist(known[r], runs[0].job.temperature, runs, plain, judged) for r, runs in last.items()]
         ps = [f.difference.p if math.isfinite(f.difference.sd) else 1.0 for f in made]
-        made = [
-            Finalist(f.candidate, f.temperature, f.runs, plain, p) for f, p in zip(made, holm(ps, len(ps)), strict=True)
-        ]
+        made = [replace(f, p=p) for f, p in zip(made, intervals.holm(ps), strict=True)]
         made.sort(key=lambda f: -f.gain if math.isfinite(f.gain) else math.inf)
-        return cls(aim, Finalist(known[name], plain[0].job.temperature, plain, plain), made, tried, left_out, about)
+        return cls(aim, first, made, tried, left_out, about)
 
     @property
     def best(self) -> Finalist | None:

@@ -78,7 +78,7 @@ def candidates(
 
     >>> import workbench as wb
     >>> found, left = candidates(wb.testing.planted(items=100), ("image", "text"), "")
-    >>> left["gram"]
+    >>> left["triangle"]
     '3 modalities'
     """
     found, verdicts = [], kept()

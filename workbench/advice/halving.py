@@ -19,7 +19,6 @@ SHARES = (0.15, 0.4)  # of the steps, in the first round and the second
 SPENT = (0.25, 0.15, 0.6)  # of the time, in each of the three
 FEWEST, MOST_RUNS, LAST = 5, 10, 3  # runs of the last round, and recipes in it beside the baseline
 FIRST, SECOND, CALIBRATION = 1_001, 1_002, 1_003  # numbers of divisions that the last round does not use
-OVERHEAD = 3.0  # seconds until a process can take jobs
 
 Work = Callable[[Sequence[Job], str], Iterator[Found]]  # what makes jobs, and says what it is at
 
@@ -34,19 +33,19 @@ class Plan:
     runs: int
 
 
-def planned(seconds: float, workers: int, short: float, full: float, fitting: int) -> Plan:
-    """What a budget allows, given what a short and a full training cost.
+def planned(seconds: float, spent: float, workers: int, short: float, full: float, fitting: int) -> Plan:
+    """What a budget allows of which some is spent, given what a short and a full training cost.
 
     Raises `InputError` where it does not allow `FEWEST` paired runs of one recipe.
 
-    >>> planned(300, 2, 1.0, 4.0, 12)
+    >>> planned(300, 10, 2, 1.0, 4.0, 12)
     Plan(first=12, second=6, last=3, runs=10)
     """
-    a, b, c = ((seconds - OVERHEAD) * workers * share for share in SPENT)
+    a, b, c = ((seconds - spent) * workers * share for share in SPENT)
     middle = short + (full - short) * (SHARES[1] - SHARES[0]) / (1 - SHARES[0])
     last = next((k for k in range(min(LAST, fitting), 0, -1) if c >= FEWEST * (k + 1) * full), 0)
     if not last:
-        least = (2 * FEWEST * full / SPENT[2] / workers + OVERHEAD) / 60
+        least = (2 * FEWEST * full / SPENT[2] / workers + spent) / 60
         raise InputError(
             f"a training takes {full:.1f} s here, and a comparison needs {FEWEST} of two recipes: "
             f"--budget {math.ceil(10 * least) / 10:g} minutes or more, or fewer --steps"

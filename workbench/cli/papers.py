@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import textwrap
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workbench.cli.base import command, say
 from workbench.errors import InputError
+
+if TYPE_CHECKING:
+    from workbench.papers.paper import Paper
 
 # what the list gives programs of the last atlas; nothing of a paper that it did not run
 FOUND = ("outcome", "verdict", "reason", "baseline", "mechanism", "effect", "low", "high", "p_corrected", "n")
@@ -96,28 +102,89 @@ def papers(
 
 
 def _print(key: str) -> None:
+    """The page of a paper: what it claims, what was found, how that was tested, and what of it there is for others."""
     from workbench.papers import FORMS, paper
     from workbench.papers.verdicts import kept
+    from workbench.papers.wording import NOT_YET
 
-    p = paper(key)
-    say(f"{p.citation}\nform: {p.form} ({FORMS[p.form]})   mechanism: {p.sure}\n")
-    rows = [
-        ("claim", p.claim),
-        ("carried by", p.carrier),
-        ("must move", p.expected),
-        ("control", p.control),
-        ("positive control", p.positive),
+    p, last = paper(key), kept().get(key)
+    say(f"{p.citation}\n{FORMS[p.form]}; known {p.sure}\n")
+    controls = ("", "") if last is None else _controls(last, p)
+    own = f"yes, {p.own.sentence}: workbench papers {key} --run --data SET" if p.own else f"no: {p.alone}"
+    rows = [("claim", p.claim), ("answer", f"{last['verdict']}: {last['reason']}" if last else NOT_YET)]
+    if last is not None:
+        rows.append(("gain", _gain(last, p)))
+    rows += [
+        (
+            "compared",
+            f"{inspect.getdoc(p.experiment) or ''} Of several settings that is taken which does best on "
+            "validation items, for both alike.",
+        ),
+        (
+            "measured",
+            f"{p.quantity}, on test items; the claim says that it {'rises' if p.better == 'higher' else 'falls'}",
+        ),
         ("data", p.data),
-        ("deviations", p.deviations),
-        ("it may not show because", p.small),
-        ("on your data", p.own.sentence if p.own else f"no: {p.alone}"),
+        ("must not move", p.control + controls[0]),
+        ("must move", p.positive + controls[1]),
+        ("reduced", p.deviations),
+        ("at this size", p.small),
+        ("in code", p.carrier),
+        ("on your data", own),
     ]
-    if (last := kept().get(key)) is not None:
-        gain = f"gain {last['effect']:.3g} [{last['low']:.3g}, {last['high']:.3g}] over {last['n']} runs"
-        moved = f"{last['baseline']:.4g} → {last['mechanism']:.4g}"
-        rows.append(("last atlas", f"{last['verdict']}: {last['reason']}; {moved}, {gain}"))
-        rows.append(("beside it", "; ".join(f"{k} {v:.3g}" for k, v in last["also"].items() if v is not None)))
     for name, text in rows:
         if text:
-            say(textwrap.fill(text, 110, initial_indent=f"{name}: ", subsequent_indent="  "))
-    say(f"\nnext  workbench papers {key} --run   or   workbench batch paper --set paper={key} -o out")
+            whole = " ".join(text.split())
+            say(textwrap.fill(whole, 114, initial_indent=f"{name:<15}", subsequent_indent=" " * 15))
+    if last is not None and last["also"]:
+        _beside(last["also"])
+    again, paged = f"workbench papers {key} --run", f"workbench batch paper --set paper={key} -o out"
+    say(f"\nnext  {again:<{len(paged)}}   runs it anew on this machine")
+    say(f"      {paged}   the same as a page with maps and figures")
+
+
+def _gain(last: Mapping[str, Any], p: Paper) -> str:
+    """The numbers behind the answer."""
+    found = f"{last['effect']:+.3g} [{last['low']:.3g}, {last['high']:.3g}] (95 %)"
+    return (
+        f"{last['baseline']:.4g} without the mechanism, {last['mechanism']:.4g} with it: a gain of {found} over "
+        f"{last['n']} paired runs, each with a split and a start of its own. Said to be worth having before the first "
+        f"run: {p.min_effect:g}"
+    )
+
+
+def _controls(last: Mapping[str, Any], p: Paper) -> tuple[str, str]:
+    """What was seen of both controls."""
+    from workbench.papers.difference import Difference
+    from workbench.papers.rule import level, within
+
+    if any(last[k]["difference"] is None or last[k]["sd"] is None for k in ("control", "positive")):
+        return "", ""
+    stays, moves = (Difference(last[k]["difference"], last[k]["sd"], last["n"]) for k in ("control", "positive"))
+    stays = replace(stays, level=level(last["n"]))
+    inside = (
+        f"within ±{p.equivalence:g}, as it must" if within(p, stays) else f"not shown to stay within ±{p.equivalence:g}"
+    )
+    out = "as it must" if moves.low > 0 else "not shown to move"
+    said = [f"{d.mean:+.3g} [{d.low:.3g}, {d.high:.3g}]" for d in (stays, moves)]
+    return f" → {said[0]}, {inside}", f" → {said[1]}, {out}"
+
+
+def _beside(also: Mapping[str, float | None]) -> None:
+    """Numbers beside the quantity, on which the verdict does not stand: of both arms in columns, then the others."""
+    arms = {k.rpartition(", ")[0] for k in also if k.endswith((", baseline", ", mechanism"))}
+    alone = [k for k in also if k.rpartition(", ")[0] not in arms]
+    wide = max(map(len, [*arms, *alone])) + 2
+    head = f"{'without':>9}{'with':>9}" if arms else ""
+    say(f"\nBeside it, without a verdict\n  {'':<{wide}}{head}".rstrip())
+    for name in dict.fromkeys(k.rpartition(", ")[0] for k in also if k.rpartition(", ")[0] in arms):
+        say(
+            f"  {name:<{wide}}"
+            + "".join(f"{_number(also.get(f'{name}, {arm}')):>9}" for arm in ("baseline", "mechanism"))
+        )
+    for name in alone:
+        say(f"  {name:<{wide}}{_number(also[name]):>9}")
+
+
+def _number(x: float | None) -> str:
+    return "·" if x is None else f"{x:.3g}"

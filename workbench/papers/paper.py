@@ -13,12 +13,25 @@ from torch import Tensor
 from workbench.papers.needs import DataNeeds
 from workbench.sets.embeddings import EmbeddingSet
 
-SURE = {"code": "read in the authors' code", "formula": "from the paper's formula", "inferred": "inferred"}
+SURE = {
+    "code": "from the authors' code, which was read",
+    "formula": "from the paper's formula",
+    "inferred": "from what the paper says, without code or a full formula",
+}
 FORMS = {
     "mechanism": "the authors' mechanism at small size",
     "analogue": "a stand-in setting: what is seen holds for the analogue, not for the paper",
     "stand-in": "the published formula is not public: the formula here is ours, and gives no verdict on the paper",
     "tool": "useful as an instrument on your own data, not as an experiment",
+}
+MOVES = {  # what the quantity of a claim is about
+    "retrieval": "what belongs together finds each other",
+    "places": "words and vectors point at the right part",
+    "classes": "classes and clusters are told apart",
+    "gap": "how far modalities lie apart",
+    "space": "what of the space is used, and what each part of it holds",
+    "retention": "what was known before is still known",
+    "answers": "what is generated, and which answer is preferred",
 }
 
 
@@ -117,6 +130,7 @@ class Paper:
     deviations: str = ""
     data: str = ""
     quantity: str = ""
+    moves: str = ""  # what that is about, of `MOVES`
     better: str = "higher"
     min_effect: float = 0.0  # the smallest effect worth having, stated before
     bound: float | None = None  # of the quantity; 1, or 0 where lower is better, if not given
@@ -163,6 +177,7 @@ class Paper:
             "year": self.year,
             "topic": self.topic,
             "form": self.form,
+            "moves": self.moves,
             "claim": self.claim,
             "own_data": self.own is not None,
         }

@@ -65,10 +65,10 @@ def rule(
     if not math.isfinite(gain.sd):
         return "inconclusive", "a run gave no number"
     if not moved.low > 0:
-        return "inconclusive", "the positive control did not move, so the experiment sees nothing"
+        return "inconclusive", "what must move did not, so the experiment sees nothing"
     if not within(paper, control):
         what = "moved" if control.low > 0 or control.high < 0 else "varies too much"
-        return "inconclusive", f"the control {what}: it is not shown to stay within ±{paper.equivalence:g}"
+        return "inconclusive", f"what must not move {what}: it is not shown to stay within ±{paper.equivalence:g}"
     return _weighed(size, gain, p, least)
 
 

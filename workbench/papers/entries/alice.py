@@ -122,7 +122,7 @@ class Student(nn.Module):
 Model = tuple[Student, Student, nn.ParameterList]  # the teacher, and the two centres
 
 
-@experiment(min_effect=0.02)
+@experiment(moves="classes", min_effect=0.02)
 def alice(trial: Trial) -> Outcome:
     """Two augmentations of a crop as positives against mined crops, where one is alike enough; two rates for both, 400
     steps of 64 crops.

@@ -106,7 +106,7 @@ def _pooled(m: Model, part: Part) -> dict[str, Tensor]:
     return {role: m[0](h) for role, h in part.x.items()}
 
 
-@experiment(recipe="grace", min_effect=0.05, better="lower")
+@experiment(moves="classes", recipe="grace", min_effect=0.05, better="lower")
 def alkali(trial: Trial) -> Outcome:
     """GRACE without and with its merging term over a pooler of layers; two learning rates for both."""
     g, whole = trial.generator(), digits.whole(trial)

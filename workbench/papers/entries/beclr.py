@@ -90,7 +90,7 @@ def _accuracy(episodes: list[Episode], eps: float, scaled: bool = True) -> float
     return sum(hit) / len(hit)
 
 
-@experiment(min_effect=0.02, margin=0.02, own=DataNeeds(1, label=True))
+@experiment(moves="classes", min_effect=0.02, margin=0.02, own=DataNeeds(1, label=True))
 def beclr(trial: Trial) -> Outcome:
     """The same episodes with and without five passes of transport; two strengths for it, two scalings without."""
     views = own_set.given(trial, 1) or digits.views_of_digits(trial, whole=lambda x: x)

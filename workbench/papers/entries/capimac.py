@@ -57,7 +57,7 @@ from workbench.papers.parts import Part, Views
 from workbench.training.towers import Towers
 
 
-@experiment(min_effect=0.02, own=DataNeeds(2, label=True, gaps=True))
+@experiment(moves="retrieval", min_effect=0.02, own=DataNeeds(2, label=True, gaps=True))
 def capimac(trial: Trial) -> Outcome:
     """The plain margin loss against the robust one, on known pairs and random strangers; then the best assignment."""
     from scipy.optimize import linear_sum_assignment

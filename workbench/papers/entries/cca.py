@@ -87,7 +87,7 @@ def tokens(part: Part) -> Part:
     return Part({"tokens": (small * (LEVELS - 0.001)).long().clamp(0, LEVELS - 1)}, part.y)
 
 
-@experiment(min_effect=0.05, margin=0.03)
+@experiment(moves="answers", min_effect=0.05, margin=0.03)
 def cca(trial: Trial) -> Outcome:
     """150 steps more of likelihood, or of the contrast, from one pretrained model; three rates for both."""
     views = Views(*map(tokens, digits.whole(trial)))

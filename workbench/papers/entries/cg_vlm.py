@@ -75,7 +75,7 @@ def _spelt() -> list[Tensor]:
     return [torch.stack([table[pairs.index(p)] for p in word]) for word in spelt]
 
 
-@experiment(min_effect=0.02, margin=0.05)
+@experiment(moves="classes", min_effect=0.02, margin=0.05)
 def cg_vlm(trial: Trial) -> Outcome:
     """An adapter from patches to a frozen table, scored either way, with few labels."""
     views = digits.views_of_digits(trial, whole=lambda x: x)

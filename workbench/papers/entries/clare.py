@@ -70,7 +70,7 @@ class Scored(nn.Module):
         return self.towers.of("color")(batch.x["color"]), unit(self.towers.of("text")(batch.x["text"]), dim=2)
 
 
-@experiment(min_effect=0.03, margin=0.03)
+@experiment(moves="retrieval", min_effect=0.03, margin=0.03)
 def clare(trial: Trial) -> Outcome:
     """A softmax over the picture's four instances against the sigmoid over all of the batch; three scales for both, 300
     steps of 32 pictures.

@@ -76,7 +76,7 @@ def mosaic(tiles: Tensor) -> Tensor:
     return torch.cat([torch.cat([tiles[:, 0], tiles[:, 1]], 2), torch.cat([tiles[:, 2], tiles[:, 3]], 2)], 1)
 
 
-@experiment(min_effect=0.005, margin=0.01)
+@experiment(moves="classes", min_effect=0.005, margin=0.01)
 def clim(trial: Trial) -> Outcome:
     """Whole pictures only against wholes and mosaics, as many pictures each; three temperatures for both."""
     views = digits.views_of_digits(trial, whole=lambda x: x)

@@ -90,7 +90,7 @@ def _taught(trial: Trial, part: Part) -> Pair:
     return eye, ear
 
 
-@experiment(recipe="clip_refine", min_effect=0.02, better="lower", margin=0.05)
+@experiment(moves="gap", recipe="clip_refine", min_effect=0.02, better="lower", margin=0.05)
 def clip_refine(trial: Trial) -> Outcome:
     """More contrast against refining, from the same model and on the same new pictures; three learning rates each."""
     views = digits.views_of_digits(trial, whole=lambda x: x)

@@ -75,7 +75,7 @@ def _sharpened(start: Towers, part: Part, classes: int, *, lr: float, steps: int
     return model
 
 
-@experiment(recipe="infonce", min_effect=0.02, margin=0.05, own=DataNeeds(2, label=True))
+@experiment(moves="classes", recipe="infonce", min_effect=0.02, margin=0.05, own=DataNeeds(2, label=True))
 def clip_retrieval(trial: Trial) -> Outcome:
     """One CLIP model that goes on with its own loss against both stages, as many steps; three rates for each."""
     views = own_set.given(trial, 2) or own_set.emoji(trial, "color", "text", label="subgroup")

@@ -47,7 +47,7 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 
 
-@experiment(recipe="clsr", min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="retrieval", recipe="clsr", min_effect=0.02, own=DataNeeds(2))
 def clsr(trial: Trial) -> Outcome:
     """InfoNCE against the recipe; the anchor, in whose space duplicates count, is the text."""
 

@@ -92,7 +92,7 @@ def _strangers(part: Part) -> Part:
     return part.but(right=part.x["right"].roll(1, 0))
 
 
-@experiment(min_effect=0.05, margin=0.05)
+@experiment(moves="retrieval", min_effect=0.05, margin=0.05)
 def cogenav(trial: Trial) -> Outcome:
     """InfoNCE on time averages against the binary contrast, whose negatives are shifts of the same sequence."""
     g = trial.generator()

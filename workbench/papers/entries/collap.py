@@ -82,7 +82,7 @@ def pooled(clips: Tensor, words: Tensor) -> Tensor:
     return unit(clips.mean(1), dim=1) @ unit(words.mean(1), dim=1).T
 
 
-@experiment(min_effect=0.05)
+@experiment(moves="retrieval", min_effect=0.05)
 def collap(trial: Trial) -> Outcome:
     """Songs and captions as sets of clips and words, contrasted by the mean of each or by attention."""
     words = digits.names()

@@ -68,7 +68,7 @@ def best_patch(patches: Tensor, concepts: Tensor) -> Tensor:
     return (patches @ concepts.T).amax(1)
 
 
-@experiment(recipe="siglip", min_effect=0.05)
+@experiment(moves="places", recipe="siglip", min_effect=0.05)
 def conceptclip(trial: Trial) -> Outcome:
     """SigLIP of whole canvases and captions, with and without the best-patch term."""
     g, words = trial.generator(), digits.names()

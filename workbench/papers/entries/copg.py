@@ -69,7 +69,7 @@ def rewards(train: Part, y: Tensor) -> Tensor:
     return (torch.eye(10) + 0.5 * nn.functional.one_hot(taken.argmax(1), 10))[y]
 
 
-@experiment(better="lower", min_effect=0.05)
+@experiment(moves="answers", better="lower", min_effect=0.05)
 def copg(trial: Trial) -> Outcome:
     """Both from the policy that imitates the logs, over as many steps and three rates; the logs hold two answers of
     each prompt, and the baseline takes off the mean reward of a batch.

@@ -132,7 +132,7 @@ def spelt(names: list[str]) -> tuple[Tensor, int]:
     return x, len(known) + 2
 
 
-@experiment(min_effect=0.03, margin=0.03)
+@experiment(moves="retrieval", min_effect=0.03, margin=0.03)
 def cosmo(trial: Trial) -> Outcome:
     """The generator, whose middle is read out by a ridge map taught on the same pairs, against generator and contrast
     together; two rates for both, chosen by the likelihood of captions; 200 steps of 64 names.

@@ -111,7 +111,7 @@ def _started(part: Part, steps: int, seed: int) -> Network:
     return m
 
 
-@experiment(min_effect=0.03, margin=0.03)
+@experiment(moves="classes", min_effect=0.03, margin=0.03)
 def cpl(trial: Trial) -> Outcome:
     """Labels and balance against the whole objective from the same start; three rates for both, chosen by the mean of
     both accuracies.

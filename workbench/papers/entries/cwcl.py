@@ -75,7 +75,7 @@ def _taught(trial: Trial, views: Views, m: str) -> Views:
         return Views(*(part.but(**{m: unit(teacher(part.x[m]), dim=1)}) for part in views))
 
 
-@experiment(recipe="cwcl", min_effect=0.01, own=DataNeeds(2, label=True))
+@experiment(moves="classes", recipe="cwcl", min_effect=0.01, own=DataNeeds(2, label=True))
 def cwcl(trial: Trial) -> Outcome:
     """Locked-tower training with one-hot pairs against continuous weights; beside it, both at temperatures 0.02 and
     0.01, and the weights to the fourth power.

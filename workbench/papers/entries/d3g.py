@@ -73,7 +73,7 @@ def more_centres(frames: Tensor, glance: Tensor) -> Tensor:
     return torch.where(window & (alike >= needed), alike.clamp_min(0), 0.0).scatter(1, glance[:, None], 1.0)
 
 
-@experiment(min_effect=0.03)
+@experiment(moves="places", min_effect=0.03)
 def d3g(trial: Trial) -> Outcome:
     """The labelled frame against the weighted group with further centres; two rates for both, 350 steps of 24 films."""
     g = trial.generator()

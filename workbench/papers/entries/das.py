@@ -108,7 +108,7 @@ def likes(trial: Trial) -> tuple[Likes, np.ndarray]:
     return Likes(torch.tensor(edges), content, classes, len(users)), np.array([f"{u}/{family[i]}" for u, i in edges])
 
 
-@experiment(min_effect=0.02)
+@experiment(moves="retrieval", min_effect=0.02)
 def das(trial: Trial) -> Outcome:
     """300 steps of codes, then 300 of behaviour with alignment while the codes stand still; against 600 of all at once.
     Two rates for both.

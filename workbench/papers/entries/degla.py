@@ -105,7 +105,7 @@ def _contrasted(pictures: Tensor, said: Tensor, steps: int, seed: int) -> nn.Mod
     return model
 
 
-@experiment(min_effect=0.02)
+@experiment(moves="retention", min_effect=0.02)
 def degla(trial: Trial) -> Outcome:
     """Contrast with hard negatives alone against the whole recipe; three temperatures for both."""
     g, parts = trial.generator(), digits.whole(trial)

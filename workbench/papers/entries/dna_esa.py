@@ -123,7 +123,7 @@ def _at_ten(scores: Tensor, holds: Tensor) -> float:
     return float(holds.gather(1, top).any(1).float().mean())
 
 
-@experiment(recipe="infonce", min_effect=0.05, margin=0.05)
+@experiment(moves="retrieval", recipe="infonce", min_effect=0.05, margin=0.05)
 def dna_esa(trial: Trial) -> Outcome:
     """The same encoder taught 4-letter counts of fragments and reads, against their contrast; beside it, the counts
     alone.

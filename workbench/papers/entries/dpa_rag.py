@@ -128,7 +128,7 @@ def _views(trial: Trial) -> Views:
     return parts.split(trial, Part(x | codes, codes["group"]), own_set.family_names(es)[index].tolist())
 
 
-@experiment(min_effect=0.015)
+@experiment(moves="retrieval", min_effect=0.015)
 def dpa_rag(trial: Trial) -> Outcome:
     """Point-wise preference alone against all three by the least-norm weights; three rates for both, 350 steps of 48
     queries with four documents each, best to worst.

@@ -108,7 +108,7 @@ def errors(start: Tensor, tuned: Tensor, score: Tensor, often: Tensor) -> tuple[
     return near, far
 
 
-@experiment(better="lower", min_effect=0.02)
+@experiment(moves="answers", better="lower", min_effect=0.02)
 def emulated_disalignment(trial: Trial) -> Outcome:
     """The behaviour at five mixtures, foretold from w = 0 and 1: by the straight line through both, and with the slopes
     that the covariance gives; nothing is tuned.

@@ -66,7 +66,7 @@ def _spelt() -> tuple[Tensor, Tensor]:
     return words, torch.tensor([[k < len(s) for k in range(most)] for s in spell])
 
 
-@experiment(recipe="fdt", min_effect=0.1, bound=math.inf)
+@experiment(moves="space", recipe="fdt", min_effect=0.1, bound=math.inf)
 def fdt(trial: Trial) -> Outcome:
     """Dense weights (T = 1,000) against sparse ones (T = 10) over the same codebook."""
     views = digits.views_of_digits(trial, whole=lambda x: x)

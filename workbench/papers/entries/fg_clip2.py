@@ -54,7 +54,7 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part, unit
 
 
-@experiment(recipe="fgclip2", min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="retrieval", recipe="fgclip2", min_effect=0.02, own=DataNeeds(2))
 def fg_clip2(trial: Trial) -> Outcome:
     """SigLIP against SigLIP with the term; the look-alikes are those of the frozen text features."""
     views = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")

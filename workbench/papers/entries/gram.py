@@ -92,7 +92,7 @@ def _anchored(objective: Objective) -> Objective:
     return objective
 
 
-@experiment(recipe="gram", min_effect=0.02, own=DataNeeds(3))
+@experiment(moves="retrieval", recipe="gram", min_effect=0.02, own=DataNeeds(3))
 def gram(trial: Trial) -> Outcome:
     """InfoNCE of the anchor with each modality against the volume of the tuple; then retrieval among all tuples.
 

@@ -137,7 +137,7 @@ class Watcher(nn.Module):
         return unit(self.text(torch.stack([digits.ngrams(n) for n in NAMES])), dim=1)
 
 
-@experiment(min_effect=0.03)
+@experiment(moves="classes", min_effect=0.03)
 def ila(trial: Trial) -> Outcome:
     """The message pooled over whole frames against that through points, as many parameters; three rates for both, 300
     steps of 32 clips.

@@ -141,7 +141,7 @@ def _anomaly(size: Tensor, c: int) -> float:
     return float((middle - size[c]) / (1.4826 * (size - middle).abs().median()).clamp_min(1e-6))
 
 
-@experiment(min_effect=0.1, better="lower", margin=0.03)
+@experiment(moves="retention", min_effect=0.1, better="lower", margin=0.03)
 def invertune(trial: Trial) -> Outcome:
     """A planted model tuned on 200 clean pictures, plainly or by inversion and activation; three rates each."""
     views, target = digits.whole(trial), trial.seed % 10

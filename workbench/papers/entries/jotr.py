@@ -142,7 +142,7 @@ def apart(z: Tensor, points: Tensor, hidden: Tensor) -> float:
     return sum(total) / len(total) if total else float("nan")
 
 
-@experiment(min_effect=0.05, bound=2.0)
+@experiment(moves="places", min_effect=0.05, bound=2.0)
 def jotr(trial: Trial) -> Outcome:
     """Heat maps alone over three rates, against heat maps with both contrasts over three weights; 100 canvases to learn
     from, 220 steps.

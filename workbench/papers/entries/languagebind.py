@@ -62,7 +62,7 @@ def _views(trial: Trial) -> Views:
     return digits.views_of_digits(trial, anchor=lambda x: x.flatten(1) @ turn, left=LEFT, right=RIGHT)
 
 
-@experiment(recipe="bind", min_effect=0.1, own=DataNeeds(3))
+@experiment(moves="retrieval", recipe="bind", min_effect=0.1, own=DataNeeds(3))
 def languagebind(trial: Trial) -> Outcome:
     """Each modality against an anchor it trains with, on items of its own; against the same with one frozen anchor."""
     views = own_set.given(trial, 3) or _views(trial)

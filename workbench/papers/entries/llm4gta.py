@@ -69,7 +69,7 @@ def _taught(part: Part, steps: int, seed: int) -> Towers:
     return model
 
 
-@experiment(recipe="gap_guard", min_effect=0.02, margin=0.02)
+@experiment(moves="retention", recipe="gap_guard", min_effect=0.02, margin=0.02)
 def llm4gta(trial: Trial) -> Outcome:
     """Long alignment without and with the guard, from towers with tasks of their own; three temperatures each."""
     views = digits.views_of_digits(trial, right=RIGHT, left=LEFT)

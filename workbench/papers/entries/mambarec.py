@@ -56,7 +56,7 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 
 
-@experiment(recipe="mmd", min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="retrieval", recipe="mmd", min_effect=0.02, own=DataNeeds(2))
 def mambarec(trial: Trial) -> Outcome:
     """InfoNCE against InfoNCE with the discrepancy at the recipe's weight; beside it gap and discrepancy of both."""
 

@@ -132,7 +132,7 @@ def others(corner: Tensor, draw: torch.Generator) -> Tensor:
     return tried.gather(1, first[..., None].expand(-1, -1, 2))
 
 
-@experiment(min_effect=0.03)
+@experiment(moves="places", min_effect=0.03)
 def medrpg(trial: Trial) -> Outcome:
     """The loss of boxes alone against boxes and the contrast, ramped in; two rates for both, 400 steps of 32 scenes."""
     g = trial.generator()

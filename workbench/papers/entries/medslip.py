@@ -81,7 +81,7 @@ class Streams(nn.Module):
         return asked(shape, self.shapes, self.shape), asked(place, self.places, self.place)
 
 
-@experiment(min_effect=0.05, margin=0.05)
+@experiment(moves="places", min_effect=0.05, margin=0.05)
 def medslip(trial: Trial) -> Outcome:
     """Presence of shapes and places alone, against the same with the contrast between the streams."""
     g = trial.generator()

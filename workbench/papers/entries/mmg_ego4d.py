@@ -57,7 +57,7 @@ cross = nn.functional.cross_entropy
 Model = tuple[Towers, nn.Module, nn.Module]  # with the head of the classifier and the objective of the alignment
 
 
-@experiment(recipe="infonce", min_effect=0.05, margin=0.05, own=DataNeeds(2, label=True, every=True))
+@experiment(moves="classes", recipe="infonce", min_effect=0.05, margin=0.05, own=DataNeeds(2, label=True, every=True))
 def mmg_ego4d(trial: Trial) -> Outcome:
     """A fused classifier alone against one with dropout, alignment and cross-modal prototypes; every cell of
     modality taught × modality tested.

@@ -104,7 +104,7 @@ def gradients_of(x: Tensor) -> Tensor:
     return nn.functional.adaptive_avg_pool2d(strength, 2).flatten(1)
 
 
-@experiment(min_effect=0.03)
+@experiment(moves="classes", min_effect=0.03)
 def mutdet(trial: Trial) -> Outcome:
     """Regression against contrast, beside the same loss of places; three weights for both, 250 steps of 32 scenes."""
     g, pools = trial.generator(), digits.pools(trial)

@@ -60,7 +60,7 @@ from workbench.papers.parts import Part
 from workbench.training.towers import Towers
 
 
-@experiment(recipe="mv_dhel", min_effect=1.0, bound=32.0, own=DataNeeds(2, every=True))
+@experiment(moves="space", recipe="mv_dhel", min_effect=1.0, bound=32.0, own=DataNeeds(2, every=True))
 def mv_dhel(trial: Trial) -> Outcome:
     """The average of all pairwise InfoNCE losses against MV-DHEL, temperature chosen by retrieval for both."""
     quadrants = {

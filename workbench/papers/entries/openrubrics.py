@@ -59,7 +59,7 @@ def ordered(rules: list[Criterion], failed: np.ndarray, among: np.ndarray) -> fl
     return measures.auc(torch.from_numpy(votes(rules, len(failed))[among]).float(), torch.from_numpy(failed[among]))
 
 
-@experiment(min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="answers", min_effect=0.02, own=DataNeeds(2))
 def openrubrics(trial: Trial) -> Outcome:
     """All rules against those that a second half of the families agrees with; each takes its 5, 20 or 80 strongest."""
     es, g = trial.data or own_set.shipped("emoji"), trial.generator()

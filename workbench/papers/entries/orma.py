@@ -61,7 +61,7 @@ Model = tuple[Towers, nn.Module]  # the objective learns as well
 ARMS = {"baseline": "infonce", "mechanism": "orma"}
 
 
-@experiment(min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="places", min_effect=0.02, own=DataNeeds(2))
 def orma(trial: Trial) -> Outcome:
     """Means of bags contrasted, against the recipe; parts are found by the cosine of tokens in both."""
     items = own_set.given(trial, 2) or own_set.emoji(trial, "text", "color")

@@ -104,7 +104,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * torch.log10((a - b).square().mean()))
 
 
-@experiment(min_effect=0.5, bound=math.inf)
+@experiment(moves="answers", min_effect=0.5, bound=math.inf)
 def pla4d(trial: Trial) -> Outcome:
     """Blobs alone over three rates, against blobs and grid kept alike over three weights; 24 objects, 200 steps, two of
     twelve angles given.

@@ -75,7 +75,7 @@ def _clip(trial: Trial, part: Part, words: Tensor, t: float = 0.1) -> Pair:
     return eye, ear
 
 
-@experiment(recipe="distil", min_effect=0.05, margin=0.05)
+@experiment(moves="retention", recipe="distil", min_effect=0.05, margin=0.05)
 def proclip(trial: Trial) -> Outcome:
     """Contrast of a new text tower at once, against distillation first and contrast under self-distillation, as many
     steps in all.

@@ -51,7 +51,7 @@ from workbench.papers.paper import Outcome, Trial
 from workbench.papers.parts import Part
 
 
-@experiment(recipe="protoclip", min_effect=0.02, own=DataNeeds(2, label=True))
+@experiment(moves="classes", recipe="protoclip", min_effect=0.02, own=DataNeeds(2, label=True))
 def protoclip(trial: Trial) -> Outcome:
     """InfoNCE against the recipe, temperature chosen by retrieval for both; k-means with a cluster a class."""
 

@@ -122,7 +122,7 @@ def misled(m: Captioner, part: Part) -> float:
     return float((p[:, 0, 1] > p[:, 1, 1]).float().mean())
 
 
-@experiment(min_effect=0.05, margin=0.03)
+@experiment(moves="answers", min_effect=0.05, margin=0.03)
 def s_vco(trial: Trial) -> Outcome:
     """150 steps on the same pairs from one pretrained captioner; three rates for both, chosen by the group score."""
     pools, g = digits.pools(trial), trial.generator()

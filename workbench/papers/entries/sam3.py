@@ -87,7 +87,7 @@ class Segmenter(nn.Module):
         return score(own, p[:, None]), score(self.present(h[:, 0]), p), own
 
 
-@experiment(better="lower", min_effect=0.03, margin=0.03)
+@experiment(moves="places", better="lower", min_effect=0.03, margin=0.03)
 def sam3(trial: Trial) -> Outcome:
     """The score alone against score times presence; three rates for both, 300 steps of 32 prompts."""
     g = trial.generator()

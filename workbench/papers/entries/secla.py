@@ -83,7 +83,7 @@ def _bags(pool: list[Tensor], count: int, g: torch.Generator) -> Part:
     return Part({"faces": faces, "has face": has, "names": names, "has name": said, "name of face": truth})
 
 
-@experiment(min_effect=0.05)
+@experiment(moves="retrieval", min_effect=0.05)
 def secla(trial: Trial) -> Outcome:
     """Face to name only, against the recipe with both directions and agreement; three learning rates for each."""
     g, objective = trial.generator(), recipe("secla")

@@ -58,7 +58,7 @@ Codes = tuple[nn.Module, nn.Module]  # the towers of the common and of the salie
 COMMON, SALIENT = 0, 1
 
 
-@experiment(min_effect=0.03, better="lower")
+@experiment(moves="space", min_effect=0.03, better="lower")
 def sepclr(trial: Trial) -> Outcome:
     """The recipe without and with its joint term; four linear probes for each, two learning rates for both."""
     g = trial.generator()

@@ -89,7 +89,7 @@ class _Instrument(nn.Module):
 Model = tuple[_Instrument, _Instrument, nn.Module]  # and the objective of the contrast
 
 
-@experiment(recipe="infonce", min_effect=0.1, better="lower", margin=0.1)
+@experiment(moves="space", recipe="infonce", min_effect=0.1, better="lower", margin=0.1)
 def specclip(trial: Trial) -> Outcome:
     """One code with decoders against a split one; each spectrum is drawn six times, with slope and noise anew."""
     x, family = spectra()

@@ -127,7 +127,7 @@ class Captioner(nn.Module):
         return self.name(self.read(self.ask.expand(len(x), -1, -1), z, z)[0][:, 0])
 
 
-@experiment(min_effect=0.02)
+@experiment(moves="answers", min_effect=0.02)
 def sycoca(trial: Trial) -> Outcome:
     """Patches hidden at random against those most like the text, and for the caption those least like it; three weights
     of the rebuilding for both, 300 steps of 32 canvases.

@@ -64,7 +64,7 @@ def only(objective: Objective, *names: str) -> Objective:
     return objective
 
 
-@experiment(recipe="tcl", min_effect=0.02, own=DataNeeds(2))
+@experiment(moves="retrieval", recipe="tcl", min_effect=0.02, own=DataNeeds(2))
 def tcl(trial: Trial) -> Outcome:
     """The recipe's cross-modal term alone against the whole recipe, both with the same averaged teacher."""
 

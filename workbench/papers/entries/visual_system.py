@@ -58,7 +58,7 @@ from workbench.report.encoding import encoding_score, noise_ceiling
 VOXELS, REPEATS, NOISE, WIDTH = 20, 4, 1.5, 32
 
 
-@experiment(min_effect=0.1, margin=0.1)
+@experiment(moves="space", min_effect=0.1, margin=0.1)
 def visual_system(trial: Trial) -> Outcome:
     """The same ridge, its strength chosen on the validation part, from features of form and of meaning; both of 32
     numbers.

@@ -109,7 +109,7 @@ def attended(p: Tensor, q: Tensor, surrogates: bool) -> tuple[Tensor, Tensor]:
     return (weight * alike).sum(2), weight
 
 
-@experiment(min_effect=0.03)
+@experiment(moves="places", min_effect=0.03)
 def vlanet(trial: Trial) -> Outcome:
     """Attention over all proposals against surrogates, the same hinge; three rates for both, 400 steps of 32 films."""
     g = trial.generator()

@@ -119,7 +119,7 @@ def beats(true: Tensor, played: Tensor) -> float:
     return float((wide & true).sum() / true.sum().clamp_min(1))
 
 
-@experiment(min_effect=0.05, margin=0.03)
+@experiment(moves="retrieval", min_effect=0.05, margin=0.03)
 def vmas(trial: Trial) -> Outcome:
     """The generator over three rates, against generator and contrast over three weights, chosen by the
     likelihood of the music; 400 steps of 64 films.

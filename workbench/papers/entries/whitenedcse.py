@@ -59,7 +59,7 @@ from workbench.papers.parts import Part, unit
 Model = tuple[nn.Module, nn.Module]  # the encoder and its head
 
 
-@experiment(recipe="whitened", min_effect=0.01)
+@experiment(moves="classes", recipe="whitened", min_effect=0.01)
 def whitenedcse(trial: Trial) -> Outcome:
     """Two positives without whitening against two with it; the head is used in training only."""
     views, g = digits.views_of_digits(trial, whole=lambda x: x), trial.generator()
