@@ -34,7 +34,7 @@ from workbench.treatments.goals import Parts, paired
 
 OUT = Path(__file__).with_name("advice.json")
 SEEDS = (101, 102, 103)
-STEPS, BUDGET = 120, 2.5  # of a training, and minutes a set
+STEPS, BUDGET = 120, 3.0  # of a training, and minutes a set
 
 
 def emoji(*modalities: str) -> EmbeddingSet:

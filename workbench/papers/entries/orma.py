@@ -28,7 +28,7 @@ share of tokens whose nearest part of the record is theirs
 
 Control
 -------
-records with the names of other records: share of both
+records with the names of other records, dealt anew at every step: share of both arms
 
 Positive control
 ----------------
@@ -75,16 +75,19 @@ def orma(trial: Trial) -> Outcome:
 
     views = parts.composed(trial, items, records, (1200, 40), (200, 20), (400, 30))
 
-    def loss(m: Model, batch: Part, step: Step, turn: int) -> Tensor:
-        z = {k: m[0].of(k)(x.roll(turn, 0) if k == text else x) for k, x in batch.x.items()}
+    def loss(m: Model, batch: Part, step: Step, dealt: bool) -> Tensor:
+        x = dict(batch.x)
+        if dealt:  # a fixed wrong partner would be learnt, and the right one pushed away as a negative
+            x[text] = step.part.x[text][torch.randint(len(step.part), (len(batch),), generator=step.draw)]
+        z = {k: m[0].of(k)(v) for k, v in x.items()}
         wholes = {k: unit(v, dim=-1).mean(1) for k, v in z.items()}
         return m[1](Batch(wholes, tokens=z))["loss"]
 
-    def treatment(name: str, turn: int = 0) -> contest.Treatment[Model]:
+    def treatment(name: str, dealt: bool = False) -> contest.Treatment[Model]:
         def build(t: float) -> Model:
             return bench.towers(items.train), recipe(name, temperature=t)
 
-        return contest.by_loss(build, partial(loss, turn=turn), (0.03, 0.1), steps=150, size=32)
+        return contest.by_loss(build, partial(loss, dealt=dealt), (0.03, 0.1), steps=150, size=32)
 
     def similar(m: Model, part: Part) -> Tensor:
         z = {k: unit(m[0].of(k)(x), dim=-1) for k, x in part.x.items()}
@@ -102,7 +105,7 @@ def orma(trial: Trial) -> Outcome:
         return float((transport.proximal(1 - similar(m, part)).argmin(2) == own).float().mean())
 
     found = contest.tuned(trial, treatment(ARMS["baseline"]), treatment(ARMS["mechanism"]), views, judge)
-    wholes, bags = (found.again(arm, by=treatment(name, turn=1)) for arm, name in ARMS.items())
+    wholes, bags = (found.again(arm, by=treatment(name, dealt=True)) for arm, name in ARMS.items())
     return found.outcome(
         control=(found.score(wholes), found.score(bags)),
         positive=found.untrained(),

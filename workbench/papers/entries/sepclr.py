@@ -26,7 +26,7 @@ accuracy of telling the right digit from the common space
 
 Control
 -------
-both weights with target and background dealt at random in training: the same accuracy
+both weights with target and background dealt anew at every step of training: the same accuracy
 
 Positive control
 ----------------
@@ -73,9 +73,8 @@ def sepclr(trial: Trial) -> Outcome:
 
     views = parts.composed(trial, digits.whole(trial), pairs, (2000, 80), (500, 60), (800, 60))
     train = views.train
-    dealt = train.x["target"][torch.randperm(len(train), generator=g)]
 
-    def treatment(joint: float) -> contest.Treatment[Codes]:
+    def treatment(joint: float, dealt: bool = False) -> contest.Treatment[Codes]:
         objective = recipe("sepclr", joint=joint)
 
         def loss(m: Codes, batch: Part, step: Step) -> Tensor:
@@ -85,7 +84,10 @@ def sepclr(trial: Trial) -> Outcome:
                 x = x * (torch.rand(x.shape, generator=step.draw) > 0.2)
                 return torch.cat([m[COMMON](x), m[SALIENT](x)], 1)
 
-            return objective(Batch({"one": look(), "two": look()}, labels=batch.x["target"].long()))["loss"]
+            target = batch.x["target"]
+            if dealt:
+                target = torch.rand(len(batch), generator=step.draw) < 0.5
+            return objective(Batch({"one": look(), "two": look()}, labels=target.long()))["loss"]
 
         return contest.by_loss(lambda _: (bench.mlp(128), bench.mlp(128)), loss, (1e-3, 3e-3), rates=True, steps=400)
 
@@ -108,7 +110,7 @@ def sepclr(trial: Trial) -> Outcome:
     )
     also, targets = found.beside(look), views.test.take(views.test.x["target"])
     return found.outcome(
-        control=found.retrained(train.but(target=dealt)),
+        control=found.retrained(by=(treatment(0.0, dealt=True), treatment(10.0, dealt=True))),
         positive=(0.1, also["right digit from the salient space, baseline"]),
         also=also,
         rows=found.rows(
