@@ -42,6 +42,9 @@ def standing(page: str) -> dict[str, dict]:
 
 
 def main(asked: list[str]) -> None:
+    """Measure the parts that are asked for, or all."""
+    if wrong := [name for name in asked if name not in PARTS]:
+        sys.exit(f"no benchmark named {wrong[0]!r}: there are {', '.join(PARTS)}")
     page = ROOT / "docs" / "speed.md"
     rows = standing(page.read_text()) if asked else {}
     for name in asked or PARTS:

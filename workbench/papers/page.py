@@ -27,7 +27,7 @@ def heading(p: Paper) -> str:
     return (
         f"<h1>{escape(p.title)}</h1><p class='caption'>{p.year} · {escape(p.topic)} · {escape(p.form)}: "
         f"{escape(FORMS[p.form])}</p><p class='lead'>{escape(p.claim)}</p>"
-        f"<p class='caption'>Mechanism {escape(p.sure)}.{code}</p>"
+        f"<p class='caption'>Known {escape(p.sure)}.{code}</p>"
     )
 
 
