@@ -13,6 +13,7 @@ import torch
 import workbench as wb
 from tests.commands import run
 from workbench.advice import AIMS, Advised
+from workbench.advice.advise import _costs
 from workbench.advice.advised import LEAST
 from workbench.advice.aims import MOVED, beside
 from workbench.advice.candidates import BASELINE, Candidate, Claim, candidates
@@ -99,7 +100,16 @@ def advised(values):
     last = {
         r: [found(Job(r, 0.07, 100, k), float(x)) for k, x in enumerate(v)] for r, v in zip(names, values, strict=True)
     }
-    about = {"items": 400, "source": "x", "modalities": {"a": 8, "b": 8}, "label": "", "steps": 100, "seconds": 1.0}
+    about = {
+        "items": 400,
+        "all_items": 400,
+        "one_of_several": [],
+        "source": "x",
+        "modalities": {"a": 8, "b": 8},
+        "label": "",
+        "steps": 100,
+        "seconds": 1.0,
+    }
     return Advised.of(AIMS["retrieval"], {r: Candidate(r) for r in names}, last, dict.fromkeys(names, 0.3), {}, about)
 
 
@@ -317,6 +327,11 @@ def test_advice_on_a_small_set_from_the_command_line_and_what_it_names_runs(tmp_
         (["--budget", "0"], "minutes above 0"),
         (["--modalities", "text,sound"], "no modality named 'sound'"),
         (["--label", "kind"], "kind"),
+        (["--steps", "9"], "steps must be 10 or more, not 9"),
+        (["--budget", "inf"], "minutes above 0"),
+        (["--workers", "-3"], "workers must be 1 or more"),
+        (["--only", "infonce"], "name another recipe"),
+        (["--json", "."], "is a folder"),
     ],
 )
 def test_what_cannot_be_advised_on_is_said_in_a_sentence(call, said, tmp_path):
@@ -330,6 +345,42 @@ def test_what_cannot_be_advised_on_is_said_in_a_sentence(call, said, tmp_path):
 def test_a_set_too_small_is_said():
     with pytest.raises(wb.InputError, match="needs? 100 or more|100 or more"):
         wb.advise(wb.testing.planted(items=60))
+
+
+def test_families_too_few_to_deal_are_said():
+    es = wb.testing.planted(items=200)
+    one = EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(family=[f"f{k % 9}" for k in range(200)]))
+    with pytest.raises(wb.InputError, match="families of items .* recipes need 20 or more"):
+        wb.advise(one)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "said"),
+    [
+        (["one"] * 200, "at least two classes"),
+        ([None] * 200, "and a class"),
+        (["a", "b"] * 3 + [None] * 194, "recipes need"),
+    ],
+)
+def test_classes_that_cannot_be_told_are_said_before_anything_is_trained(kinds, said):
+    es = wb.testing.planted(items=200)
+    es = EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(kind=kinds))
+    with pytest.raises(wb.InputError, match=said):
+        wb.advise(es, "classes", label="kind")
+
+
+def test_a_set_of_test_items_alone_is_said():
+    es = wb.testing.planted(items=150)
+    with pytest.raises(wb.InputError, match="no item outside of test"):
+        wb.advise(EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(split="test")))
+
+
+def test_a_baseline_without_a_number_is_no_answer():
+    def work(jobs, what):
+        yield from (Found(j, math.nan, {}, 1.0, "the loss is nan at step 3") for j in jobs)
+
+    with pytest.raises(wb.InputError, match="infonce itself gives no number: the loss is nan at step 3"):
+        _costs(work, 100, 2, "x")
 
 
 def test_a_process_that_ends_says_what_it_said_last(tmp_path):

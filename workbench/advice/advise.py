@@ -11,12 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from workbench.advice import shown  # noqa: F401 - declares what a cell shows
 from workbench.advice.advised import Advised
 from workbench.advice.aims import AIMS
 from workbench.advice.candidates import BASELINE, Candidate, candidates
-from workbench.advice.halving import CALIBRATION, SHARES, Work, planned, rounds
-from workbench.advice.trial import Found, Job, open_to
+from workbench.advice.halving import CALIBRATION, LEAST_STEPS, SHARES, Work, planned, rounds
+from workbench.advice.trial import Found, Job, divided, open_to
 from workbench.errors import InputError, unknown
 from workbench.objectives.recipes import RECIPES
 from workbench.papers.crew import Crew
@@ -25,8 +27,9 @@ from workbench.sets.constant import refuse_constant
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import load_data
 from workbench.treatments.base import RETRIEVAL
+from workbench.version import __version__
 
-FEW = 100  # items that may be tried on, at least
+FEW, FAMILIES = 100, 20  # items that may be tried on, and their families, at least
 
 
 def advise(
@@ -57,14 +60,21 @@ def advise(
     for name in only:
         if name not in RECIPES:
             raise unknown("recipe", name, RECIPES)
-    if not budget > 0:
+    if not 0 < budget < math.inf:
         raise InputError(f"budget must be minutes above 0, not {budget:g}")
+    if steps < LEAST_STEPS:
+        raise InputError(f"steps must be {LEAST_STEPS} or more, not {steps}")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers must be 1 or more, not {workers}")
+    if set(only) == {BASELINE}:
+        raise InputError(f"{BASELINE} is what the others are compared with: name another recipe with --only")
     began, aim = time.perf_counter(), AIMS[goal]
-    es = _fit_for(load_data(data), goal, label, modalities)
+    whole = load_data(data)
+    es = _fit_for(whole, goal, label, modalities)
     found, left = candidates(es, es.modalities, label, only)
     if not found:
         why = "; ".join(f"{k} needs {v}" for k, v in left.items())
-        raise InputError(f"{es.source}: no recipe beside {BASELINE} fits: {why or 'name another with --only'}")
+        raise InputError(f"{es.source}: no recipe beside {BASELINE} fits: {why}")
     workers = min(workers or os.cpu_count() or 1, 8)
     with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
         es.save(Path(folder) / "set")
@@ -75,18 +85,22 @@ def advise(
                 made = crew.answers(map(asdict, jobs))
                 yield from (Found.of(told) for told in progress(made, f"advise, {what}", len(jobs)))
 
-            short, full = _costs(work, steps, workers)
+            short, full = _costs(work, steps, workers, es.source)
             plan = planned(60 * budget, time.perf_counter() - began, workers, short, full, len(found))
             last, before = rounds(work, [c.recipe for c in found], steps, plan)
     names = [BASELINE, *(c.recipe for c in found[: plan.first])]
     tried = {r: max((f.value for f in before if f.job.recipe == r), default=math.nan) for r in names}
     left |= {c.recipe: "no time: a longer --budget" for c in found[plan.first :]}
+    left |= {f.job.recipe: f"a number: {f.why}" for f in before if f.why and not math.isfinite(tried[f.job.recipe])}
     about = {
         "source": str(data) if isinstance(data, str | Path) else es.source,
         "items": len(es),
+        "all_items": len(whole),
+        "one_of_several": [m for m in es.modalities if len(whole[m]) > len(whole.item_of_row(m).unique())],
         "modalities": {m: es[m].shape[-1] for m in es.modalities},
         "label": label,
         "steps": steps,
+        "version": __version__,
         "seconds": round(time.perf_counter() - began, 1),
     }
     return Advised.of(aim, {c.recipe: c for c in (Candidate(BASELINE), *found)}, last, tried, left, about)
@@ -108,21 +122,31 @@ def _fit_for(es: EmbeddingSet, goal: str, label: str, modalities: Sequence[str])
         es.column(label)
     refuse_constant(es)
     es = open_to(es, label)
-    if len(es) < FEW:
-        raise InputError(
-            f"{es.source}: {len(es)} items with a row of each modality outside of test; recipes need {FEW} or more"
-        )
+    families = len(np.unique(es.families))
+    for count, what, least in ((len(es), "items", FEW), (families, "families of items", FAMILIES)):
+        if count < least:
+            raise InputError(
+                f"{es.source}: {count} {what} with a row of each modality outside of test; recipes need {least} or more"
+            )
+    if AIMS[goal].label:  # whether classes can be told at all is seen before anything is trained
+        part = divided(es, CALIBRATION)
+        AIMS[goal].judge(part.split("train"), part.split("validation"), label)
     return es
 
 
-def _costs(work: Work, steps: int, workers: int) -> tuple[float, float]:
+def _costs(work: Work, steps: int, workers: int, source: str) -> tuple[float, float]:
     """Seconds of a short and of a full training with the baseline and of its judging, as many at once as there will be;
-    a first one warms up.
+    a first one warms up. Raises `InputError` where the baseline itself gives no number.
     """
     seconds = []
     for share in (0.0, SHARES[0], 1.0):
         start = time.perf_counter()
-        few = max(10, round(share * steps))
-        list(work([Job(BASELINE, 0.07, few, CALIBRATION + k) for k in range(workers)], "a first training"))
+        few = max(LEAST_STEPS, round(share * steps))
+        jobs = [Job(BASELINE, 0.07, few, CALIBRATION + k) for k in range(workers)]
+        failed = [f for f in work(jobs, "a first training") if not math.isfinite(f.value)]
+        if failed:
+            raise InputError(
+                f"{source}: {BASELINE} itself gives no number: {failed[0].why or 'too few items to judge'}"
+            )
         seconds.append(time.perf_counter() - start)
     return seconds[1], max(seconds[1:])

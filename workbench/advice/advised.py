@@ -15,6 +15,7 @@ from workbench.advice.trial import JUDGED, Found
 from workbench.diagnostics import intervals
 from workbench.disk import finite
 from workbench.papers.difference import Difference
+from workbench.training.settings import Settings
 
 ALPHA = 0.05
 LEAST = 0.01  # a gain below it is not worth another recipe
@@ -110,16 +111,13 @@ class Finalist:
         return f"{self.mean(name):.2f}{mark}"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as plain data."""
+        """Everything as plain data; of the baseline no gain."""
+        gained = {k: getattr(self, k) for k in ("gain", "low", "high", "p", "helps")}
         return {
             "recipe": self.recipe,
             "temperature": self.temperature,
             "value": self.value,
-            "gain": self.gain,
-            "low": self.low,
-            "high": self.high,
-            "p": self.p,
-            "helps": self.helps,
+            **({} if self.runs is self.baseline else gained),
             "beside": {name: self.mean(name) for name in MOVED},
             "seconds": self.seconds,
             "evidence": self.candidate.reason,
@@ -174,7 +172,7 @@ class Advised:
         """What was found, in words."""
         name, unit, best = self.baseline.recipe, self.aim.unit, self.best
         runs, count = len(self.baseline.runs), len(self.tried) - 1
-        over = f"over {runs} divisions of {self.about['items']:,} items"
+        over = f"over {runs} divisions of {self.about['items']:,} items, about {self.baseline.judged:,} judged in each"
         if best is None:
             first = next((f for f in self.finalists), None)
             nearest = f"; the nearest is {first.recipe}, {first.said_gain}, p {first.said_p}" if first else ""
@@ -197,13 +195,27 @@ class Advised:
 
     @property
     def command(self) -> str:
-        """The line that trains with what is advised, for as many steps as were tried."""
+        """The line that trains with what is advised; for no fewer steps than `train` takes by itself."""
         f, a = self.best or self.baseline, self.about
-        label = f" --set label={a['label']}" if a["label"] else ""
+        more = f" --set label={a['label']}" if a["label"] else ""
+        more += f" --set steps={a['steps']}" if a["steps"] > Settings().steps else ""
         return (
             f"workbench train {f.recipe} --data {a['source']} --modalities {','.join(a['modalities'])} "
-            f"--set temperature={f.temperature:g} --set steps={a['steps']}{label} -o run"
+            f"--set temperature={f.temperature:g}{more} -o run"
         )
+
+    @property
+    def said(self) -> list[str]:
+        """What was left out of the set, in words."""
+        a = self.about
+        out = []
+        if a["items"] < a["all_items"]:
+            out.append(
+                f"{a['all_items'] - a['items']:,} of {a['all_items']:,} items are test, or lack a row or a class"
+            )
+        if a["one_of_several"]:
+            out.append(f"of several rows an item the first is taken: {', '.join(a['one_of_several'])}")
+        return out
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as plain data."""

@@ -12,6 +12,7 @@ from workbench.objectives.recipes.contrast import infonce
 from workbench.papers.catalogue import catalogue
 from workbench.papers.paper import Paper
 from workbench.papers.verdicts import kept
+from workbench.papers.wording import NOT_YET
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.training.compatibility import lacking
 
@@ -45,10 +46,10 @@ class Claim:
         return self.effect / self.min_effect if math.isfinite(self.effect) else 0.0
 
     def __str__(self) -> str:
-        if not self.outcome:
-            return f"{self.paper}: not run yet"
-        moved = f" ({self.effect:+.3g} [{self.low:.3g}, {self.high:.3g}])" if math.isfinite(self.effect) else ""
-        return f"{self.paper}: {self.outcome}{moved}"
+        if self.outcome in ("", "not judged"):
+            return f"paper {self.paper}: {self.outcome or NOT_YET}"
+        moved = f"{self.effect:+.3g} [{self.low:.3g}, {self.high:.3g}] of {self.min_effect:g} worth having"
+        return f"paper {self.paper}: {self.outcome}, {moved}"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ TEMPERATURES = (0.03, 0.07, 0.2)
 SHARES = (0.15, 0.4)  # of the steps, in the first round and the second
 SPENT = (0.25, 0.15, 0.6)  # of the time, in each of the three
 FEWEST, MOST_RUNS, LAST = 5, 10, 3  # runs of the last round, and recipes in it beside the baseline
+LEAST_STEPS = 10
 FIRST, SECOND, CALIBRATION = 1_001, 1_002, 1_003  # numbers of divisions that the last round does not use
 
 Work = Callable[[Sequence[Job], str], Iterator[Found]]  # what makes jobs, and says what it is at
@@ -57,7 +58,7 @@ def planned(seconds: float, spent: float, workers: int, short: float, full: floa
 
 def rounds(work: Work, recipes: Sequence[str], steps: int, plan: Plan) -> tuple[dict[str, list[Found]], list[Found]]:
     """The runs of the last round by recipe, in the order of their divisions, and those of the rounds before."""
-    few, more = (max(10, round(steps * share)) for share in SHARES)
+    few, more = (max(LEAST_STEPS, round(steps * share)) for share in SHARES)
     names = [BASELINE, *recipes[: plan.first]]
     found = list(work([Job(r, t, few, FIRST) for r in names for t in TEMPERATURES], "first round"))
     names = [BASELINE, *_best(found, names[1:])[: plan.second]]

@@ -8,6 +8,11 @@ from workbench.advice.advised import Advised, Finalist
 from workbench.advice.aims import MOVED
 from workbench.views.card import framed
 
+NOTE = (
+    "[95 %]: where the gain on one new division lies; p: of the mean gain, after Holm; "
+    "↑ ↓: differs from the baseline's (p &lt; 0.05, each alone)."
+)
+
 
 def advised_card(found: Advised) -> str:
     """What was found, the last few recipes, and why they were tried."""
@@ -15,7 +20,16 @@ def advised_card(found: Advised) -> str:
     names = ("", "temperature", found.aim.unit, "gain [95 %]", "p", *MOVED, "evidence")
     head = f"<tr>{''.join(f'<th>{escape(n)}</th>' for n in names)}</tr>"
     lines = "".join(_line(f, f is found.baseline) for f in (found.baseline, *found.finalists))
-    return framed(f"{said}<table>{head}{lines}</table><div class='quiet'>{escape(found.command)}</div>")
+    a = found.about
+    what = f"{a['source']} · {a['items']:,} items · {found.aim.unit}, {found.aim.says} · {a['steps']} steps"
+    others = [r for r in found.tried if r not in {f.recipe for f in (found.baseline, *found.finalists)}]
+    rest = "".join(f"<li>{escape(k)}: {escape(v)}</li>" for k, v in found.left_out.items())
+    less = f"tried for less: {escape(', '.join(others))}" if others else ""
+    more = f"<details><summary>{len(found.left_out)} not tried</summary><ul>{rest}</ul></details>" if rest else ""
+    return framed(
+        f"{said}<div class='quiet'>{escape(what)}</div><table>{head}{lines}</table>"
+        f"<div class='quiet'>{NOTE} {less}</div>{more}<div class='quiet'>{escape(found.command)}</div>"
+    )
 
 
 def _line(f: Finalist, plain: bool) -> str:

@@ -44,6 +44,7 @@ class Found:
     value: float
     beside: dict[str, float]
     seconds: float
+    why: str = ""  # there is no number
 
     @classmethod
     def of(cls, told: dict[str, Any]) -> Found:
@@ -52,13 +53,20 @@ class Found:
 
 
 def open_to(es: EmbeddingSet, label: str = "") -> EmbeddingSet:
-    """The items that may be tried on: none of test, and each with one row of every modality; at most `MOST`.
+    """The items that may be tried on: none of test, each with a row of every modality, and a class; at most `MOST`.
 
     Of their columns those that are needed. Where there are no splits it takes those that `train` would make: the same
     items stay unread.
     """
     es = with_splits(es)
-    es = es.take((es.items["split"] != "test").to_numpy() & has_all(es, es.modalities))
+    kept = (es.items["split"] != "test").to_numpy() & has_all(es, es.modalities)
+    if label:
+        kept &= ~columns.missing(es.column(label))
+    if not kept.any():
+        raise InputError(
+            f"{es.source}: no item outside of test has a row of each modality{' and a class' if label else ''}"
+        )
+    es = es.take(kept)
     if len(es) > MOST:
         family = es.families
         order = torch.randperm(int(family.max()) + 1, generator=torch.Generator().manual_seed(0)).numpy()[family]
@@ -85,8 +93,8 @@ def tried(es: EmbeddingSet, job: Job, aim: str, label: str) -> Found:
     with tempfile.TemporaryDirectory(prefix="workbench-") as folder:
         try:
             run = train(job.recipe, data=part, out=Path(folder) / "run", device="cpu", **settings)
-        except InputError:  # it diverged: a number that nothing is worse than
-            return Found(job, float("nan"), {}, time.perf_counter() - start)
+        except InputError as e:  # it diverged, most often: a number that nothing is worse than
+            return Found(job, float("nan"), {}, time.perf_counter() - start, str(e))
         seconds = time.perf_counter() - start
         trained, other = run.embed("train", part), run.embed("validation", part)
     return Found(job, AIMS[aim].judge(trained, other, label), beside(other), seconds)

@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from workbench.cli.base import command, say
+from workbench.errors import InputError
 
 if TYPE_CHECKING:
     from workbench.advice import Advised
 
+LEGEND = (
+    "[95 %]: where the gain on one new division of these items lies; p: that the mean gain is none, after Holm",
+    "τ: temperature; gap … hubs: of the trained space, ↑ ↓ where it differs from the baseline's (p < 0.05, each alone)",
+)
 GOALS = (
     "retrieval: each modality finds the other; mixed: in one index of all; classes; compose: two ask for a third; "
     "missing: items that lack some"
@@ -27,7 +32,7 @@ def advise(
     modalities: Annotated[str, typer.Option(help="which, in order, comma between; the first is the anchor")] = "",
     only: Annotated[list[str] | None, typer.Option(help="a recipe by name; repeat for several")] = None,
     budget: Annotated[float, typer.Option(help="minutes, about")] = 5.0,
-    steps: Annotated[int, typer.Option(help="of a whole training")] = 400,
+    steps: Annotated[int, typer.Option(help="steps of a full training")] = 400,
     workers: Annotated[int, typer.Option(help="processes; 0: as many as cores")] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write everything to this file")] = None,
 ) -> None:
@@ -41,11 +46,13 @@ def advise(
     """
     from workbench.advice import advise as run_advise
 
+    if json_file and json_file.is_dir():
+        raise InputError(f"{json_file} is a folder; --json names the file to write")
     found = run_advise(
         data,
         goal,
         label=label,
-        modalities=modalities.split(",") if modalities else [],
+        modalities=[m.strip() for m in modalities.split(",")] if modalities else [],
         only=only or [],
         budget=budget,
         steps=steps,
@@ -69,6 +76,7 @@ def told(found: Advised) -> list[str]:
     shape = ", ".join(f"{m} {d}" for m, d in a["modalities"].items())
     lines = [
         f"{a['source']}   {a['items']:,} items outside of test · {shape}",
+        *(f"  {s}" for s in found.said),
         f"goal {found.aim.name}: {found.aim.unit}, {found.aim.says}; {a['steps']} steps, {a['seconds']:.0f} s in all",
         "",
         *found.sentences,
@@ -84,7 +92,7 @@ def told(found: Advised) -> list[str]:
         beside = "".join(f"{f.said(name):>12}" for name in MOVED)
         time = "" if plain else f"×{f.seconds:.1f}"
         lines.append(f"  {f.recipe:<{wide}}{f.temperature:<6g}{f.value:<9.3f}{gain:<26}{p:<8}{beside}{time:>7}")
-    lines.append("  ↑ ↓: surely more or less than with the baseline")
+    lines += [f"  {s}" for s in LEGEND]
     lines += [f"  {f.recipe}: {f.candidate.reason}" for f in found.finalists]
     others = [r for r in found.tried if r not in {f.recipe for f in shown}]
     if others:
