@@ -162,6 +162,16 @@ def test_a_recipe_that_diverged_is_last_and_never_named():
     assert got.to_dict()["finalists"][1]["gain"] is None
 
 
+def test_the_card_has_every_recipe_of_the_last_round_and_escapes_what_it_is_given():
+    got = advised([np.linspace(0.3, 0.4, 6), np.linspace(0.4, 0.5, 6) + 1e-3 * np.arange(6) % 2])
+    got.about["source"] = "<script>alert(1)</script>"
+    card = got._repr_html_()
+    assert "<script>" not in card
+    assert "&lt;script&gt;" in card
+    assert all(f"<td>{r}</td>" in card for r in (BASELINE, "siglip"))
+    assert got.finalists[0].said_gain in card
+
+
 # -- the items -----------------------------------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from workbench.diagnostics import intervals
 from workbench.disk import finite
 from workbench.papers.difference import Difference
 from workbench.training.settings import Settings
+from workbench.treatments.treated import p_in_words
 
 ALPHA = 0.05
 LEAST = 0.01  # a gain below it is not worth another recipe
@@ -101,8 +102,8 @@ class Finalist:
 
     @property
     def said_p(self) -> str:
-        """Its p, not more exact than anybody reads it."""
-        return "<0.001" if self.p < 0.001 else f"{self.p:.3f}"
+        """Its p, as people read it."""
+        return p_in_words(self.p)
 
     def said(self, name: str) -> str:
         """A number beside it, marked where it surely differs from the baseline's."""

@@ -78,8 +78,8 @@ class Candidate:
 
     @property
     def said_p(self) -> str:
-        """Holm's p, not more exact than anybody reads it."""
-        return "<0.001" if self.p < 0.001 else f"{self.p:.3f}"
+        """Holm's p, as people read it."""
+        return p_in_words(self.p)
 
     @property
     def helps(self) -> bool:
@@ -90,6 +90,15 @@ class Candidate:
     def spares(self) -> bool:
         """Whether it is smaller than what it stands for, and costs less than `LEAST` beyond doubt."""
         return self.bytes < self.bytes_before and self.p_costs <= ALPHA
+
+
+def p_in_words(p: float) -> str:
+    """A p-value, not more exact than anybody reads it.
+
+    >>> p_in_words(0.0123), p_in_words(1e-9)
+    ('0.012', '<0.001')
+    """
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
 
 
 def coded(t: Treatment) -> str:
