@@ -122,7 +122,7 @@ def ndcg(gains: Tensor, k: int = 10) -> float:
 def _views(trial: Trial) -> Views:
     """Queries and documents of the emoji, with the numbers of group and subgroup, split by family."""
     es = own_set.shipped("emoji")
-    index = np.arange(len(es)) if not trial.quick else np.arange(0, len(es), 10)
+    index = np.arange(len(es)) if not trial.quick else np.arange(0, len(es), 16)
     x = {m: unit(es[m][torch.from_numpy(index)].float(), dim=1) for m in ("text", "color")}
     codes = {k: torch.from_numpy(columns.codes(es.items[k].iloc[index])[0]) for k in ("group", "subgroup")}
     return parts.split(trial, Part(x | codes, codes["group"]), own_set.family_names(es)[index].tolist())
