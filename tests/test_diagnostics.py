@@ -4,6 +4,7 @@ import functools
 import inspect
 import math
 import zlib
+from typing import get_type_hints
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ import torch
 import workbench as wb
 from tests import reference
 from tests.conftest import ROLES, duplicated, planted, ragged, with_roles
-from workbench.diagnostics.registry import diagnostics
+from workbench.diagnostics.registry import curves, diagnostics
 from workbench.scan.plan import Scan
 
 NAMES = list(diagnostics())
@@ -341,3 +342,41 @@ def test_rules_speak_of_pairs_at_chance_where_their_distance_was_not_asked_for()
     es = wb.EmbeddingSet({"a": torch.randn(80, 16, generator=g) + 2, "b": torch.randn(80, 16, generator=g)})
     only = ["recall_at_1", "recall_at_10", "median_rank", "modality_gap", "mixed_recall_at_1"]
     assert "gap" in [f.rule for f in wb.diagnose(es, only=only).findings]
+
+
+def declared_shape(state, field):
+    """The letters of a field's shape, as its type says."""
+    return [
+        x.strip() for x in get_type_hints(state, include_extras=True)[field].__metadata__[0].split(",") if x.strip()
+    ]
+
+
+@pytest.mark.parametrize("kind", [*TWIN_SETS, "roles"])
+def test_every_argument_holds_what_its_type_says(kind, monkeypatch):
+    """Names of fields and their shapes: a letter is one size within a state, and axes of families stand before all."""
+    called = set()
+
+    def watched(d, function):
+        hints, names = get_type_hints(function), list(inspect.signature(function).parameters)
+
+        def look(*states, **params):
+            for k, state in enumerate(s for s in states if isinstance(s, dict)):
+                of = hints[names[min(k, len(names) - 1 - len(params))]]
+                assert of.__required_keys__ <= set(state) <= set(of.__annotations__), (d.name, of)
+                sizes, extra = {}, {x.ndim - len(declared_shape(of, f)) for f, x in state.items()}
+                assert len(extra) == 1, (d.name, of, {f: tuple(x.shape) for f, x in state.items()})
+                for f, x in state.items():
+                    letters = declared_shape(of, f)
+                    for letter, size in zip(letters, x.shape[x.ndim - len(letters) :], strict=True):
+                        assert sizes.setdefault(letter, size) == size, (d.name, of, f, letter)
+                called.add((d.name, of.__name__))
+            return function(*states, **params)
+
+        return look
+
+    for d in (*diagnostics().values(), *curves().values()):
+        look = watched(d, d.function)
+        monkeypatch.setitem(d.__dict__, "function", look)
+    es = with_roles() if kind == "roles" else labelled(TWIN_SETS[kind]())
+    wb.diagnose(es, label="role" if kind == "roles" else "kind", subsampling=kind == "ragged")
+    assert len(called) > (60 if kind != "roles" else 10)

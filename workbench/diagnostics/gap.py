@@ -11,6 +11,16 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import pairing, sphere, swap
 from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, curve, diagnostic
+from workbench.diagnostics.states import (
+    CentroidGramState,
+    ClassMomentsState,
+    DifferencesState,
+    KernelState,
+    MatchedState,
+    MomentsState,
+    ProbedState,
+    ShiftedState,
+)
 from workbench.geometry import frechet
 from workbench.scan.statistics import ClassMoments, Differences, Matched, Moments, Separated, Shifted, State, centroids
 
@@ -21,7 +31,7 @@ DELTAS = tuple(d / 4 for d in range(-8, 9))  # steps along the gap; 0 is the spa
 ROWS_PER_DIMENSION = 10  # a covariance of fewer rows makes any two sets look apart
 
 
-def squared_gap(centroids: State) -> Tensor:
+def squared_gap(centroids: CentroidGramState) -> Tensor:
     """‖mean of A − mean of B‖² from the Gram matrix of the sums."""
     g, n = centroids["gram"], centroids["n"]
     aa, bb, ab = g[..., 0, 0], g[..., 1, 1], g[..., 0, 1]
@@ -40,7 +50,7 @@ def squared_gap(centroids: State) -> Tensor:
     see="Distance between the centroids; the band is what items whose modalities trade places would show.",
     probed=True,
 )
-def modality_gap(centroids: State) -> Tensor:
+def modality_gap(centroids: CentroidGramState) -> Tensor:
     r"""Distance between the mean unit vectors of two modalities.
 
     $$\|\Delta\|, \quad \Delta = \frac{1}{n_A}\sum_i \frac{a_i}{\|a_i\|} - \frac{1}{n_B}\sum_i \frac{b_i}{\|b_i\|}$$
@@ -66,7 +76,7 @@ def modality_gap(centroids: State) -> Tensor:
     unit="raw length",
     bound=(0.0, float("inf")),
 )
-def raw_gap(centroids: State) -> Tensor:
+def raw_gap(centroids: CentroidGramState) -> Tensor:
     r"""Distance between the mean vectors of two modalities as stored, lengths and all.
 
     $$\Big\|\tfrac{1}{n_A}\sum_i a_i - \tfrac{1}{n_B}\sum_i b_i\Big\|$$
@@ -89,7 +99,7 @@ def raw_gap(centroids: State) -> Tensor:
     unit="spreads",
     bound=(0.0, float("inf")),
 )
-def relative_gap(centroids: State) -> Tensor:
+def relative_gap(centroids: CentroidGramState) -> Tensor:
     r"""Modality gap in units of the spread of the modalities around their centroids.
 
     $$\|\Delta\| \Big/ \sqrt{\tfrac12 (\sigma_A^2 + \sigma_B^2)}, \quad \sigma_A^2 = 1 - \|\bar a\|^2$$
@@ -115,7 +125,7 @@ def relative_gap(centroids: State) -> Tensor:
     unit="cosine",
     bound=(-1.0, 1.0),
 )
-def centroid_cosine(centroids: State) -> Tensor:
+def centroid_cosine(centroids: CentroidGramState) -> Tensor:
     r"""Cosine between the mean unit vectors of two modalities, $\langle\bar a,\bar b\rangle/(\|\bar a\|\|\bar b\|)$.
 
     1: both cones point the same way; near 0 or below: two cones apart. Means nothing where `resultant_length` is near
@@ -139,7 +149,7 @@ def centroid_cosine(centroids: State) -> Tensor:
     bound=(0.0, 2.0),
     each="item",
 )
-def matched_distance(matched: State) -> Tensor:
+def matched_distance(matched: MatchedState) -> Tensor:
     r"""Mean distance of matched unit rows, $\mathbb{E}_i\|a_i-b_i\|$: the gap that single items see.
 
     At least `modality_gap`, and may grow while that one shrinks: centroids can coincide with no pair near. No
@@ -162,7 +172,7 @@ def matched_distance(matched: State) -> Tensor:
     bound=(0.0, 1.0),
     each="row",
 )
-def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
+def modality_separability(a: ProbedState, b: ProbedState) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose modality a linear discriminant knows, fitted on the other half of the families.
 
     $$w = (S_w + \lambda I)^{-1}(\bar a - \bar b), \quad \lambda = 10^{-3}\,\mathrm{tr}(S_w)/d$$
@@ -191,7 +201,7 @@ def modality_separability(a: State, b: State) -> tuple[Tensor, Tensor]:
     unit="squared length",
     bound=(0.0, 4.0),
 )
-def frechet_distance(a: State, b: State) -> Tensor:
+def frechet_distance(a: MomentsState, b: MomentsState) -> Tensor:
     r"""Fréchet distance between Gaussians fitted to the unit rows of two modalities: gap and shape together.
 
     $$\|\mu_A-\mu_B\|^2 + \mathrm{tr}\big(\Sigma_A+\Sigma_B-2(\Sigma_A\Sigma_B)^{1/2}\big)$$
@@ -219,7 +229,7 @@ def frechet_distance(a: State, b: State) -> Tensor:
     unit="squared kernel length",
     bound=(-1.0, 2.0),
 )
-def mmd_squared(a: State, b: State, across: State, *, t: float = 2.0) -> Tensor:
+def mmd_squared(a: KernelState, b: KernelState, across: KernelState, *, t: float = 2.0) -> Tensor:
     r"""Squared maximum mean discrepancy of two modalities with the kernel $e^{-t\|x-y\|^2}$, unbiased.
 
     $$\mathbb{E}_{i\ne j}k(a_i,a_j) + \mathbb{E}_{i\ne j}k(b_i,b_j) - 2\,\mathbb{E}_{i\ne j}k(a_i,b_j)$$
@@ -236,7 +246,7 @@ def mmd_squared(a: State, b: State, across: State, *, t: float = 2.0) -> Tensor:
     return a["sum"] / a["count"] + b["sum"] / b["count"] - 2 * across["sum"] / across["count"]
 
 
-def shape_of_differences(m: State) -> tuple[Tensor, Tensor, Tensor]:
+def shape_of_differences(m: DifferencesState) -> tuple[Tensor, Tensor, Tensor]:
     """Variance, skewness and excess kurtosis of each dimension of the matched differences."""
     n = m["n"]
     variance = m["second"] / n
@@ -244,7 +254,7 @@ def shape_of_differences(m: State) -> tuple[Tensor, Tensor, Tensor]:
     return variance, m["third"] / n / safe.pow(1.5), m["fourth"] / n / safe.square() - 3
 
 
-def _varying(m: State) -> Tensor:
+def _varying(m: DifferencesState) -> Tensor:
     """Dimensions in which the differences vary at all, beyond rounding."""
     variance = m["second"] / m["n"]
     varies = variance > 1e-20
@@ -262,7 +272,7 @@ def _varying(m: State) -> Tensor:
     bound=(0.0, float("inf")),
     axes=True,
 )
-def gap_skewness(differences: State) -> Tensor:
+def gap_skewness(differences: DifferencesState) -> Tensor:
     r"""Mean absolute skewness of the dimensions of matched differences $a_i - b_i$: is the gap Gaussian?
 
     0 for a Gaussian of any mean and covariance. An effect size, not a test: with many items any p-value is small. Noise
@@ -286,7 +296,7 @@ def gap_skewness(differences: State) -> Tensor:
     bound=(-2.0, float("inf")),
     axes=True,
 )
-def gap_kurtosis(differences: State) -> Tensor:
+def gap_kurtosis(differences: DifferencesState) -> Tensor:
     r"""Mean excess kurtosis of the dimensions of matched differences: above 0, the gap has heavier tails than noise.
 
     0 for a Gaussian, −2 for two points. See `gap_skewness`; mean, variance, skewness and kurtosis of each dimension
@@ -309,7 +319,7 @@ def gap_kurtosis(differences: State) -> Tensor:
     bound=(0.0, float("inf")),
     axes=True,
 )
-def gap_dimensions(a: State, b: State, *, share: float = 0.5) -> Tensor:
+def gap_dimensions(a: MomentsState, b: MomentsState, *, share: float = 0.5) -> Tensor:
     r"""Fewest coordinates that hold a share of the squared gap: do a few dimensions carry it?
 
     $$\min\{k : \textstyle\sum_{j \le k} \Delta_{(j)}^2 \ge s\,\|\Delta\|^2\}$$
@@ -333,7 +343,7 @@ def dimensions_of(squares: Tensor, share: float) -> Tensor:
 
 
 @curve(on="pair", reads=lambda a, b: (Moments((a,)), Moments((b,))))
-def gap_vector(a: State, b: State) -> State:
+def gap_vector(a: MomentsState, b: MomentsState) -> State:
     """Mean unit vector of the first modality minus that of the second, and its dimensions by the share they carry."""
     delta = a["mean"] - b["mean"]
     share = delta.square() / delta.square().sum().clamp_min(1e-300)
@@ -342,7 +352,7 @@ def gap_vector(a: State, b: State) -> State:
 
 
 @curve(on="pair", reads=lambda a, b: (Moments((a, b)), Differences(a, b)))
-def gap_moments(joint: State, differences: State) -> State:
+def gap_moments(joint: MomentsState, differences: DifferencesState) -> State:
     """Mean, variance, skewness and excess kurtosis of each dimension of the matched differences."""
     variance, skewness, kurtosis = shape_of_differences(differences)
     d = len(variance)
@@ -359,9 +369,9 @@ def gap_moments(joint: State, differences: State) -> State:
     reads=lambda a, b: (ClassMoments(a, "label"), ClassMoments(b, "label")),
     see="The gap within each class. A class of few rows shows a larger one by noise alone.",
 )
-def label_gap(a: State, b: State) -> State:
+def label_gap(a: ClassMomentsState, b: ClassMomentsState) -> State:
     """The modality gap within each class, and how many rows each has; classes in the order of the report's labels."""
-    gap = (centroids(a) - centroids(b)).norm(dim=1)
+    gap = (centroids(a["sum"], a["n"]) - centroids(b["sum"], b["n"])).norm(dim=1)
     empty = (a["n"] == 0) | (b["n"] == 0)
     return {"gap": gap.masked_fill(empty, torch.nan), "first": a["n"], "second": b["n"]}
 
@@ -375,7 +385,7 @@ def label_gap(a: State, b: State) -> State:
         "is whole."
     ),
 )
-def shift_curve(shifted: State, a: State, b: State) -> State:
+def shift_curve(shifted: ShiftedState, a: MomentsState, b: MomentsState) -> State:
     """Loss (InfoNCE, temperature 0.01) and recall at 1 of sampled queries against all keys, as the modalities move
     along the gap by δ/2 each.
 

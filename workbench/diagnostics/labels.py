@@ -10,6 +10,14 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, diagnostic
+from workbench.diagnostics.states import (
+    ClassMomentsState,
+    ClassSpreadState,
+    LabelsState,
+    NeighboursState,
+    ProbedState,
+    SilhouetteState,
+)
 from workbench.scan.contracts import TIE
 from workbench.scan.statistics import (
     ClassMoments,
@@ -18,7 +26,6 @@ from workbench.scan.statistics import (
     Neighbours,
     Probed,
     Silhouette,
-    State,
     centroids,
 )
 
@@ -31,7 +38,7 @@ def _reads(m: str) -> tuple:
     return ClassMoments(m, "label"), ClassSpread(m, "label")
 
 
-def present(moments: State, *, least: int = 1) -> Tensor:
+def present(moments: ClassMomentsState, *, least: int = 1) -> Tensor:
     """Classes that have rows at all; raises where there are fewer than two, or one is too small."""
     n = moments["n"]
     has = n > 0
@@ -52,7 +59,7 @@ def present(moments: State, *, least: int = 1) -> Tensor:
     bound=(-1.0, 1.0),
     each="row",
 )
-def silhouette(distances: State, labels: State, moments: State) -> tuple[Tensor, Tensor]:
+def silhouette(distances: SilhouetteState, labels: LabelsState, moments: ClassMomentsState) -> tuple[Tensor, Tensor]:
     r"""Mean silhouette of unit rows: is a row nearer to its own class than to the next one?
 
     $$\mathbb{E}_i\,\frac{b_i-a_i}{\max(a_i,b_i)}$$ with a the mean distance to its class, b to the nearest other class.
@@ -90,7 +97,7 @@ def silhouette(distances: State, labels: State, moments: State) -> tuple[Tensor,
     better="lower",
     bound=(0.0, float("inf")),
 )
-def davies_bouldin(moments: State, spread: State) -> Tensor:
+def davies_bouldin(moments: ClassMomentsState, spread: ClassSpreadState) -> Tensor:
     r"""Davies-Bouldin index of unit rows: the worst ratio of spread to distance, averaged over classes.
 
     $$\frac1C\sum_a\max_{b\ne a}\frac{s_a+s_b}{\|\mu_a-\mu_b\|}$$ with s the mean distance to the centroid.
@@ -105,7 +112,7 @@ def davies_bouldin(moments: State, spread: State) -> Tensor:
     0.0
     """
     has = present(moments)
-    mu, s = centroids(moments)[has], (spread["sum"] / moments["n"].clamp_min(1))[has]
+    mu, s = centroids(moments["sum"], moments["n"])[has], (spread["sum"] / moments["n"].clamp_min(1))[has]
     distance = (mu[:, None] - mu[None]).norm(dim=-1)
     off = ~torch.eye(len(mu), dtype=torch.bool)
     if float(distance[off].min()) ** 2 < DEGENERATE:
@@ -123,7 +130,7 @@ def davies_bouldin(moments: State, spread: State) -> Tensor:
     better="higher",
     bound=(0.0, float("inf")),
 )
-def calinski_harabasz(moments: State, spread: State) -> Tensor:
+def calinski_harabasz(moments: ClassMomentsState, spread: ClassSpreadState) -> Tensor:
     r"""Calinski-Harabasz ratio of unit rows: variance between classes over variance within.
 
     $$\frac{\sum_c n_c\|\mu_c-\mu\|^2 / (C-1)}{\sum_i\|x_i-\mu_{y_i}\|^2 / (n-C)}$$
@@ -140,16 +147,16 @@ def calinski_harabasz(moments: State, spread: State) -> Tensor:
     has = present(moments)
     n, c = moments["n"].sum(), float(has.sum())
     mean = moments["sum"].sum(0) / n
-    between = (moments["n"] * (centroids(moments) - mean).square().sum(1)).sum()
+    between = (moments["n"] * (centroids(moments["sum"], moments["n"]) - mean).square().sum(1)).sum()
     within = spread["within"].trace()
     if float(n) <= c or float(within) <= 1e-24 * float(n):
         raise NotApplicable("no row differs from the centroid of its class")
     return (between / (c - 1)) / (within / (n - c))
 
 
-def _collapse(moments: State) -> Tensor:
+def _collapse(moments: ClassMomentsState) -> Tensor:
     """Class means around the mean of the class means."""
-    mu = centroids(moments)[present(moments, least=2)]
+    mu = centroids(moments["sum"], moments["n"])[present(moments, least=2)]
     return mu - mu.mean(0)
 
 
@@ -161,7 +168,7 @@ def _collapse(moments: State) -> Tensor:
     unit="ratio",
     bound=(0.0, float("inf")),
 )
-def neural_collapse_within(moments: State, spread: State) -> Tensor:
+def neural_collapse_within(moments: ClassMomentsState, spread: ClassSpreadState) -> Tensor:
     r"""NC1: variance within classes along the directions between them, $\mathrm{tr}(\Sigma_W\Sigma_B^{+})/C$.
 
     0: every class has collapsed to its mean, as at the end of training a classifier. No direction is better: collapse
@@ -192,7 +199,7 @@ def neural_collapse_within(moments: State, spread: State) -> Tensor:
     unit="cosine",
     bound=(0.0, 2.0),
 )
-def neural_collapse_angles(moments: State, spread: State) -> Tensor:
+def neural_collapse_angles(moments: ClassMomentsState, spread: ClassSpreadState) -> Tensor:
     r"""NC2: how far the centred class means are from a simplex, $\mathbb{E}_{a\ne b}|\cos(\mu_a,\mu_b) + \frac1{C-1}|$.
 
     0: all classes equally far from each other, the end state of neural collapse. No direction is better. Needs `label=`
@@ -222,7 +229,7 @@ def neural_collapse_angles(moments: State, spread: State) -> Tensor:
     better="higher",
     bound=(0.0, 1.0),
 )
-def nearest_centroid_accuracy(moments: State, spread: State) -> Tensor:
+def nearest_centroid_accuracy(moments: ClassMomentsState, spread: ClassSpreadState) -> Tensor:
     r"""NC4: share of unit rows whose nearest class mean is that of their own class.
 
     1: the class means alone decide. Optimistic, for each row helped to make its mean: `linear_probe_accuracy` is held
@@ -254,7 +261,7 @@ def _knn_reads(m: str) -> tuple:
     each="row",
     gallery=True,
 )
-def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor]:
+def knn_label_accuracy(neighbours: NeighboursState, labels: LabelsState) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose class wins the vote of their ten nearest labelled rows of other items.
 
     $$\mathbb{E}_i\,[\arg\max_c |\{j \in N_{10}(i) : y_j = c\}| = y_i]$$
@@ -289,7 +296,7 @@ def knn_label_accuracy(neighbours: State, labels: State) -> tuple[Tensor, Tensor
     return hit, neighbours["item"][counted]
 
 
-def lonely(labels: State) -> Tensor:
+def lonely(labels: LabelsState) -> Tensor:
     """Rows whose class no other item has, (n,) bool: no neighbour and no fit can know it."""
     label, item = labels["label"], labels["item"]
     pairs = torch.unique(torch.stack([label.clamp_min(0), item]), dim=1)[0]
@@ -307,7 +314,7 @@ def lonely(labels: State) -> Tensor:
     each="row",
     see="Right of the band: a linear rule tells the classes of families that it has not seen.",
 )
-def linear_probe_accuracy(probed: State, moments: State) -> tuple[Tensor, Tensor]:
+def linear_probe_accuracy(probed: ProbedState, moments: ClassMomentsState) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose class a linear probe names, fitted on the other half of the families.
 
     $$W = (\tilde X^\top\tilde X + \lambda I)^{-1}\tilde X^\top\tilde Y, \quad \lambda = 10^{-3}\,\mathrm{tr}(\tilde

@@ -11,6 +11,7 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import chance, pairing
 from workbench.diagnostics.registry import NotApplicable, curve, diagnostic
+from workbench.diagnostics.states import CentroidGramState, HistogramState, MatchedState, PerTupleState, RanksState
 from workbench.scan.statistics import BINS, Histogram, Matched, PerTuple, Ranks, State, VolumeRanks
 
 ORDER = 4  # among the questions
@@ -28,7 +29,7 @@ ORDER = 4  # among the questions
     see="Left of the band: matched items lie nearer than shuffled ones. A collapsed space does so too.",
     probed=True,
 )
-def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
+def alignment(matched: MatchedState, *, alpha: float = 2.0) -> Tensor:
     r"""Mean distance of matched unit rows, to the power alpha.
 
     $$\mathbb{E}_i\,\|a_i - b_i\|^{\alpha}$$
@@ -54,7 +55,7 @@ def alignment(matched: State, *, alpha: float = 2.0) -> Tensor:
     bound=(-1.0, 1.0),
     each="item",
 )
-def matched_cosine(matched: State) -> Tensor:
+def matched_cosine(matched: MatchedState) -> Tensor:
     r"""Mean signed cosine of matched rows, $\mathbb{E}\,\langle a, b\rangle$ over all pairs of rows of one item.
 
     Stands beside the Gramian volume, which cannot see sign: opposite vectors have volume 0 and cosine −1. Read it
@@ -77,7 +78,7 @@ def matched_cosine(matched: State) -> Tensor:
     unit="cosine",
     bound=(-2.0, 2.0),
 )
-def cosine_margin(centroids: State) -> Tensor:
+def cosine_margin(centroids: CentroidGramState) -> Tensor:
     r"""Mean cosine of matched rows minus that of rows of different items.
 
     $$\mathbb{E}_i\langle a_i,b_i\rangle - \mathbb{E}_{i\ne j}\langle a_i,b_j\rangle$$
@@ -108,7 +109,7 @@ def cosine_margin(centroids: State) -> Tensor:
     see="Left of the band: tuples are flatter than shuffled ones, whichever of their vectors agree.",
     probed=True,
 )
-def gramian_volume(matched: State) -> Tensor:
+def gramian_volume(matched: MatchedState) -> Tensor:
     r"""Mean volume of the body spanned by the unit vectors of each tuple.
 
     $$\mathbb{E}_i \sqrt{\det G_i}, \quad G_i = X_i X_i^\top,\ X_i \in \mathbb{R}^{M \times d}$$
@@ -135,7 +136,7 @@ def gramian_volume(matched: State) -> Tensor:
     bound=(0.0, 1.3),
     each="item",
 )
-def triangle_area(tuples: State) -> Tensor:
+def triangle_area(tuples: PerTupleState) -> Tensor:
     r"""Mean area of the triangle between the unit vectors of three modalities.
 
     $$\tfrac12\sqrt{\|u\|^2\|w\|^2 - \langle u,w\rangle^2},\quad u = x_1-x_2,\ w = x_1-x_3$$
@@ -162,7 +163,7 @@ def triangle_area(tuples: State) -> Tensor:
     bound=(0.0, 1.0),
     each="item",
 )
-def singular_concentration(tuples: State) -> Tensor:
+def singular_concentration(tuples: PerTupleState) -> Tensor:
     r"""Mean share of a tuple's squared singular values in the largest, $\sigma_1^2 / \sum_k \sigma_k^2$.
 
     1: all vectors of an item are parallel, whatever their signs; 1/M: all orthogonal. Blind to sign: read
@@ -192,7 +193,7 @@ def _joint_reads(*m: str) -> tuple:
     each="row",
     gallery=True,
 )
-def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Tensor]:
+def pairwise_joint_disagreement(joint: RanksState, *pairs: RanksState) -> tuple[Tensor, Tensor]:
     r"""Share of anchors on which the volume's verdict and that of the pairs differ.
 
     $$\mathbb{E}_i\,\big|[\text{volume ranks } i \text{ first}] - [\text{every pair ranks } i \text{ first}]\big|$$
@@ -213,7 +214,7 @@ def pairwise_joint_disagreement(joint: State, *pairs: State) -> tuple[Tensor, Te
     return (first != every).double(), row
 
 
-def verdicts(joint: State, *pairs: State) -> tuple[Tensor, Tensor, Tensor]:
+def verdicts(joint: RanksState, *pairs: RanksState) -> tuple[Tensor, Tensor, Tensor]:
     """Per anchor row that has both: whether the volume, and whether every pair, ranks its own first; and the row."""
     row = joint["row"]
     every = torch.ones(len(row), dtype=torch.bool)
@@ -230,7 +231,7 @@ def verdicts(joint: State, *pairs: State) -> tuple[Tensor, Tensor, Tensor]:
         "The farther the solid hill lies right of the dotted one, the easier a threshold tells pairs from non-matches."
     ),
 )
-def similarity_histogram(matched: State, histogram: State) -> State:
+def similarity_histogram(matched: MatchedState, histogram: HistogramState) -> State:
     """Cosines of matched and of mismatched pairs in bins from −1 to 1, each as shares that add up to 1."""
     cosine = matched["cosine"] / matched["count"]
     inside = torch.histc(cosine, BINS, -1, 1)

@@ -11,12 +11,13 @@ from torch import Tensor
 from workbench.diagnostics.nulls import chance, sphere
 from workbench.diagnostics.nulls import labels as label_nulls
 from workbench.diagnostics.registry import SUBSAMPLING, SUBSAMPLING_SMALL, NotApplicable, curve, diagnostic
+from workbench.diagnostics.states import FirstRowsState, LabelsState, NeighboursState
 from workbench.scan.statistics import Labels, Neighbours, State
 
 ORDER = 2  # among the questions
 
 
-def occurrences(neighbours: State) -> Tensor:
+def occurrences(neighbours: NeighboursState) -> Tensor:
     """How often each key is among the neighbours of the queries; keys that never are count 0: (K,)."""
     apart(neighbours)
     index = neighbours["index"]
@@ -45,7 +46,7 @@ MOST_TIED = 0.5  # of the rows
     see="Right of the band: a few keys are near everyone, and take the place of other items' matches.",
     gallery=True,
 )
-def hubness(neighbours: State) -> Tensor:
+def hubness(neighbours: NeighboursState) -> Tensor:
     r"""Skewness of how often a key is among the ten nearest of the queries: do a few keys turn up everywhere?
 
     $$S = \mathbb{E}\big[(N_{10}(k) - \mu)^3\big] / \sigma^3$$
@@ -71,7 +72,7 @@ def hubness(neighbours: State) -> Tensor:
     bound=(-float("inf"), float("inf")),
     gallery=True,
 )
-def hubness_within(neighbours: State) -> Tensor:
+def hubness_within(neighbours: NeighboursState) -> Tensor:
     r"""Skewness of the k-occurrence within one modality: as `hubness`, among rows of other items of the same modality.
 
     Cost: all pairs, neighbours exact. Source: Radovanović et al. 2010, eq. 1 (k = 10).
@@ -94,7 +95,7 @@ def hubness_within(neighbours: State) -> Tensor:
     bound=(0.0, 1.0),
     gallery=True,
 )
-def antihub_share(neighbours: State) -> Tensor:
+def antihub_share(neighbours: NeighboursState) -> Tensor:
     r"""Share of keys that are among the ten nearest of no query at all: they can never be found.
 
     $$\mathbb{E}_k\,[N_{10}(k) = 0]$$
@@ -123,7 +124,9 @@ def antihub_share(neighbours: State) -> Tensor:
     see="Right of the band: items that are neighbours in one modality are neighbours in the other too.",
     gallery=True,
 )
-def mutual_knn(a: State, b: State, rows_a: State, rows_b: State) -> tuple[Tensor, Tensor]:
+def mutual_knn(
+    a: NeighboursState, b: NeighboursState, rows_a: LabelsState, rows_b: LabelsState
+) -> tuple[Tensor, Tensor]:
     r"""Share of an item's ten nearest items in one modality that are among its ten nearest in the other.
 
     $$\mathbb{E}_i\,|N_A(i) \cap N_B(i)| / k$$
@@ -139,27 +142,27 @@ def mutual_knn(a: State, b: State, rows_a: State, rows_b: State) -> tuple[Tensor
     1.0
     """
     apart(a, b)
-    a, b = first_rows(a), first_rows(b)
-    both = torch.isin(a["item"], b["item"])
-    mine = a["key_item"][both]
-    theirs = b["key_item"][torch.isin(b["item"], a["item"])]
+    first, second = first_rows(a), first_rows(b)
+    both = torch.isin(first["item"], second["item"])
+    mine = first["key_item"][both]
+    theirs = second["key_item"][torch.isin(second["item"], first["item"])]
     if len(mine) < 2:
         raise NotApplicable("fewer than two items have both")
     # a neighbour that lacks the other modality can never be shared, and is not asked for
     mine = torch.where(torch.isin(mine, rows_b["item"]), mine, -1)
     theirs = torch.where(torch.isin(theirs, rows_a["item"]), theirs, -1)
-    return overlap(mine, theirs), a["item"][both]
+    return overlap(mine, theirs), first["item"][both]
 
 
-def first_rows(neighbours: State) -> State:
+def first_rows(neighbours: NeighboursState) -> FirstRowsState:
     """Keep the first row of each item of a neighbours' state."""
     item = neighbours["item"]
     leads = torch.ones_like(item, dtype=torch.bool)
     leads[1:] = item[1:] != item[:-1]
-    return {f: neighbours[f][leads] for f in ("item", "key_item")}
+    return {"item": item[leads], "key_item": neighbours["key_item"][leads]}
 
 
-def apart(*neighbours: State) -> None:
+def apart(*neighbours: NeighboursState) -> None:
     """Raises where most rows have more equally near keys than places: who is a neighbour is then no fact."""
     for state in neighbours:
         share = float(state["tied"].double().mean()) if len(state["tied"]) else 0.0
@@ -187,7 +190,7 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
     each="row",
     gallery=True,
 )
-def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tensor, Tensor]:
+def duplicate_rate(neighbours: NeighboursState, *, cosine: float = 1 - 1e-6) -> tuple[Tensor, Tensor]:
     r"""Share of rows that coincide with a row of another item: $\max_{j \ne i}\langle x_i,x_j\rangle \ge 1 - 10^{-6}$.
 
     Duplicates make a perfect retrieval impossible, and are false negatives in every batch that holds both. Several rows
@@ -211,7 +214,7 @@ def duplicate_rate(neighbours: State, *, cosine: float = 1 - 1e-6) -> tuple[Tens
     each="row",
     gallery=True,
 )
-def near_duplicate_rate(neighbours: State, *, cosine: float = 0.95) -> tuple[Tensor, Tensor]:
+def near_duplicate_rate(neighbours: NeighboursState, *, cosine: float = 0.95) -> tuple[Tensor, Tensor]:
     r"""Share of rows with a row of another item at a cosine of at least 0.95; see `duplicate_rate`.
 
     In a narrow cone everything is near: no direction is better, read it with `mean_cosine`.
@@ -238,7 +241,7 @@ def _labelled(a: str, b: str) -> tuple:
     each="row",
     gallery=True,
 )
-def false_negative_rate(neighbours: State, query: State, key: State) -> tuple[Tensor, Tensor]:
+def false_negative_rate(neighbours: NeighboursState, query: LabelsState, key: LabelsState) -> tuple[Tensor, Tensor]:
     r"""Of the ten nearest keys that belong to other items, the share that bears the query's label.
 
     $$\mathbb{E}_q\,\frac{|\{k \in N_{10}(q) : y_k = y_q,\ k \not\sim q\}|}{|\{k \in N_{10}(q) : k \not\sim q\}|}$$
@@ -263,7 +266,7 @@ def false_negative_rate(neighbours: State, query: State, key: State) -> tuple[Te
 
 
 @curve(on="direction", reads=lambda a, b: (Neighbours(a, b),))
-def taken_by(neighbours: State) -> State:
+def taken_by(neighbours: NeighboursState) -> State:
     """Per query: the item of its nearest key, and whether it is another item than its own. Hubs take many."""
     nearest = neighbours["key_item"][:, 0]
     return {"item": neighbours["item"], "nearest": nearest, "taken": (nearest != neighbours["item"]).double()}

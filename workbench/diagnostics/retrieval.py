@@ -12,17 +12,18 @@ from torch import Tensor
 
 from workbench.diagnostics.nulls import chance
 from workbench.diagnostics.registry import SUBSAMPLING, diagnostic
-from workbench.scan.statistics import Positive, Ranks, State, VolumeRanks
+from workbench.diagnostics.states import PlacesState, PositiveState, RanksState
+from workbench.scan.statistics import Positive, Ranks, VolumeRanks
 
 ORDER = 1  # among the questions
 
 
-def expected_hits(ranks: State, k: int) -> Tensor:
+def expected_hits(ranks: PlacesState, k: int) -> Tensor:
     """Chance that each query finds a match among its first k, ties broken at random: (Q,)."""
     return ((k - ranks["above"][:, 0]) / (ranks["tied"][:, 0] + 1)).clamp(0, 1)
 
 
-def expected_ranks(ranks: State) -> Tensor:
+def expected_ranks(ranks: PlacesState) -> Tensor:
     """1 + keys above + half of the ties: (Q,)."""
     return 1 + ranks["above"][:, 0] + ranks["tied"][:, 0] / 2
 
@@ -44,7 +45,7 @@ def expected_ranks(ranks: State) -> Tensor:
     gallery=True,
     paired=True,
 )
-def recall_at_1(ranks: State) -> Tensor:
+def recall_at_1(ranks: RanksState) -> Tensor:
     r"""Share of queries whose nearest key, by cosine, belongs to the same item.
 
     $$\mathbb{E}_q \operatorname{clip}\Big(\frac{k - g_q}{t_q + 1}, 0, 1\Big)$$ with g keys above the match, t tied.
@@ -73,7 +74,7 @@ def recall_at_1(ranks: State) -> Tensor:
     fused=True,
     gallery=True,
 )
-def recall_at_5(ranks: State) -> Tensor:
+def recall_at_5(ranks: RanksState) -> Tensor:
     r"""Share of queries with a match among the five nearest keys; see `recall_at_1`.
 
     >>> import torch, workbench as wb
@@ -96,7 +97,7 @@ def recall_at_5(ranks: State) -> Tensor:
     fused=True,
     gallery=True,
 )
-def recall_at_10(ranks: State) -> Tensor:
+def recall_at_10(ranks: RanksState) -> Tensor:
     r"""Share of queries with a match among the ten nearest keys; see `recall_at_1`.
 
     >>> import torch, workbench as wb
@@ -120,7 +121,7 @@ def recall_at_10(ranks: State) -> Tensor:
     fused=True,
     gallery=True,
 )
-def median_rank(ranks: State) -> Tensor:
+def median_rank(ranks: RanksState) -> Tensor:
     r"""Median over queries of the expected rank of the best match, $1 + g + t/2$.
 
     1 is perfect, half the gallery is chance. Depends on the gallery. Cost: all pairs, exact. Several matches: the
@@ -146,7 +147,7 @@ def median_rank(ranks: State) -> Tensor:
     headline=4,
     gallery=True,
 )
-def mixed_recall_at_1(ranks: State, own: State) -> Tensor:
+def mixed_recall_at_1(ranks: RanksState, own: RanksState) -> Tensor:
     r"""Recall at 1 in a gallery that holds both modalities: rows of the query's own modality compete.
 
     As `recall_at_1`, with $g_q$ and $t_q$ counted over the keys and over the query modality's rows of other items.
@@ -160,7 +161,8 @@ def mixed_recall_at_1(ranks: State, own: State) -> Tensor:
     >>> float(wb.diagnose({"a": x, "b": x}, only=["mixed_recall_at_1"]).value("mixed_recall_at_1", "a", "b"))
     1.0
     """
-    return expected_hits({f: ranks[f][:, :1] + own[f][:, :1] for f in ("above", "tied")}, 1)
+    above, tied = (ranks[f][:, :1] + own[f][:, :1] for f in ("above", "tied"))
+    return expected_hits({"above": above, "tied": tied}, 1)
 
 
 def _volume_reads(*m: str, anchor: str) -> tuple:
@@ -181,7 +183,7 @@ def _volume_reads(*m: str, anchor: str) -> tuple:
     headline=2,
     gallery=True,
 )
-def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
+def volume_recall_at_1(ranks: RanksState, *, anchor: str = "") -> Tensor:
     r"""Share of anchors that span their smallest volume with the other modalities of their own item.
 
     $$\mathbb{E}_i\,[\operatorname{vol}(a_i, x_i^1, \dots) < \operatorname{vol}(a_i, x_j^1, \dots)\ \forall j \ne i]$$
@@ -198,7 +200,7 @@ def volume_recall_at_1(ranks: State, *, anchor: str = "") -> Tensor:
     return expected_hits(ranks, 1)
 
 
-def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Tensor:
+def over_ties(ranks: PlacesState, gain: Callable[[Tensor], Tensor], match: int) -> Tensor:
     """Mean of gain(rank) over the ranks that a match may take among its ties, (Q,); better matches stand before it."""
     before, tied = (ranks["above"][:, match] + match).long(), ranks["tied"][:, match].long()
     last = int((before + tied).max()) + 1 if len(before) else 1
@@ -219,7 +221,7 @@ def over_ties(ranks: State, gain: Callable[[Tensor], Tensor], match: int) -> Ten
     gallery=True,
     paired=True,
 )
-def mrr(ranks: State) -> Tensor:
+def mrr(ranks: RanksState) -> Tensor:
     r"""Mean reciprocal rank of the best match, $\mathbb{E}_q\,1/\text{rank}_q$.
 
     1 is perfect; dominated by the first few ranks. Depends on the gallery. Ties: the mean over the ranks that they
@@ -244,7 +246,7 @@ def mrr(ranks: State) -> Tensor:
     each="query",
     gallery=True,
 )
-def ndcg_at_10(ranks: State, positive: State) -> Tensor:
+def ndcg_at_10(ranks: RanksState, positive: PositiveState) -> Tensor:
     r"""Normalised discounted gain of all matches among the first ten keys.
 
     $$\Big(\sum_{p:\,r_p \le 10} \frac{1}{\log_2(1+r_p)}\Big) \Big/ \sum_{j=1}^{\min(P,10)} \frac{1}{\log_2(1+j)}$$
@@ -263,7 +265,7 @@ def ndcg_at_10(ranks: State, positive: State) -> Tensor:
     total = torch.zeros_like(ideal)
     for p in range(ranks["above"].shape[1]):
         has = count > p
-        part = {f: ranks[f][has] for f in ("above", "tied")}
+        part: PlacesState = {"above": ranks["above"][has], "tied": ranks["tied"][has]}
         if bool(has.any()):
             total[has] += over_ties(part, lambda r: torch.where(r <= 10, 1 / torch.log2(1 + r), 0.0), p)
     return total / ideal

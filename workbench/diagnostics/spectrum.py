@@ -13,6 +13,7 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, curve, diagnostic
+from workbench.diagnostics.states import CentroidGramState, MomentsState, NeighboursState
 from workbench.scan.statistics import Moments, Neighbours, State
 
 ORDER = 6  # among the questions
@@ -28,7 +29,7 @@ def eigenvalues(scatter: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(scatter)
 
 
-def singular_values(moments: State) -> Tensor:
+def singular_values(moments: MomentsState) -> Tensor:
     """Singular values of the centred rows, descending; what rounding made of a zero is a zero."""
     eigen = eigenvalues(moments["scatter"]).flip(0).clamp_min(0)
     eps = torch.finfo(eigen.dtype).eps
@@ -84,7 +85,7 @@ def iso(sigma: Tensor) -> Tensor:
     probed=True,
     layered=True,
 )
-def effective_rank(moments: State) -> Tensor:
+def effective_rank(moments: MomentsState) -> Tensor:
     r"""Number of directions that the centred unit rows really use: exp of the entropy of their singular values.
 
     $$\exp\Big(-\sum_k p_k \log p_k\Big), \quad p_k = \sigma_k / \sum_l \sigma_l$$
@@ -107,7 +108,7 @@ def effective_rank(moments: State) -> Tensor:
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
-def rankme(moments: State) -> Tensor:
+def rankme(moments: MomentsState) -> Tensor:
     r"""RankMe: exp of the entropy of the singular values of the rows as stored, neither centred nor scaled.
 
     $$\exp\Big(-\sum_k p_k \log p_k\Big), \quad p_k = \sigma_k / \sum_l \sigma_l + 10^{-7}$$
@@ -134,7 +135,7 @@ def rankme(moments: State) -> Tensor:
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
-def participation_ratio(moments: State) -> Tensor:
+def participation_ratio(moments: MomentsState) -> Tensor:
     r"""Number of directions weighted by their variance, on centred unit rows: $(\sum\lambda)^2 / \sum\lambda^2$.
 
     1: one direction holds all variance; at most min(n − 1, d). Smaller than `effective_rank` where few directions
@@ -157,7 +158,7 @@ def participation_ratio(moments: State) -> Tensor:
     unit="dimensions",
     bound=(1.0, float("inf")),
 )
-def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
+def explained_dimensions(moments: MomentsState, *, share: float = 0.9) -> Tensor:
     r"""Fewest principal directions of the centred unit rows that hold a share of their variance.
 
     $$\min\{k : \textstyle\sum_{j\le k}\sigma_j^2 \ge s\sum_j\sigma_j^2\}$$
@@ -180,7 +181,7 @@ def explained_dimensions(moments: State, *, share: float = 0.9) -> Tensor:
     unit="score",
     bound=(0.0, 1.0),
 )
-def isoscore(moments: State) -> Tensor:
+def isoscore(moments: MomentsState) -> Tensor:
     r"""IsoScore: how evenly the variance of the rows as stored spreads over all d directions.
 
     With $\hat\lambda = \lambda\sqrt d/\|\lambda\|$ and $\delta = \|\hat\lambda-1\|/\sqrt{2(d-\sqrt d)}$:
@@ -211,7 +212,7 @@ def isoscore(moments: State) -> Tensor:
     unit="unit length",
     bound=(0.0, 1.0),
 )
-def resultant_length(centroids: State) -> Tensor:
+def resultant_length(centroids: CentroidGramState) -> Tensor:
     r"""Length of the mean unit vector, $\|\frac1n\sum_i x_i\|$: how narrow the cone is.
 
     0: directions cancel; 1: all vectors are one. Its square is about `mean_cosine`. No direction is better: trained
@@ -233,7 +234,7 @@ def resultant_length(centroids: State) -> Tensor:
     bound=(0.0, float("inf")),
     gallery=True,
 )
-def twonn_dimension(neighbours: State) -> Tensor:
+def twonn_dimension(neighbours: NeighboursState) -> Tensor:
     r"""Intrinsic dimension of the unit rows from the ratio of the distances to their two nearest neighbours.
 
     $$-\log(1 - F(\mu)) = \hat d \log\mu, \quad \mu_i = r_{i2}/r_{i1},\ F = i/n$$
@@ -253,7 +254,7 @@ def twonn_dimension(neighbours: State) -> Tensor:
     return two_nn(distinct_distances(neighbours))
 
 
-def distinct_distances(neighbours: State) -> Tensor:
+def distinct_distances(neighbours: NeighboursState) -> Tensor:
     """Distances to the two nearest other points, (n, 2), of each point once: rows that coincide are one point."""
     row, index = neighbours["row"], neighbours["index"]
     r = (2 - 2 * neighbours["score"]).clamp_min(0).sqrt().masked_fill(index < 0, torch.inf)
@@ -287,6 +288,6 @@ def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:
     reads=lambda m: (Moments((m,)),),
     see="A line that falls off a cliff leaves the directions after it unused.",
 )
-def singular_spectrum(moments: State) -> State:
+def singular_spectrum(moments: MomentsState) -> State:
     """Singular values of the centred unit rows, descending."""
     return {"sigma": singular_values(moments)}

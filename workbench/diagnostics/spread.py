@@ -13,6 +13,7 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids, Potential
 from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import curve, diagnostic
+from workbench.diagnostics.states import CentroidGramState, KernelState, SampleState
 from workbench.scan.statistics import Sample, State
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -31,7 +32,7 @@ POTENTIAL: dict[str, Any] = {"interval": "jackknife", "unit": "nats", "bound": (
     probed=True,
     **POTENTIAL,
 )
-def uniformity(potential: State, *, t: float = 2.0) -> Tensor:
+def uniformity(potential: KernelState, *, t: float = 2.0) -> Tensor:
     r"""Log mean Gaussian potential over distinct pairs of unit rows of one modality.
 
     $$U = \log \frac{1}{n(n-1)} \sum_{i \ne j} e^{-t\|x_i - x_j\|^2}$$
@@ -51,7 +52,7 @@ def uniformity(potential: State, *, t: float = 2.0) -> Tensor:
 @diagnostic(
     on="pair", reads=lambda a, b, t: (Potential((a, b), t, across=True),), null=sphere.POTENTIAL_ACROSS, **POTENTIAL
 )
-def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
+def uniformity_cross(potential: KernelState, *, t: float = 2.0) -> Tensor:
     r"""Log mean Gaussian potential between the rows of two modalities, of different items only.
 
     $$U_{AB} = \log \mathbb{E}_{i \ne j}\, e^{-t\|a_i - b_j\|^2}$$
@@ -74,7 +75,7 @@ def uniformity_cross(potential: State, *, t: float = 2.0) -> Tensor:
     null=sphere.POTENTIAL,
     **(POTENTIAL | {"interval": "jackknife of this size"}),
 )
-def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
+def uniformity_joint(potential: KernelState, *, t: float = 2.0) -> Tensor:
     r"""Uniformity of all modalities' rows taken together, matched pairs included.
 
     $$U = \log \frac{1}{n(n-1)} \sum_{i \ne j} e^{-t\|z_i - z_j\|^2}, \quad z \in \bigcup_m X_m$$
@@ -99,7 +100,7 @@ def uniformity_joint(potential: State, *, t: float = 2.0) -> Tensor:
     bound=(-1.0, 1.0),
     layered=True,
 )
-def mean_cosine(centroids: State) -> Tensor:
+def mean_cosine(centroids: CentroidGramState) -> Tensor:
     r"""Mean cosine of distinct rows of one modality: the width of its cone.
 
     $$\frac{1}{n(n-1)}\sum_{i\ne j}\langle x_i, x_j\rangle = \frac{\|\sum_i x_i\|^2 - n}{n(n-1)}$$
@@ -127,7 +128,7 @@ SIZES = (16, 32, 64, 128, 256, 512, 1024)
         "biased upwards."
     ),
 )
-def uniformity_by_size(sample: State, es: EmbeddingSet, modality: str) -> State:
+def uniformity_by_size(sample: SampleState, es: EmbeddingSet, modality: str) -> State:
     """Uniformity (t = 2) of disjoint samples of n rows: their mean, as it is here and with self-pairs as it is often
     coded. The second is biased upwards, by −log of the share of true pairs; the first only by the logarithm."""
     x = es.unit(modality, sample["row"][sample["hash"].argsort()])

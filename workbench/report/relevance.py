@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from workbench.diagnostics import retrieval
 from workbench.diagnostics.retrieval import expected_hits, expected_ranks, over_ties
+from workbench.diagnostics.states import PlacesState
 from workbench.errors import InputError, unknown
 from workbench.scan.contracts import TIE
 from workbench.sets import columns
@@ -70,7 +70,7 @@ class Judged:
     """
 
     item: int
-    ranks: dict[str, Tensor]
+    ranks: PlacesState
     grade: np.ndarray
     best: np.ndarray
 
@@ -162,7 +162,10 @@ def _judged(es: EmbeddingSet, links: dict[int, dict[int, float]], query: str, ke
                 continue
             mine = mine[np.argsort(-s[torch.from_numpy(mine)].numpy(), kind="stable")]
             gap = s[torch.from_numpy(grade == 0)][None] - s[torch.from_numpy(mine)][:, None]
-            ranks = {"above": (gap > TIE).sum(1)[None].double(), "tied": (gap.abs() <= TIE).sum(1)[None].double()}
+            ranks: PlacesState = {
+                "above": (gap > TIE).sum(1)[None].double(),
+                "tied": (gap.abs() <= TIE).sum(1)[None].double(),
+            }
             alike = torch.from_numpy(mine)
             same = ((s[alike][:, None] - s[alike]).abs() <= TIE).double().numpy()
             yield Judged(

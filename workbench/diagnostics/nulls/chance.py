@@ -17,6 +17,7 @@ from workbench.diagnostics.nulls.bands import Band, binomial, normal, spread
 from workbench.diagnostics.nulls.trade import effective, trades
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
+from workbench.diagnostics.states import FirstRowsState
 from workbench.scan.statistics import Matched, Neighbours, Positive, Ranks, State, VolumeRanks
 
 DRAWS = 60
@@ -83,7 +84,7 @@ def _ranked(gain: Callable[[np.ndarray], np.ndarray], drawn: Callable[..., Band]
     return band
 
 
-def overlaps(first_rows: Callable[[State], State], overlap: Callable[[Tensor, Tensor], Tensor]) -> Null:
+def overlaps(first_rows: Callable[[Any], FirstRowsState], overlap: Callable[[Tensor, Tensor], Tensor]) -> Null:
     """Lists of neighbours of which one is dealt out anew: items keep their neighbours, and lose who they are."""
 
     def band(context: Context, states: Sequence[State], scope: Scope) -> Band:

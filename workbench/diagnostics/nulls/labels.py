@@ -110,7 +110,7 @@ def _states(context: Context, m: str, by: str, raw: bool, far: bool) -> Iterator
     d = _distances(x) if far else None
     for mixed in dealt.shuffled():
         moments = {"n": torch.bincount(mixed, minlength=classes).double(), "sum": segment_sum(x, mixed, classes)}
-        mu = centroids(moments)
+        mu = centroids(moments["sum"], moments["n"])
         r = x - mu[mixed]
         length = r.norm(dim=1)
         score = (mu.square().sum(1) / 2 - x @ mu.T).masked_fill(moments["n"] == 0, torch.inf)

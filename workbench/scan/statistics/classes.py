@@ -51,9 +51,9 @@ class ClassMoments(RowStatistic):
         }
 
 
-def centroids(moments: State) -> Tensor:
-    """Means of the classes, (C, d); zero where a class is empty."""
-    return moments["sum"] / moments["n"].clamp_min(1)[:, None]
+def centroids(sums: Tensor, n: Tensor) -> Tensor:
+    """Means of the classes, (C, d), of the sums of their rows and how many they are; zero where a class is empty."""
+    return sums / n.clamp_min(1)[:, None]
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ClassSpread(RowStatistic):
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label = chunk.labelled(self.modality, self.by, self.raw)
         moments = earlier[self.after[0]]
-        mu = centroids(moments)
+        mu = centroids(moments["sum"], moments["n"])
         r = x - mu[label]
         length = r.norm(dim=1)
         # ½‖μ‖² − ⟨x, μ⟩ orders the distances; empty classes are out of reach
@@ -104,7 +104,8 @@ class Diameter(PairStatistic):
         return ClassMoments(self.query, self.by, True), ClassSpread(self.query, self.by, True)
 
     def map(self, tile: Tile, earlier: Earlier) -> State:
-        mu, radius = centroids(earlier[self.after[0]]), earlier[self.after[1]]["widest"]
+        moments, radius = earlier[self.after[0]], earlier[self.after[1]]["widest"]
+        mu = centroids(moments["sum"], moments["n"])
         classes = len(mu)
         squared = torch.zeros(classes, dtype=torch.float64)
         histogram = torch.zeros(classes, FINE, dtype=torch.float64)
