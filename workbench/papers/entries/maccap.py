@@ -75,14 +75,15 @@ def maccap(trial: Trial) -> Outcome:
     views = own_set.given(trial, 2) or digits.views_of_digits(trial, right=RIGHT, left=LEFT)
     train, classes = views.train, views.classes
     taught, asked = train.x
-    spaces: dict[tuple[int, int, int], Towers] = {}
+    spaces: list[tuple[Part, int, Towers]] = []
 
     def space(part: Part, steps: int, seed: int) -> Towers:
-        """Trained once for all settings of both arms."""
-        key = id(part), steps, seed
-        if key not in spaces:
-            spaces[key] = bench.learn(Arm("infonce"), part, temperature=COLD, steps=steps, seed=seed)
-        return spaces[key]
+        """Trained once on a part for all settings of both arms, which have one seed."""
+        for known, count, towers in spaces:
+            if known is part and count == steps:
+                return towers
+        spaces.append((part, steps, bench.learn(Arm("infonce"), part, temperature=COLD, steps=steps, seed=seed)))
+        return spaces[-1][2]
 
     def moments(towers: Towers, part: Part) -> tuple[float, Tensor, float]:
         """The gap's variance a coordinate, its mean, and that mean's squared length without the bias of noise (0 on
