@@ -20,6 +20,7 @@ import torch
 from sklearn.datasets import load_digits
 
 import workbench as wb
+from benchmarks.treatments import emoji
 from workbench.advice.advised import Finalist
 from workbench.advice.aims import AIMS
 from workbench.diagnostics import intervals
@@ -35,10 +36,6 @@ from workbench.treatments.goals import Parts, paired
 OUT = Path(__file__).with_name("advice.json")
 SEEDS = (101, 102, 103)
 STEPS, BUDGET = 120, 4.0  # of a training, and minutes a set
-
-
-def emoji(*modalities: str) -> EmbeddingSet:
-    return wb.dataset("emoji").only(modalities)
 
 
 def digits(left: list[int], right: list[int]) -> EmbeddingSet:

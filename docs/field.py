@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from docs.pictures import BLUE, GREY, ORANGE, svg
 from workbench.papers.catalogue import catalogue
 from workbench.papers.paper import MOVES
 from workbench.papers.verdicts import kept
@@ -15,11 +16,11 @@ from workbench.papers.wording import NOT_YET
 HERE = Path(__file__).resolve().parent
 COLUMN, LABEL, LINE, HEAD = 168, 86, 17, 64
 HUES = {
-    "held": "#0072b2",
+    "held": BLUE,
     "some gain": "#56b4e9",
-    "not held": "#d55e00",
-    "inconclusive": "#8a8f98",
-    "not judged": "#8a8f98",
+    "not held": ORANGE,
+    "inconclusive": GREY,
+    "not judged": GREY,
     NOT_YET: "#c8ccd2",
 }
 INK, QUIET, RULE = "#24292f", "#5b626b", "#e3e6ea"
@@ -92,9 +93,7 @@ def drawn() -> str:
     parts.append(
         text(x + 10, y + 26, "numbers: the gain, in units of the smallest that was said to be worth having", 12, QUIET)
     )
-    height = y + 42
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif">'
-    return "\n".join([head, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, "</svg>\n"])
+    return svg(parts, y + 42, width)
 
 
 def _finite(x: float) -> float:

@@ -17,9 +17,9 @@ BLUE, ORANGE, GREY = "#0072b2", "#d55e00", "#8a8f98"
 WIDTH, HEIGHT = 640, 220
 
 
-def svg(parts: list[str], height: int = HEIGHT) -> str:
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">'
-    return "\n".join([head, f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>', *parts, "</svg>\n"])
+def svg(parts: list[str], height: int = HEIGHT, width: int = WIDTH) -> str:
+    head = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" font-family="sans-serif" font-size="13">'
+    return "\n".join([head, f'<rect width="{width}" height="{height}" fill="#ffffff"/>', *parts, "</svg>\n"])
 
 
 def text(x: float, y: float, words: str, anchor: str = "start", colour: str = "#24292f") -> str:

@@ -245,8 +245,8 @@ def test_two_that_ask_for_a_third_are_summed_as_unit_vectors():
     hits = []
     for third in es.modalities:
         first, second = (m for m in es.modalities if m != third)
-        for query, keys in (([unit(a + b) for a, b in zip(x[first], x[second], strict=True)], x[third]),):
-            hits.append(np.mean([hit(q, keys, k) for k, q in enumerate(query)]))
+        query = [unit(a + b) for a, b in zip(x[first], x[second], strict=True)]
+        hits.append(np.mean([hit(q, x[third], k) for k, q in enumerate(query)]))
     assert AIMS["compose"].judge(es, es, "") == pytest.approx(np.mean(hits))
 
 

@@ -17,7 +17,7 @@ from workbench.advice import shown  # noqa: F401 - declares what a cell shows
 from workbench.advice.advised import Advised
 from workbench.advice.aims import AIMS
 from workbench.advice.candidates import BASELINE, Candidate, candidates
-from workbench.advice.halving import CALIBRATION, LEAST_STEPS, SHARES, Work, planned, rounds
+from workbench.advice.halving import CALIBRATION, LEAST_STEPS, SHARES, TEMPERATURES, Work, planned, rounds
 from workbench.advice.trial import Found, Job, divided, open_to
 from workbench.errors import InputError, unknown
 from workbench.objectives.recipes import RECIPES
@@ -142,7 +142,7 @@ def _costs(work: Work, steps: int, workers: int, source: str) -> tuple[float, fl
     for share in (0.0, SHARES[0], 1.0):
         start = time.perf_counter()
         few = max(LEAST_STEPS, round(share * steps))
-        jobs = [Job(BASELINE, 0.07, few, CALIBRATION + k) for k in range(workers)]
+        jobs = [Job(BASELINE, TEMPERATURES[1], few, CALIBRATION + k) for k in range(workers)]
         failed = [f for f in work(jobs, "a first training") if not math.isfinite(f.value)]
         if failed:
             raise InputError(

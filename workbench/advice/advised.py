@@ -16,10 +16,8 @@ from workbench.diagnostics import intervals
 from workbench.disk import finite
 from workbench.papers.difference import Difference
 from workbench.training.settings import Settings
-from workbench.treatments.treated import p_in_words
+from workbench.treatments.treated import ALPHA, LEAST, p_in_words
 
-ALPHA = 0.05
-LEAST = 0.01  # a gain below it is not worth another recipe
 AGAIN = JUDGED / (1 - JUDGED)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from workbench.diagnostics.neighbours import hubness
 from workbench.diagnostics.retrieval import recall_at_1
-from workbench.diagnostics.subsamples import bare
+from workbench.diagnostics.subsamples import averages, bare
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS
 from workbench.treatments import GOALS
@@ -79,7 +79,4 @@ AIMS = {a.name: a for a in map(by_goal, (RETRIEVAL, MIXED, CLASSES))} | {
 
 def beside(es: EmbeddingSet) -> dict[str, float]:
     """Gap, uniformity, effective rank and hubness of a space, each a mean over modalities or pairs."""
-    found: dict[str, list[float]] = {name: [] for name in MOVED}
-    for (name, _), value in bare(es, MOVED).items():
-        found[name].append(value)
-    return {name: float(np.nanmean(v)) if v else float("nan") for name, v in found.items()}
+    return averages(es, MOVED)

@@ -17,10 +17,12 @@ from workbench.advice.aims import AIMS, beside
 from workbench.errors import InputError
 from workbench.papers.crew import serve
 from workbench.papers.needs import has_all
+from workbench.papers.own_set import family_names
 from workbench.sets import columns
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import with_splits
 from workbench.training.train import train
+from workbench.treatments.treat import some_families
 
 JUDGED = 0.25  # of the families, in each division of what is no test item
 MOST = 6_000  # items that are tried on
@@ -67,10 +69,7 @@ def open_to(es: EmbeddingSet, label: str = "") -> EmbeddingSet:
             f"{es.source}: no item outside of test has a row of each modality{' and a class' if label else ''}"
         )
     es = es.take(kept)
-    if len(es) > MOST:
-        family = es.families
-        order = torch.randperm(int(family.max()) + 1, generator=torch.Generator().manual_seed(0)).numpy()[family]
-        es = es.take(sorted(order.argsort(kind="stable")[:MOST].tolist()))
+    es = some_families(es, MOST)
     at = torch.arange(len(es))
     items = es.items[[c for c in dict.fromkeys(("id", "family", "split", label)) if c in es.items]]
     return EmbeddingSet({m: es[m][es.first_row(m, at)] for m in es.modalities}, items, source=es.source)
@@ -78,9 +77,7 @@ def open_to(es: EmbeddingSet, label: str = "") -> EmbeddingSet:
 
 def divided(es: EmbeddingSet, number: int) -> EmbeddingSet:
     """The items dealt anew into train and validation by family, by a hash of its name and the number."""
-    ids = columns.text(es.items["id"])
-    names = columns.text(es.items["family"]) if "family" in es.items else ids
-    share = [zlib.crc32(f"{number} {n or i}".encode()) / 2**32 for n, i in zip(names, ids, strict=True)]
+    share = [zlib.crc32(f"{number} {name}".encode()) / 2**32 for name in family_names(es)]
     items = es.items.assign(split=["validation" if u < JUDGED else "train" for u in share])
     return EmbeddingSet({m: es[m] for m in es.modalities}, items, source=es.source)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import textwrap
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -154,20 +154,14 @@ def _gain(last: Mapping[str, Any], p: Paper) -> str:
 
 
 def _controls(last: Mapping[str, Any], p: Paper) -> tuple[str, str]:
-    """What was seen of both controls."""
-    from workbench.papers.difference import Difference
-    from workbench.papers.rule import level, within
-
-    if any(last[k]["difference"] is None or last[k]["sd"] is None for k in ("control", "positive")):
+    """What was seen of both controls; nothing where a run gave no number."""
+    stays, moves = last["control"], last["positive"]
+    if not all(math.isfinite(d[end]) for d in (stays, moves) for end in ("low", "high")):
         return "", ""
-    stays, moves = (Difference(last[k]["difference"], last[k]["sd"], last["n"]) for k in ("control", "positive"))
-    stays = replace(stays, level=level(last["n"]))
-    inside = (
-        f"within ±{p.equivalence:g}, as it must" if within(p, stays) else f"not shown to stay within ±{p.equivalence:g}"
-    )
-    out = "as it must" if moves.low > 0 else "not shown to move"
-    said = [f"{d.mean:+.3g} [{d.low:.3g}, {d.high:.3g}]" for d in (stays, moves)]
-    return f" → {said[0]}, {inside}", f" → {said[1]}, {out}"
+    inside = "within ±{:g}, as it must" if stays["equivalent"] else "not shown to stay within ±{:g}"
+    out = "as it must" if moves["low"] > 0 else "not shown to move"
+    said = [f"{d['difference']:+.3g} [{d['low']:.3g}, {d['high']:.3g}]" for d in (stays, moves)]
+    return f" → {said[0]}, {inside.format(p.equivalence)}", f" → {said[1]}, {out}"
 
 
 def _beside(also: Mapping[str, float | None]) -> None:

@@ -356,12 +356,8 @@ def gap_moments(joint: MomentsState, differences: DifferencesState) -> State:
     """Mean, variance, skewness and excess kurtosis of each dimension of the matched differences."""
     variance, skewness, kurtosis = shape_of_differences(differences)
     d = len(variance)
-    return {
-        "mean": joint["mean"][:d] - joint["mean"][d:],
-        "variance": variance,
-        "skewness": skewness,
-        "kurtosis": kurtosis,
-    }
+    mean = joint["mean"][:d] - joint["mean"][d:]
+    return {"mean": mean, "variance": variance, "skewness": skewness, "kurtosis": kurtosis}
 
 
 @curve(

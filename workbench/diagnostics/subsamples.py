@@ -95,6 +95,15 @@ def bare(es: EmbeddingSet, names: Sequence[str]) -> dict[tuple[str, Scope], floa
     return {(one.of.name, one.scope): _value(one, known, scan) for one in asked}
 
 
+def averages(es: EmbeddingSet, names: Sequence[str]) -> dict[str, float]:
+    """The mean of each over its scopes, of those that have a value; NaN where none has."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for (name, _), value in bare(es, names).items():
+        if not math.isnan(value):
+            found[name].append(value)
+    return {name: float(np.mean(v)) if v else math.nan for name, v in found.items()}
+
+
 def _value(one: Measurement, known: Earlier, scan: Scan) -> float:
     diagnostic = one.of
     assert isinstance(diagnostic, Diagnostic)

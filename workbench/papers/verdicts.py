@@ -13,7 +13,7 @@ from workbench.diagnostics.intervals import holm
 from workbench.disk import finite, write_text
 from workbench.papers.catalogue import catalogue, entry
 from workbench.papers.difference import AGAIN, Difference
-from workbench.papers.rule import level, looked, rule
+from workbench.papers.rule import level, looked, rule, within
 from workbench.papers.wording import claims, said
 
 KEPT = Path(__file__).parent / "verdicts"  # KEY.json each, as `make atlas` leaves them
@@ -42,6 +42,8 @@ def judged(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         )
         r |= {"low": d.low, "high": d.high, "p_corrected": p, "outcome": outcome, "reason": reason}
         r["verdict"] = said(known, outcome)
+        r["control"] = r["control"] | control.to_dict() | {"equivalent": within(known, control)}
+        r["positive"] = r["positive"] | moved.to_dict()
     return rows
 
 

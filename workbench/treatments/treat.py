@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 
 from workbench.diagnostics import intervals
 from workbench.diagnostics.gap import modality_gap
 from workbench.diagnostics.spectrum import effective_rank
 from workbench.diagnostics.spread import uniformity
-from workbench.diagnostics.subsamples import bare
+from workbench.diagnostics.subsamples import averages
 from workbench.errors import InputError, unknown
 from workbench.progress import progress
 from workbench.sets.constant import refuse_constant
@@ -155,16 +154,16 @@ def divided(es: EmbeddingSet, label: str = "") -> Parts:
     for part, what in ((train, "fit on"), (judged, "judge")):
         if (families := len(np.unique(part.families))) < FEW:
             raise InputError(f"{es.source}: {families} families to {what}, and a treatment needs at least {FEW}")
-    return Parts(_some(train), _some(judged), label)
+    return Parts(some_families(train, SIZE), some_families(judged, SIZE), label)
 
 
-def _some(es: EmbeddingSet) -> EmbeddingSet:
-    """The set, or as many of its families as make `SIZE` items, by lot."""
-    if len(es) <= SIZE:
+def some_families(es: EmbeddingSet, most: int) -> EmbeddingSet:
+    """The set, or as many of its families as make `most` items, by lot."""
+    if len(es) <= most:
         return es
     family = es.families
     order = np.random.default_rng(len(es)).permutation(family.max() + 1)[family]
-    return es.take(np.sort(np.argsort(order, kind="stable")[:SIZE]))
+    return es.take(np.sort(np.argsort(order, kind="stable")[:most]))
 
 
 def _settings(m: Method, goal: Goal, parts: Parts) -> dict[str, Any]:
@@ -236,9 +235,8 @@ def _seen(t: Treatment, es: EmbeddingSet) -> tuple[float, float, float]:
     es = es if len(es) <= LOOK else es.take(np.arange(LOOK))
     own = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
     changed = EmbeddingSet({m: moved(es, t, m) for m in es.modalities}, es.items, rows=own)
-    found = pd.DataFrame([(name, v) for (name, _), v in bare(changed, SEEN).items()], columns=["name", "value"])
-    means = found.groupby("name")["value"].mean()
-    return tuple(float(means.get(name, float("nan"))) for name in SEEN)  # type: ignore[return-value]
+    gap, spread, rank = averages(changed, SEEN).values()
+    return gap, spread, rank
 
 
 def _cost(t: Treatment, es: EmbeddingSet) -> float:

@@ -105,9 +105,8 @@ def orma(trial: Trial) -> Outcome:
         return float((transport.proximal(1 - similar(m, part)).argmin(2) == own).float().mean())
 
     found = contest.tuned(trial, treatment(ARMS["baseline"]), treatment(ARMS["mechanism"]), views, judge)
-    wholes, bags = (found.again(arm, by=treatment(name, dealt=True)) for arm, name in ARMS.items())
     return found.outcome(
-        control=(found.score(wholes), found.score(bags)),
+        control=found.retrained(by=(treatment(ARMS["baseline"], dealt=True), treatment(ARMS["mechanism"], dealt=True))),
         positive=found.untrained(),
         also={
             "by the most of the transport plan": found.score(found.mechanism, most),
