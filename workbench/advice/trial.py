@@ -79,7 +79,7 @@ def divided(es: EmbeddingSet, number: int) -> EmbeddingSet:
     """The items dealt anew into train and validation by family, by a hash of its name and the number."""
     share = [zlib.crc32(f"{number} {name}".encode()) / 2**32 for name in family_names(es)]
     items = es.items.assign(split=["validation" if u < JUDGED else "train" for u in share])
-    return EmbeddingSet({m: es[m] for m in es.modalities}, items, source=es.source)
+    return es.with_items(items)
 
 
 def tried(es: EmbeddingSet, job: Job, aim: str, label: str) -> Found:

@@ -24,6 +24,8 @@ from workbench.cli.sets import (
 )
 from workbench.errors import InputError
 
+MADE_BY = "text=LIBRARY/MODEL: what made its vectors, so that the workspace can search by meaning; repeat"
+
 
 @command("Data", "workbench import image.npy text.npy metadata.csv -o set", "import")
 def import_(
@@ -42,6 +44,7 @@ def import_(
     split_map: Annotated[list[str] | None, typer.Option(help=SPLIT_MAP)] = None,
     drop: Annotated[Path | None, typer.Option(help=LEAVE)] = None,
     keep: Annotated[Path | None, typer.Option(help=KEEP)] = None,
+    encoder: Annotated[list[str] | None, typer.Option(help=MADE_BY)] = None,
 ) -> None:
     """Make a set of what other tools have left; the format is told by content. What was guessed is printed.
 
@@ -52,7 +55,9 @@ def import_(
     from workbench.sets.formats import Reading, import_set
     from workbench.sets.formats.load import is_saved
     from workbench.sets.listed import chosen
+    from workbench.sets.manifest import amend_manifest
 
+    made_by = _encoders(encoder or [])
     for s in sources:
         if is_saved(s):
             raise InputError(f"{s}: is a set already, which every command takes as it is; copy the folder for another")
@@ -71,11 +76,21 @@ def import_(
             said += left
     else:
         es, said = import_set(sources, out, reading)
+    if made_by:
+        amend_manifest(out, {"encoders": es.made_by(made_by).encoders})
     for line in said:
         say(f"guessed  {line}")
     shape = ", ".join(f"{m} {len(es[m]):,}×{es[m].shape[-1]}" for m in es.modalities)
     say(f"{out}   {len(es):,} items · {shape} · columns {', '.join(map(str, es.items))}")
     say(f"next  workbench diagnose {out}")
+
+
+def _encoders(given: list[str]) -> dict[str, str]:
+    if not given:
+        return {}
+    from workbench.sets.encoders import from_anywhere
+
+    return {m: from_anywhere(name) for m, name in (pair(e, "--encoder") for e in given)}
 
 
 def _parent(out: Path) -> Path:

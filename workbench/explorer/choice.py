@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from workbench.errors import InputError, unknown
-from workbench.explorer import colouring
+from workbench.explorer import colouring, meaning
 from workbench.explorer import wire_format as wire
 from workbench.explorer.inspection import Inspection
 
@@ -175,3 +175,9 @@ def near(inspection: Inspection, id: str, modality: str) -> np.ndarray:
     if modality not in inspection.es.modalities:
         raise unknown("modality", modality, inspection.es.modalities)
     return inspection.near(int(inspection.places([id])[0]), modality)
+
+
+@kind("meaning", lambda text: f"nearest in meaning to {text!r}")
+def nearest_in_meaning(inspection: Inspection, text: str) -> np.ndarray:
+    """The items of each modality that are nearest to a text, which goes through what made the set."""
+    return meaning.items(inspection, str(text))

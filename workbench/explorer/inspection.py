@@ -100,9 +100,7 @@ class Inspection:
     @property
     def whole(self) -> EmbeddingSet:
         """The set with the columns that are shown, some of which a run's snapshot lacks."""
-        es = self.es
-        rows = {m: es.item_of_row(m) for m in es.modalities if not es.aligned(m)}
-        return EmbeddingSet({m: es[m] for m in es.modalities}, self.items, rows=rows, source=es.source)
+        return self.es.with_items(self.items)
 
     @property
     def views(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,12 @@ from workbench.sets import columns
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 SPLITS = ("train", "validation", "test")
+
+
+def some(modalities: Collection[str], source: str) -> None:
+    """Refuse a set of nothing."""
+    if not modalities:
+        raise InputError(f"{source}: no modality; give at least one array of vectors, such as {{'image': x}}")
 
 
 def tensor_of(name: str, x: Any, source: str) -> Tensor:

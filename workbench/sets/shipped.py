@@ -37,7 +37,8 @@ def emoji() -> EmbeddingSet:
     name) multilingual Universal Sentence Encoder vectors (512-d), all float16. Split by family, so that the man, the
     woman and the person of one concept fall on the same side. Licence: CC BY-SA 4.0, see `data/README.md`.
     """
-    return load(folder() / "emoji.parquet")
+    drawn = dict.fromkeys(("color", "sketch"), "efficientnet_lite0")
+    return load(folder() / "emoji.parquet").made_by({"text": "use", "text_de": "use", **drawn})
 
 
 DATASETS = {"emoji": emoji}
@@ -78,4 +79,4 @@ def with_splits(es: EmbeddingSet) -> EmbeddingSet:
         return es
     keys = es.items["family"] if "family" in es.items else es.items["id"]
     items = es.items.assign(split=[split_of(str(k), SPLIT) for k in keys])
-    return EmbeddingSet({m: es[m] for m in es.modalities}, items, rows=es._rows, source=es.source)
+    return es.with_items(items)

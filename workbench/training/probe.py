@@ -108,6 +108,33 @@ def embedded(config: Mapping[str, Any], weights: Mapping[str, Any], part: Embedd
     return EmbeddingSet(out, light(part), source=source)
 
 
+def readers(config: Mapping[str, Any], data: EmbeddingSet) -> dict[str, str | None]:
+    """The modalities of a configuration that can be given a text: by the encoder whose rows a tower takes, or, None, by
+    a tower that reads texts itself. None at all where towers are somebody's own."""
+    out: dict[str, str | None] = {}
+    if config.get("own"):
+        return out
+    for m, name in towers.assigned(Settings(**config["train"]).tower, config["modalities"]).items():
+        reads = towers.kind(name).reads
+        if reads is towers.features:
+            out |= {m: data.encoders[m]} if m in data.encoders else {}
+        elif reads is not towers.drawings and f"{m}_png" not in data.items:
+            out[m] = None
+    return out
+
+
+def placed(config: Mapping[str, Any], weights: Mapping[str, Any], m: str, text: str, row: Tensor | None) -> Tensor:
+    """A text through the tower of one modality, (dim,): `row` is what its encoder makes of it, where the tower takes
+    rows."""
+    s = Settings(**config["train"])
+    kinds = {m: towers.assigned(s.tower, config["modalities"])[m]}
+    one = pd.DataFrame({"id": ["asked"], "name": [text], f"{m}_text": [text]})
+    inputs = towers.inputs(EmbeddingSet({m: torch.ones(1, 1) if row is None else row[None]}, one), kinds)
+    model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
+    model.load_state_dict({k: weights[k] for k in model.state_dict()})
+    return forward(model.eval(), inputs, torch.device("cpu"))[m][0]
+
+
 def light(es: EmbeddingSet) -> pd.DataFrame:
     """The items without their drawings: what a snapshot keeps of them."""
     return es.items[[c for c in es.items if not c.endswith("_png")]]

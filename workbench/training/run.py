@@ -167,13 +167,32 @@ class Run(RunFolder):
 
         Raises `InputError` where there is no checkpoint yet, or `data` are not those that the run was trained on.
         """
-        found = self.checkpoint()
-        if found is None:
-            raise InputError(f"{self.path}: no checkpoint to embed with; train first")
+        weights = self._weights()
         part = probe.items_of(self.config, split, self.config["data"] if data is None else data, str(self.path))
         if split == "test":
             self.count_test_read()
-        return probe.embedded(self.config, found[1]["model"], part, f"{self.path} ({split})")
+        return probe.embedded(self.config, weights, part, f"{self.path} ({split})")
+
+    def readers(self) -> dict[str, str | None]:
+        """The modalities that can be given a text, by the encoder before their tower, None where it reads texts itself;
+        none where the data have moved."""
+        try:
+            return probe.readers(self.config, load_data(self.config["data"]))
+        except InputError:
+            return {}
+
+    def placed(self, modality: str, text: str, row: Tensor | None = None) -> Tensor:
+        """A text in the space of the last checkpoint, (dim,), through the tower of a modality; `row`: see `readers`.
+
+        Raises `InputError` where there is no checkpoint yet.
+        """
+        return probe.placed(self.config, self._weights(), modality, text, row)
+
+    def _weights(self) -> Mapping[str, Any]:
+        found = self.checkpoint()
+        if found is None:
+            raise InputError(f"{self.path}: no checkpoint to embed with; train first")
+        return found[1]["model"]
 
     def report(self, split: str = "validation") -> Report:
         """The saved report on a split, made now if there is none of the last snapshot; each look at test is counted."""

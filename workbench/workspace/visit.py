@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from workbench.errors import InputError
-from workbench.explorer import choice
+from workbench.explorer import choice, meaning
 from workbench.explorer.inspection import Inspection
 from workbench.explorer.map_state import MapState
 from workbench.workspace.acts import Heard
@@ -126,22 +126,34 @@ class Visit:
         if asked.get("panel") in self.panels and self.panels[asked["panel"]].place == "right":
             self.open = asked["panel"]
         self.drawer = asked.get("drawer") == "open"
-        if slow := self._awaited(asked):
-            self.aside(f"{slow} is being computed", partial(self.inspection.view, slow), lambda _: self.restore(asked))
+        self._take_up(asked, self._awaited(asked))
+
+    def _take_up(self, asked: Mapping[str, str], awaited: list[tuple[str, Callable[[], Any]]]) -> None:
+        if awaited:
+            (doing, work), *rest = awaited
+
+            def tried() -> None:
+                with suppress(InputError):  # said when it is taken up
+                    work()
+
+            self.aside(doing, tried, lambda _: self._take_up(asked, rest))
             self.redraw(*PLACES)
             return
         missed = self.map_state.restore(asked)
         self._said = " · ".join(missed) or self._said
         self.redraw(*PLACES)
 
-    def _awaited(self, asked: Mapping[str, str]) -> str:
-        """A view that an address asks for and that takes its time; empty where all are there."""
-        views = [asked.get("view", "")]
+    def _awaited(self, asked: Mapping[str, str]) -> list[tuple[str, Callable[[], Any]]]:
+        """What an address asks for that takes its time, and what is to be done for it: views, searches by meaning."""
+        steps: tuple[choice.Step, ...] = ()
         if asked.get("sel"):
-            with suppress(InputError):  # said when it is taken up
-                views += [str(s.of[0]) for s in choice.read(asked["sel"]) if s.kind == "lasso" and s.of]
-        known = self.inspection.views
-        return next((v for v in views if v in known and not self.inspection.has_view(v)), "")
+            with suppress(InputError):
+                steps = choice.read(asked["sel"])
+        views = dict.fromkeys([asked.get("view", ""), *(str(s.of[0]) for s in steps if s.kind == "lasso" and s.of)])
+        known, seen = self.inspection.views, self.inspection
+        slow = [(f"{v} is being computed", partial(seen.view, v)) for v in views if v in known and not seen.has_view(v)]
+        texts = [str(s.of[0]) for s in steps if s.kind == "meaning" and s.of]
+        return slow + [(f"{t!r} is looked for", partial(meaning.nearest, seen, t)) for t in texts]
 
     @property
     def chosen_words(self) -> str:

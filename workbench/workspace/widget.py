@@ -108,6 +108,14 @@ class Explorer(MapTraits):
             how = "within"
         return self
 
+    def search(self, text: str) -> Explorer:
+        """Select the items nearest to a text in meaning, in each modality; see the panel `search` for their cosines.
+
+        Raises `InputError` where nothing that made the set reads texts: `workbench embed` keeps the encoder's name.
+        """
+        self.map_state.choose("meaning", text)
+        return self
+
     def show(self, view: str = "", colour: str = "", panel: str = "") -> Explorer:
         """Another view, colour or panel."""
         if view:
@@ -129,10 +137,10 @@ class Explorer(MapTraits):
 def explore(data: Any, *, view: str = "", colour: str = "modality", split: str = "validation") -> Explorer:
     """The workspace of a set, a run, a path or plain arrays, in a notebook; the 20 worst pairs are selected.
 
-    The same as `workbench serve` shows, as high as a notebook's cell. `.selection` is a frame of the selected items,
-    `.select(ids)` and `.filter(column=value)` move the map, `.observe(f, names=["chosen"])` hears of every change,
-    `.show(panel="what if")` opens a panel, `.save(name)` keeps the selection in the run. Of a run the validation
-    items; `split="train"` those that it learnt from, `split="test"` the test items, which is counted.
+    The same as `workbench serve` shows, as high as a notebook's cell. `.selection` is a frame of the selected items;
+    `.select(ids)`, `.filter(column=value)` and `.search("a text")` move the map, `.observe(f, names=["chosen"])` hears
+    of every change, `.show(panel="what if")` opens a panel, `.save(name)` keeps the selection in the run. Of a run the
+    validation items; `split="train"` those that it learnt from, `split="test"` the test items, which is counted.
 
     >>> import workbench as wb
     >>> explore(wb.testing.planted(items=60)).map_state.view

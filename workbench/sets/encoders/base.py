@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,3 +62,11 @@ def encoder(name: str, device: str = "auto") -> Encoder:
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return ENCODERS[kind](rest, device)
+
+
+def from_anywhere(name: str) -> str:
+    """An encoder's name that is good in any folder; `InputError` where there is no such library."""
+    kind, mark, place = name.partition("/")
+    if kind not in ENCODERS:
+        raise unknown("encoder library", kind, ENCODERS)
+    return f"{kind}/{Path(place).absolute()}" if mark and Path(place).is_dir() else name

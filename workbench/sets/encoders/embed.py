@@ -20,7 +20,7 @@ from workbench.errors import InputError, unknown
 from workbench.progress import progress
 from workbench.sets.checks import NAME
 from workbench.sets.embeddings import EmbeddingSet
-from workbench.sets.encoders.base import KINDS, Encoder, encoder
+from workbench.sets.encoders.base import KINDS, Encoder, encoder, from_anywhere
 from workbench.sets.manifest import check_place
 
 BATCH = 64
@@ -69,6 +69,8 @@ def embed_table(
             rows[m] = items
     kept = frame.drop(columns=[c for _, c, kind, _ in plans if _listed(frame[c])])
     es = EmbeddingSet(vectors, kept, rows=rows, source=str(table) if not isinstance(table, pd.DataFrame) else "table")
+    if not layers:  # a mean of hidden states is not what the encoder gives a text
+        es = es.made_by({m: from_anywhere(e.name) for m, _, _, e in works})
     es.save(out)
     shutil.rmtree(scratch)
     return EmbeddingSet.load(out)

@@ -1,0 +1,89 @@
+"""What a text means in the space that is looked at: through the encoder that made the set, and through a run's tower.
+
+A set that `workbench embed` wrote knows the encoder of each modality (`EmbeddingSet.encoders`); a run goes on from
+there with the tower that it trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from workbench.errors import InputError
+from workbench.explorer.inspection import Inspection
+from workbench.sets.encoders import Encoder, encoder
+
+NEAREST = 10  # items of each modality
+loaded = lru_cache(maxsize=2)(encoder)
+
+
+def can_be_asked(inspection: Inspection) -> bool:
+    """Whether there may be an encoder or a tower that reads texts; that it is installed is seen when it is asked."""
+    if inspection.run is not None:
+        return bool(_readers(inspection))
+    return bool(inspection.es.encoders)
+
+
+def nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, float]]]:
+    """The items nearest to a text in each modality that shares a space with it, and their cosines, nearest first.
+
+    Raises `InputError` where nothing that made the set can read a text, or its library or weights are missing.
+    """
+    return inspection.once(("meaning", text), lambda: _nearest(inspection, text))
+
+
+def items(inspection: Inspection, text: str) -> np.ndarray:
+    """Those of all modalities together, (N,) positions ascending."""
+    return np.unique([item for found in nearest(inspection, text).values() for item, _ in found])
+
+
+def _nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, float]]]:
+    if not text.strip():
+        raise InputError("an empty text means nothing; type a word or a sentence")
+    found = {}
+    for m, vector in placed(inspection, text).items():
+        cosine = inspection.unit(m) @ torch.nn.functional.normalize(vector.float(), dim=0)
+        rows = cosine.topk(min(4 * NEAREST, len(cosine))).indices  # of several rows an item, the nearest is its own
+        best: dict[int, float] = {}
+        for row, item in zip(rows.tolist(), inspection.es.item_of_row(m)[rows].tolist(), strict=True):
+            best.setdefault(item, float(cosine[row]))
+        found[m] = list(best.items())[:NEAREST]
+    return found
+
+
+def placed(inspection: Inspection, text: str) -> dict[str, Tensor]:
+    """A text as a vector of each modality whose space it has a place in, (d,)."""
+    if inspection.run is not None:
+        readers = _readers(inspection)
+        for m, name in readers.items():
+            given = None if name is None else _encoded(name, text)
+            if name is None or given is not None:
+                z = inspection.run.placed(m, text, given)
+                return {other: z for other in inspection.es.modalities if inspection.es[other].shape[-1] == len(z)}
+        raise InputError(_nobody(inspection.name, {m: n for m, n in readers.items() if n}))
+    vectors = {name: _encoded(name, text) for name in dict.fromkeys(inspection.es.encoders.values())}
+    found = {m: v for m, name in inspection.es.encoders.items() if (v := vectors[name]) is not None}
+    if not found:
+        raise InputError(_nobody(inspection.name, inspection.es.encoders))
+    return found
+
+
+def _nobody(name: str, encoders: Mapping[str, str]) -> str:
+    said = ", ".join(f"{m} by {e}" for m, e in encoders.items()) or "no encoder is known"
+    return f"{name}: nothing that made it reads a text ({said}), so it can be searched by words only"
+
+
+def _readers(inspection: Inspection) -> dict[str, str | None]:
+    """The modalities of a run whose tower can be given a text: with the encoder before it, None where it reads one."""
+    run = inspection.run
+    return {} if run is None else inspection.once("readers", run.readers)
+
+
+def _encoded(name: str, text: str) -> Tensor | None:
+    """A text through an encoder, (d,); None where it reads none."""
+    made: Encoder = loaded(name)
+    return made.of("text")([text])[0] if "text" in made.encode else None
