@@ -23,11 +23,16 @@ class Replicates:
     without: State | None  # leading axis: the family left out
 
 
-def by_family(values: Tensor, item: Tensor, es: EmbeddingSet) -> Tensor:
+class ByFamily:
     """Sums of per-row values by the family of their item: (n, …) → (F, …)."""
-    family = torch.as_tensor(es.families)[item]
-    out = torch.zeros(int(es.families.max()) + 1, *values.shape[1:], dtype=torch.float64)
-    return out.index_add(0, family, values.double())
+
+    def __init__(self, es: EmbeddingSet) -> None:
+        self.family = torch.as_tensor(es.families)
+        self.count = int(self.family.max()) + 1
+
+    def __call__(self, values: Tensor, item: Tensor) -> Tensor:
+        out = torch.zeros(self.count, *values.shape[1:], dtype=torch.float64)
+        return out.index_add(0, self.family[item], values.double())
 
 
 @dataclass(frozen=True)
@@ -65,9 +70,9 @@ class Potential:
 
     def replicates(self, known: Earlier, es: EmbeddingSet) -> Replicates:
         """Sum and count of potentials, of all and without each family (F,)."""
-        families = int(es.families.max()) + 1
+        by_family = ByFamily(es)
         full = {"sum": torch.zeros((), dtype=torch.float64), "count": torch.zeros((), dtype=torch.float64)}
-        lost = {k: torch.zeros(families, dtype=torch.float64) for k in full}
+        lost = {k: torch.zeros(by_family.count, dtype=torch.float64) for k in full}
         for q, k in self._looked(known, es):
             kernel, kin = known[Kernel(q, k, self.t)], known[WithinFamilyKernel(q, k, self.t)]
             rows = len(es[q])
@@ -82,8 +87,8 @@ class Potential:
             full["sum"] += sums.sum() * scale
             full["count"] += each.sum() * scale
             item = es.item_of_row(q)[kernel["row"]]
-            lost["sum"] += by_family(sums, item, es) * scale
-            lost["count"] += by_family(each, item, es) * scale
+            lost["sum"] += by_family(sums, item) * scale
+            lost["count"] += by_family(each, item) * scale
             if sampled:
                 continue
             kind = ("sum", "count")
@@ -92,8 +97,8 @@ class Potential:
             for name, own in zip(kind, ("own", "own_count"), strict=True):
                 column = back[name] - (back_kin[own] if self.across else 0.0)
                 inside = kin[name] - (kin[own] if self.across else 0.0)
-                lost[name] += by_family(column, es.item_of_row(k)[back_kernel["row"]], es)
-                lost[name] -= by_family(inside, es.item_of_row(q)[kin["row"]], es)
+                lost[name] += by_family(column, es.item_of_row(k)[back_kernel["row"]])
+                lost[name] -= by_family(inside, es.item_of_row(q)[kin["row"]])
         # a family without a sampled query changes nothing, and adds nothing to what the replicates scatter
         return Replicates(full, {k: full[k] - lost[k] for k in full})
 
@@ -120,7 +125,8 @@ class Centroids:
         full = {"gram": (cross + cross.T) / 2, "n": state["count"].sum(0)}
         plain = ("squares", "matched", "pairs")
         full |= {f: state[f].sum(0) for f in plain}
-        gone = {f: by_family(state[f], state["row"], es) for f in ("cross", "own", "count", *plain)}
+        by_family = ByFamily(es)
+        gone = {f: by_family(state[f], state["row"]) for f in ("cross", "own", "count", *plain)}
         without = {
             "gram": full["gram"] - gone["cross"] - gone["cross"].mT + gone["own"],
             "n": full["n"] - gone["count"],

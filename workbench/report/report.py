@@ -74,6 +74,7 @@ class Report:
             self.frame[column] = pd.Series(known, index=self.frame.index, dtype=object)
         self.items, self.arrays, self.about = items, dict(arrays), dict(about)
         self.findings = list(findings)  # of `diagnose`, which asks the doctor
+        self._known: tuple[pd.DataFrame, dict[str, list[dict[str, Any]]]] | None = None
 
     def __repr__(self) -> str:
         known = int(self.frame["reason"].isna().sum())
@@ -95,6 +96,15 @@ class Report:
             raise unknown("diagnostic of this report", name, self.frame["name"].unique())
         have = ", ".join(f"{name}({' '.join(m)})" for m in same["modalities"]) or f"no {name}"
         raise InputError(f"the report has no {name} of {', '.join(modalities) or 'nothing'}; it has {have}")
+
+    def known(self, name: str) -> list[dict[str, Any]]:
+        """The rows of one diagnostic that have a value."""
+        if self._known is None or self._known[0] is not self.frame:
+            rows: dict[str, list[dict[str, Any]]] = {}
+            for row in self.frame[self.frame["reason"].isna()].to_dict("records"):
+                rows.setdefault(str(row["name"]), []).append(row)
+            self._known = (self.frame, rows)
+        return self._known[1].get(name, [])
 
     def value(self, name: str, *modalities: str) -> float:
         """One number, NaN where it does not apply."""

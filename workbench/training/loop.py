@@ -48,7 +48,7 @@ class Loop:
         for what, value in (("train.chunk", s.chunk), ("train.queue", s.queue)):
             if value and fabric.world_size > 1:
                 raise InputError(f"{what} works in one process; leave it out with several devices")
-        if s.chunk and fabric._precision.precision == "16-mixed":
+        if s.chunk and s.precision == "16-mixed":
             raise InputError("train.chunk does not go with 16-mixed, whose loss is scaled; take bf16-mixed")
         if s.queue and not self.entry.queue:
             able = " and ".join(n for n, r in RECIPES.items() if r.queue)
@@ -295,7 +295,7 @@ class Loop:
 
     def _embed(self, es: EmbeddingSet, inputs: Mapping[str, Tensor], step: int) -> EmbeddingSet:
         self.model.eval()
-        out = forward(self.model.module, inputs, self.fabric.device)
+        out = forward(_plain(self.model), inputs, self.fabric.device)
         self._learn(step + 1)
         return EmbeddingSet(out, light(es), source=str(self.run.path))
 
@@ -352,8 +352,8 @@ def _begin(model: nn.Module, before: Run) -> None:
 
 def _plain(model: Any) -> nn.Module:
     """The towers themselves, without the wrappers of precision and of several processes."""
-    inner = model.module
-    return inner.module if hasattr(inner, "module") else inner
+    inner = getattr(model, "module", model)
+    return getattr(inner, "module", inner)
 
 
 def _labels(learn: EmbeddingSet, s: Settings) -> Tensor | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from workbench.errors import InputError, unknown
@@ -15,6 +16,7 @@ from workbench.objectives.recipes import RECIPES
 from workbench.scan.device import resolve_device
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.shipped import load_data
+from workbench.training.alone import Alone
 from workbench.training.compatibility import lacking
 from workbench.training.loop import Loop
 from workbench.training.run import Run
@@ -49,8 +51,6 @@ def train(
     ...     sorted(run.snapshots)
     [0, 2]
     """
-    from lightning_fabric import Fabric
-
     es = load_data(data)
     if es.layers:
         raise InputError(f"{es.source}: its rows have layers; train on one of them, es.layer(k)")
@@ -65,17 +65,7 @@ def train(
     if devices < 1:
         raise InputError(f"devices must be 1 or more, not {devices}")
     at = resolve_device(device)
-    precision: Any = config["train"]["precision"]
-    if precision == "auto":  # on CUDA the towers run in bfloat16; objectives always see float32
-        precision = "bf16-mixed" if at.type == "cuda" else "32-true"
-    fabric = Fabric(
-        accelerator="cuda" if at.type == "cuda" else "cpu",
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        precision=precision,
-    )
-    if devices > 1:
-        fabric.launch()
+    fabric = _fabric(at, devices, config["train"]["precision"])
     loop = Loop(es, config, fabric, own)  # what cannot be trained leaves no folder behind
     run = Run.begin(Path(out), config, resume=resume) if fabric.is_global_zero else None
     fabric.barrier()
@@ -89,6 +79,25 @@ def train(
         raise
     fabric.barrier()
     return run
+
+
+def _fabric(device: torch.device, devices: int, precision: Any) -> Any:
+    """What carries the steps out: one process in float32 needs nobody for that."""
+    if precision == "auto":  # on CUDA the towers run in bfloat16; objectives always see float32
+        precision = "bf16-mixed" if device.type == "cuda" else "32-true"
+    if devices == 1 and precision == "32-true":
+        return Alone(device)
+    from lightning_fabric import Fabric
+
+    fabric = Fabric(
+        accelerator="cuda" if device.type == "cuda" else "cpu",
+        devices=devices,
+        strategy="ddp" if devices > 1 else "auto",
+        precision=precision,
+    )
+    if devices > 1:
+        fabric.launch()
+    return fabric
 
 
 def configured(

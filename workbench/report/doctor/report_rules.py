@@ -22,11 +22,6 @@ SAME_LABEL = 0.5  # share of wrong neighbours with the right label
 MIXED_LOSS = 0.5  # share of recall that a mixed gallery takes, above which the gap decides
 
 
-def _rows(report: Report, name: str) -> list[dict[str, Any]]:
-    f = report.frame
-    return f[(f["name"] == name) & f["reason"].isna()].to_dict("records")
-
-
 def _evidence(row: dict[str, Any], threshold: float | None = None) -> dict[str, Any]:
     def number(x: Any) -> float | None:
         return float(x) if x is not None and math.isfinite(x) else None
@@ -49,7 +44,7 @@ def at_chance(report: Report, a: str, b: str) -> bool:
     hit, rank = report.row("recall_at_10", a, b), report.row("median_rank", a, b)
     reach = [hit["low"] if math.isfinite(hit["low"]) else hit["value"]]
     reach += [rank["high"] if math.isfinite(rank["high"]) else rank["value"]]
-    near = any(r["value"] < r["null_low"] for r in _rows(report, "alignment") if set(r["modalities"]) == {a, b})
+    near = any(r["value"] < r["null_low"] for r in report.known("alignment") if set(r["modalities"]) == {a, b})
     weak = near and hit["value"] > hit["null_high"] and rank["value"] < rank["null_low"]
     return bool(reach[0] <= hit["null_high"] and reach[1] >= rank["null_low"] and not weak)
 
@@ -66,7 +61,7 @@ def at_chance(report: Report, a: str, b: str) -> bool:
 )
 def no_pairing_signal(report: Report) -> Iterable[Said]:
     """Both directions of a pair at chance. Quiet where the gallery is too small for chance to mean anything."""
-    for row in _rows(report, "alignment"):
+    for row in report.known("alignment"):
         a, b = row["modalities"]
         if report.about["items"] < 20 or not (at_chance(report, a, b) and at_chance(report, b, a)):
             continue
@@ -97,8 +92,8 @@ def no_pairing_signal(report: Report) -> Iterable[Said]:
 def collapse(report: Report) -> Iterable[Said]:
     """A modality whose vectors coincide, or nearly so, and tell no more which match is theirs. Quiet where they do: a
     narrow cone ranks as well as a wide one."""
-    hits = _rows(report, "recall_at_10")
-    for row in _rows(report, "uniformity"):
+    hits = report.known("recall_at_10")
+    for row in report.known("uniformity"):
         found = [h["value"] for h in hits if row["modalities"][0] in h["modalities"]] or [0.0]
         if row["value"] > COLLAPSED_UNIFORMITY and sum(found) / len(found) < STILL_RANKS:
             yield (
@@ -121,7 +116,7 @@ def collapse(report: Report) -> Iterable[Said]:
 )
 def rank_collapse(report: Report) -> Iterable[Said]:
     """A modality that varies in fewer than five directions where random vectors use many more."""
-    for row in _rows(report, "effective_rank"):
+    for row in report.known("effective_rank"):
         if row["value"] < COLLAPSED_RANK and row["null_low"] > 2 * COLLAPSED_RANK:
             yield (
                 f"{row['modalities'][0]} has an effective rank of {row['value']:.1f}; the same number of random "
@@ -139,7 +134,7 @@ def _chance(row: dict[str, Any]) -> str:
 @rule("retrieval", INFO)
 def retrieval(report: Report) -> Iterable[Said]:
     """What retrieval amounts to, best direction and worst."""
-    rows = _rows(report, "recall_at_1")
+    rows = report.known("recall_at_1")
     if not rows:
         return
     best, worst = max(rows, key=lambda r: r["value"]), min(rows, key=lambda r: r["value"])
@@ -158,7 +153,7 @@ def retrieval(report: Report) -> Iterable[Said]:
 
 def _found_by_volume(report: Report) -> Iterable[dict[str, Any]]:
     """Tuples of three modalities and more whose anchor finds the others by volume, beyond chance."""
-    rows = _rows(report, "volume_recall_at_1")
+    rows = report.known("volume_recall_at_1")
     return (r for r in rows if len(r["modalities"]) > 2 and r["low"] > r["null_high"])
 
 
@@ -184,7 +179,7 @@ def flat_tuples(report: Report) -> Iterable[Said]:
     """Tuples are found by volume while some of their pairs are not: volume is blind to which vectors agree. Quiet
     unless the intervals of the two are apart."""
     for row in _found_by_volume(report):
-        lost = [r for r in _rows(report, "recall_at_1") if not r["value"] > r["null_high"] and r["high"] < row["low"]]
+        lost = [r for r in report.known("recall_at_1") if not r["value"] > r["null_high"] and r["high"] < row["low"]]
         if lost:
             said = ", ".join(" → ".join(r["modalities"]) for r in lost)
             anchor, *others = row["modalities"]
@@ -209,7 +204,7 @@ def flat_tuples(report: Report) -> Iterable[Said]:
 def duplicates(report: Report) -> Iterable[Said]:
     """Rows of different items that coincide. Quiet below one in twenty, and where hardly any does not: then they are
     prompts of classes."""
-    for row in _rows(report, "duplicate_rate"):
+    for row in report.known("duplicate_rate"):
         m = row["modalities"][0]
         spread = report.row("uniformity", m)["value"] if report.has("uniformity") else -math.inf
         n, k = row["n_query"], row["value"] * row["n_query"]
@@ -227,7 +222,7 @@ def duplicates(report: Report) -> Iterable[Said]:
 @rule("ceiling", INFO)
 def ceiling(report: Report) -> Iterable[Said]:
     """A gallery that is too easy to tell one good model from a better one."""
-    rows = _rows(report, "recall_at_1")
+    rows = report.known("recall_at_1")
     for a, b in {tuple(sorted(r["modalities"])) for r in rows if len(r["modalities"]) == 2}:
         both = [r for r in rows if set(r["modalities"]) == {a, b}]
         if len(both) == 2 and min(r["value"] for r in both) >= CEILING:
@@ -245,7 +240,7 @@ def asymmetry(report: Report) -> Iterable[Said]:
     too. Quiet where the two have other numbers of rows, as pictures and their captions do, and unless both their
     intervals are apart."""
     for name in ("recall_at_1", "recall_at_10"):
-        rows = {tuple(r["modalities"]): r for r in _rows(report, name)}
+        rows = {tuple(r["modalities"]): r for r in report.known(name)}
         for (a, b), there in rows.items():
             back = rows.get((b, a))
             if back is None or any(there[k] != back[k] for k in ("n_query", "n_gallery")):
@@ -264,7 +259,7 @@ def asymmetry(report: Report) -> Iterable[Said]:
 @rule("false_negatives", INFO)
 def false_negatives(report: Report) -> Iterable[Said]:
     """Wrong neighbours that bear the right label: information, for a label is seldom all that is asked for."""
-    for row in _rows(report, "false_negative_rate"):
+    for row in report.known("false_negative_rate"):
         if row["low"] > max(SAME_LABEL, 2 * row["null_high"]):
             yield (
                 f"Of the wrong {row['modalities'][1]} keys near a {row['modalities'][0]} query {row['value']:.0%} bear "
@@ -277,7 +272,7 @@ def false_negatives(report: Report) -> Iterable[Said]:
 @rule("gap", INFO)
 def gap(report: Report) -> Iterable[Said]:
     """Whether there is a gap, and whether it matters where it can: in a gallery that holds both modalities."""
-    for row in _rows(report, "modality_gap"):
+    for row in report.known("modality_gap"):
         a, b = row["modalities"]
         if not math.isfinite(row["null_high"]):
             continue

@@ -33,11 +33,18 @@ def parquet_files(files: Sequence[Path], source: str) -> Table:
     counts = [f.metadata.num_rows for f in opened]
     schema = _one(files, [f.schema_arrow for f in opened], counts)
 
+    kept: list[Any] = []  # a table that is one batch is looked at and then read: once from the disk
+
     def batches() -> Iterator[Any]:
+        if kept:
+            yield from kept
+            return
         for file, f, count in zip(files, opened, counts, strict=True):
             try:
                 for batch in f.iter_batches(batch_size=BATCH) if count else ():
-                    yield _as(batch, schema)
+                    made = _as(batch, schema)
+                    kept.extend([made] if batch.num_rows == sum(counts) else [])
+                    yield made
             except Exception as e:
                 raise InputError(
                     f"{file}: truncated or damaged Parquet ({first_line(e)}); fetch or write it again"

@@ -24,6 +24,7 @@ COUNTS = ("id", "ids", "key", "_id", *INDEXES)  # that may as well count the row
 MOST = 0.5  # of the values of the smaller side: as many are no accident
 SOME = 0.05  # … and of two columns that are called keys as few as these say that they name the same things
 COUNTED = 9  # the level of a key that counts the rows of both: it says nothing of them
+LOOKED = 20  # values that tell raw bytes from names
 SMALL = 100  # times the rows: smaller whole numbers are counts, classes and places unless their column is called a key
 
 
@@ -167,6 +168,8 @@ def names_in(frame: pd.DataFrame) -> Iterator[Names]:
 def _of_names(column: pd.Series, called: bool) -> bool:
     """Whether values are words or whole numbers; decimal ones only where they once had a gap."""
     kind = column.dtype.kind
+    if any(isinstance(v, bytes) and b"\0" in v for v in column.head(LOOKED)):
+        return False  # pictures and sounds: to spell them in one way would take longer than to read them
     if pd.api.types.is_bool_dtype(column.dtype) or kind == "f":
         return kind == "f" and called and bool((column % 1 == 0).all())
     return kind in "iuM" or pd.api.types.is_string_dtype(column.dtype) or {*map(type, column)} <= {str, int}
