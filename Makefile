@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # another build of torch: make TORCH_INDEX=https://… demo
 TORCH_INDEX ?=
 export OMP_NUM_THREADS ?= 2
+# where it is set, every process would compile the package's source anew
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test test-all check serve lab bench tables docs atlas clean env browser
 

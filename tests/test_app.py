@@ -345,13 +345,15 @@ def test_title_and_address_name_what_is_seen(page, server):
     page.wait_for_url(lambda u: "drawer" not in u)
 
 
-def test_another_view_glides_there_and_the_url_remembers(page, server):
+@pytest.mark.parametrize("view", ["PCA", pytest.param("UMAP", marks=pytest.mark.slow)])  # it is compiled anew
+def test_another_view_glides_there_and_the_url_remembers(page, server, view):
     page.goto(f"{server}/?run=gram")
     map_ = stage(page)
     before = map_.evaluate("e => e.__map.pixel(5)")
-    page.select_option("select[aria-label=view]", "UMAP")
-    page.locator(".said", has_text="UMAP is being computed").wait_for(timeout=10_000)
-    page.wait_for_url("**view=UMAP**", timeout=60_000)
+    page.select_option("select[aria-label=view]", view)
+    if view == "UMAP":
+        page.locator(".said", has_text="UMAP is being computed").wait_for(timeout=10_000)
+    page.wait_for_url(f"**view={view}**")
     page.wait_for_timeout(1500)
     assert map_.evaluate("e => e.__map.pixel(5)") != before
 

@@ -301,3 +301,21 @@ def test_notebooks_carry_no_outputs():
         nb = nbformat.read(file, as_version=4)
         assert not any(c.get("outputs") for c in nb.cells), file
         assert "parameters" in nb.cells[0].metadata.get("tags", []), file
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("train", "infonce", "-o", "runs/a", "--set", "data=x.parquet"),
+        ("train", "infonce", "-o", "runs/a", "--set", "name=3"),
+        ("sweep", "infonce", "-o", "runs", "--set", "out=elsewhere"),
+        ("sweep", "infonce", "-o", "runs", "--grid", "seeds=3,4"),
+        ("intervene", "set", "shift", "--set", "name=3"),
+    ],
+)
+def test_what_is_asked_by_an_option_is_no_setting(words, tmp_path):
+    planted(n=20).save(tmp_path / "set")
+    done = run(*words, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"workbench: {words[-1].split('=')[0]} is no setting")
+    assert not (tmp_path / "runs").exists()

@@ -16,6 +16,7 @@ from workbench.explorer.widgets import MapWidget
 from workbench.sets.planted import planted
 from workbench.sets.projection import METHODS, project, turned
 from workbench.training.samplers import judged, read_pairs, shuffle
+from workbench.views import figures
 from workbench.workspace.panel import Around
 from workbench.workspace.panels.item import HELD, TRAINS
 from workbench.workspace.visit import Visit
@@ -302,3 +303,31 @@ def test_only_pairs_that_training_can_use_are_offered_to_it(tmp_path):
     wb.train("infonce", out=tmp_path / "yes", pairs=file, **plain)
     item.on_unjudge(None, "")
     assert not len(learnt.inspection.usable)
+
+
+def test_one_figure_of_a_report_has_its_caption_or_says_why_there_is_none():
+    report = wb.diagnose(planted(items=60))
+    for name in [*figures.CURVES, *dict.fromkeys(report.frame["name"])]:
+        drawn = any(n == name for n, _ in report.arrays) if name in figures.CURVES else report.known(name)
+        if not drawn:
+            with pytest.raises(wb.InputError, match=name):
+                report.figure(name)
+            continue
+        fig = report.figure(name)
+        assert fig.layout.title.text == name.replace("_", " ")
+        assert fig.layout.title.subtitle.text
+        assert len(fig.data) > 0
+        assert fig.layout.height > fig.layout.margin.t + 60
+    with pytest.raises(wb.InputError, match="did you mean 'modality_gap'"):
+        report.figure("modality_gab")
+
+
+def test_the_map_alone_is_that_of_the_set_and_its_words_are_checked():
+    es = planted(items=40)
+    alone = wb.map_of(es, view="PCA", colour="modality")
+    assert (alone.spec["items"], alone.map_state.view) == (40, "PCA")
+    assert "image/png" in alone._repr_mimebundle_()[0]
+    with pytest.raises(wb.InputError, match="view"):
+        wb.map_of(es, view="PCB")
+    with pytest.raises(wb.InputError, match="did you mean 'modality'"):
+        wb.map_of(es, colour="modalitie")

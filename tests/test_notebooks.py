@@ -14,30 +14,52 @@ from workbench.batch import Manifest, atlas, batch, parameters
 from workbench.batch.notebooks import folder
 
 SHIPPED = sorted(p.stem for p in folder().glob("*.ipynb"))
+LONG = ("objectives", "sweep")  # that train a grid of runs each: make test-all
 
 
 @pytest.fixture(scope="module")
-def executed(tmp_path_factory):
-    """Each notebook once, on small sets, with the recipes that are quickest to train."""
+def sets(tmp_path_factory):
+    """A folder with two small sets."""
     root = tmp_path_factory.mktemp("notebooks")
-    a = wb.testing.planted(items=80, gap=0.4).save(root / "a")
-    b = wb.testing.planted(items=80, gap=0.2, seed=1).save(root / "b")
-    small = {"data": str(a), "modalities": ["image", "text"], "steps": 4}
-    given = {
-        "report": {"data": str(a), "only": ["recall_at_1", "modality_gap", "median_rank"]},
-        "compare": {"a": str(a), "b": str(b)},
-        "train": {"data": str(a), "steps": 4, "settings": {"batch": 16}, "out": str(root / "run")},
-        "explore": {"data": str(a)},
+    wb.testing.planted(items=80, gap=0.4).save(root / "a")
+    wb.testing.planted(items=80, gap=0.2, seed=1).save(root / "b")
+    return root
+
+
+def given(root):
+    """Tiny parameters for each notebook, with the recipes that are quickest to train."""
+    a, b = str(root / "a"), str(root / "b")
+    small = {"data": a, "modalities": ["image", "text"], "steps": 4}
+    return {
+        "report": {"data": a, "only": ["recall_at_1", "modality_gap", "median_rank"]},
+        "compare": {"a": a, "b": b},
+        "train": {"data": a, "steps": 4, "settings": {"batch": 16}, "out": str(root / "run")},
+        "explore": {"data": a},
         "quickstart": {"out": str(root / "quick")},
         "objectives": small | {"recipes": ["infonce", "siglip"], "seeds": 2, "out": str(root / "objectives")},
         "paper": {"paper": "gram", "quick": True},
         "sweep": small | {"temperatures": [0.05, 0.5], "batches": [8, 16], "seeds": 1, "out": str(root / "sweep")},
     }
-    out = root / "out"
-    for name, values in given.items():
-        found = batch(folder() / f"{name}.ipynb", out, given=values)
+
+
+def run_each(names, root, out):
+    """Each notebook once, and what it left."""
+    for name in names:
+        found = batch(folder() / f"{name}.ipynb", out, given=given(root)[name])
         assert found.ok, [e.error for e in found.failed]
+    assert sorted(e.label for e in Manifest(out).entries()) == sorted(names)
+    for name in names:
+        page = (out / f"{name}.html").read_text()
+        assert "Traceback" not in page
+        assert len(page) > 20_000, name
+        assert json.loads((out / f"{name}.json").read_text())["numbers"], name
     return out
+
+
+@pytest.fixture(scope="module")
+def executed(sets):
+    """The notebooks that take seconds; each runs and hands on its numbers."""
+    return run_each([n for n in SHIPPED if n not in LONG], sets, sets / "out")
 
 
 def test_each_notebook_has_typed_commented_parameters_and_no_outputs():
@@ -52,13 +74,13 @@ def test_each_notebook_has_typed_commented_parameters_and_no_outputs():
                 assert "def " not in cell.source, f"{name}: a notebook calls the package, it defines nothing"
 
 
-def test_each_notebook_runs_and_hands_on_its_numbers(executed):
-    assert sorted(e.label for e in Manifest(executed).entries()) == SHIPPED
-    for name in SHIPPED:
-        page = (executed / f"{name}.html").read_text()
-        assert "Traceback" not in page
-        assert len(page) > 20_000, name
-        assert json.loads((executed / f"{name}.json").read_text())["numbers"], name
+def test_each_notebook_is_run_here(sets):
+    assert sorted(given(sets)) == SHIPPED
+
+
+@pytest.mark.slow
+def test_each_long_notebook_runs_and_hands_on_its_numbers(sets):
+    run_each(LONG, sets, sets / "long")
 
 
 def test_the_comparison_is_that_of_the_package(executed):

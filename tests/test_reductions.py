@@ -1,5 +1,7 @@
 """Reductions of a tile: the compiled loops say what the tensors say, from either side; no edge loses a neighbour."""
 
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -144,3 +146,16 @@ def test_without_numba_tensors_do_it(monkeypatch):
         monkeypatch.delitem(sys.modules, f"workbench.scan.reductions.{name}")
         monkeypatch.delattr(reductions, name)
     assert reductions.reductions_for(torch.device("cpu"), 10**9) is plain
+
+
+@pytest.mark.slow
+def test_a_cold_compile_is_said_once_and_takes_seconds(tmp_path):
+    code = (
+        "import time, torch, workbench as wb\n"
+        "x = torch.randn(2_100, 16)\n"
+        "wb.diagnose({'a': x, 'b': x + torch.randn(2_100, 16)}, only=['uniformity', 'recall_at_1'])"
+    )
+    own = {k: v for k, v in os.environ.items() if k != "WORKBENCH_QUIET"} | {"NUMBA_CACHE_DIR": str(tmp_path)}
+    said = [subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True) for _ in "ab"]
+    assert [s.returncode for s in said] == [0, 0]
+    assert ["compiled for this machine" in s.stderr for s in said] == [True, False]

@@ -16,6 +16,18 @@ from workbench.training.settings import sort_settings
 
 SHORT = {"steps": 30, "evaluate": 10, "batch": 64, "hidden": 32, "dim": 16}
 MODALITIES = ["text", "color", "sketch"]
+PLAIN = SHORT | {"dropout": 0.0, "steps": 20}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def some_emoji(tmp_path_factory):
+    """A third of the emoji with their drawings, one name each: what these tests train on."""
+    es = wb.dataset("emoji")
+    some = es.take(es.families % 3 == 0)
+    kept = [c for c in some.items if not c.startswith("name_")]
+    path = some.with_items(some.items[kept]).save(tmp_path_factory.mktemp("data") / "emoji")
+    for settings in (SHORT, PLAIN):
+        settings["data"] = str(path)
 
 
 def test_the_same_seed_gives_the_same_run(tmp_path):
@@ -109,13 +121,10 @@ def weights(run, modality):
     return torch.cat([x.flatten() for k, x in tensors(run).items() if k.startswith(f"to_{modality}.")])
 
 
-PLAIN = SHORT | {"dropout": 0.0, "steps": 20}
-
-
 def test_two_processes_train_as_one(tmp_path):
     """The command line starts two real ranks; without dropout their run is that of one process."""
     one = wb.train("infonce", out=tmp_path / "one", modalities=["text", "color"], **PLAIN)
-    settings = [x for k, v in PLAIN.items() for x in ("--set", f"{k}={v}")]
+    settings = [x for k, v in PLAIN.items() for x in (("--data", v) if k == "data" else ("--set", f"{k}={v}"))]
     command = [sys.executable, "-m", "workbench.cli", "train", "infonce", "-o", str(tmp_path / "two"), "--devices", "2"]
     done = subprocess.run(
         [*command, "--modalities", "text,color", *settings],
@@ -301,7 +310,7 @@ def test_the_doctor_speaks_up_in_the_log(tmp_path):
     es = wb.dataset("emoji").only(["text", "color"])
     order = torch.randperm(len(es), generator=torch.Generator().manual_seed(0))
     wrong = wb.EmbeddingSet({"text": es["text"], "color": es["color"][order]}, es.items)
-    run = wb.train("infonce", data=wrong, out=tmp_path / "r", temperature=1.0, **(PLAIN | {"lr": 1e-5}))
+    run = wb.train("infonce", out=tmp_path / "r", temperature=1.0, **(PLAIN | {"data": wrong, "lr": 1e-5}))
     events = [m for m in run.metrics if "event" in m]
     assert [e["event"] for e in events] == ["at_chance"]
     assert "learnt nothing" in events[0]["sentence"]
@@ -363,10 +372,10 @@ def test_modalities_may_have_any_name_and_share_a_tower(tmp_path):
     es = wb.dataset("emoji").only(["color", "sketch"]).take(range(200))
     both = wb.EmbeddingSet({"forward": es["color"], "a.b": es["sketch"]}, es.items)
     shared = torch.nn.Linear(es["color"].shape[1], SHORT["dim"])
-    run = wb.train("infonce", data=both, out=tmp_path / "a", own={"forward": shared, "a.b": shared}, **SHORT)
+    run = wb.train("infonce", out=tmp_path / "a", own={"forward": shared, "a.b": shared}, **(SHORT | {"data": both}))
     assert run.finished
     with pytest.raises(wb.InputError, match="own tower"):
-        wb.train("infonce", data=both, out=tmp_path / "b", own={"zzz": shared}, **SHORT)
+        wb.train("infonce", out=tmp_path / "b", own={"zzz": shared}, **(SHORT | {"data": both}))
 
 
 def test_a_sweep_keeps_its_cells_apart(tmp_path):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workbench import diagnostics, interventions
     from workbench.advice.advise import advise
     from workbench.errors import InputError
+    from workbench.explorer.widgets import map_of
     from workbench.lists.drift import drift
     from workbench.lists.suspects import suspects
     from workbench.lists.thresholds import thresholds
@@ -59,6 +60,7 @@ __all__ = [
     "interventions",
     "layers",
     "load",
+    "map_of",
     "paper",
     "recipe",
     "slices",
@@ -87,6 +89,7 @@ _HOME = {
     "explore": "workbench.workspace.widget",
     "layers": "workbench.report.slices",
     "load": "workbench.sets.formats",
+    "map_of": "workbench.explorer.widgets",
     "paper": "workbench.papers",
     "recipe": "workbench.objectives.recipes",
     "slices": "workbench.report.slices",

@@ -64,3 +64,9 @@ def progress(
         dynamic_ncols=lively,
     )
     return iter(bar) if note is None or bar.disable else _noted(bar, note)
+
+
+def note(text: str) -> None:
+    """A line on stderr before something that takes long and shows no bar."""
+    if not os.environ.get("WORKBENCH_QUIET"):
+        print(text, file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import typer
@@ -66,3 +66,12 @@ def pair(text: str, option: str) -> tuple[str, str]:
     if not mark:
         raise InputError(f"{option} {text}: say it as name=value")
     return key, value
+
+
+def settings_for(function: Callable[..., Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as `**settings` of a function; raises `InputError` where a name is one that it is asked by otherwise."""
+    own = inspect.signature(function).parameters
+    for key in given:
+        if key in own and own[key].kind is not inspect.Parameter.VAR_KEYWORD:
+            raise InputError(f"{key} is no setting: it is asked for by an argument or an option of its own, see --help")
+    return dict(given)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from workbench.cli.base import command, pair, say
+from workbench.cli.base import command, pair, say, settings_for
 from workbench.cli.sets import SETTING, SPLIT
 from workbench.errors import InputError
 
@@ -37,7 +37,7 @@ def train(
     """
     from workbench.training.train import train as run_train
 
-    settings = _yaml(config) | dict(pair(text, "--set") for text in setting or [])
+    settings = settings_for(run_train, _yaml(config) | dict(pair(text, "--set") for text in setting or []))
     settings |= {name: str(x) for name, x in (("leave_out", drop), ("keep", keep)) if x}
     run = run_train(
         recipe,
@@ -96,7 +96,7 @@ def sweep(
     from workbench.training import sweep as sweeps
     from workbench.views.page import sweep_page
 
-    settings = dict(pair(text, "--set") for text in setting or [])
+    settings = settings_for(sweeps.sweep, dict(pair(text, "--set") for text in setting or []))
     chosen = modalities.split(",") if modalities else None
     names = list(recipes or [])
     if every:
@@ -105,6 +105,7 @@ def sweep(
     cells: dict[str, list[str]] = {}
     for key, values in (pair(text, "--grid") for text in grid or []):
         cells.setdefault(key, []).extend(values.split(","))
+    settings_for(sweeps.sweep, cells)
     found = sweeps.sweep(
         names, out=out, data=data, modalities=chosen, grid=cells, seeds=seeds, device=device, **settings
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from workbench.cli.base import command, pair, say
+from workbench.cli.base import command, pair, say, settings_for
 from workbench.errors import InputError
 
 if TYPE_CHECKING:
@@ -284,7 +284,7 @@ def intervene(
     from workbench.views.document import number
 
     es = load(data)
-    change = named(name, **dict(pair(text, "--set") for text in setting or []))
+    change = named(name, **settings_for(named, dict(pair(text, "--set") for text in setting or [])))
     chosen = modalities.split(",") if modalities else list(es.modalities)
     have = set(es.items["split"]) if "split" in es.items else set()
     if {"train", "validation"} <= have:

@@ -15,6 +15,8 @@ import anywidget
 import traitlets as t
 
 from workbench.explorer.bundle import bundle
+from workbench.explorer.colouring import MODALITY
+from workbench.explorer.inspection import inspection
 from workbench.explorer.map_state import MESSAGES, MapState
 from workbench.explorer.static_map import still
 
@@ -60,6 +62,18 @@ class MapWidget(MapTraits):
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         return _kept(super()._repr_mimebundle_(**kwargs), still(self.map_state), self.map_state)
+
+
+def map_of(data: Any, *, view: str = "", colour: str = MODALITY, split: str = "validation") -> MapWidget:
+    """The map alone, of a set, a run, a path or plain arrays, for a cell of a notebook; `explore` has all around it.
+
+    `view` and `colour` are names that `.map_state.views` and `.map_state.colours` list; `.map_state.select` selects.
+
+    >>> import workbench as wb
+    >>> map_of(wb.testing.planted(items=60), view="PCA").map_state.view
+    'PCA'
+    """
+    return MapWidget(MapState(inspection(data, split), view=view, colour=colour))
 
 
 def _kept(bundle: Any, text: str, map_state: MapState | None = None) -> Any:

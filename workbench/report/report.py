@@ -170,6 +170,19 @@ class Report:
             write_text(Path(path), text)
         return text
 
+    def figure(self, name: str) -> Any:
+        """One plotly figure, of a diagnostic or a curve by name, its caption above it; `InputError` where it has none.
+
+        >>> import torch
+        >>> from workbench.report.diagnose import diagnose
+        >>> report = diagnose({"image": torch.eye(8), "text": torch.eye(8)}, only=["recall_at_1"])
+        >>> report.figure("recall_at_1").layout.title.text
+        'recall at 1'
+        """
+        from workbench.views.alone import figure
+
+        return figure(self, name)
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the report as a folder: report.json, items.parquet, arrays.safetensors."""
         from safetensors.numpy import save_file

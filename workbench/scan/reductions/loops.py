@@ -365,3 +365,9 @@ def shifted(s, add, divide, own_add, own_divide, edge, temperature, first, last,
                 most = _most(e, lane)
             above[t, i] = c
             others[t, i] = total * np.exp((np.float64(most) - 1.0) / temperature)
+
+
+def compiled_before() -> bool:
+    """Whether compiled code of these loops lies in the cache, so that the first call takes no time."""
+    place = getattr(getattr(potentials, "_cache", None), "cache_path", None)
+    return place is not None and any(Path(place).glob("loops.*.nbi"))
