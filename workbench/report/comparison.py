@@ -248,9 +248,8 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     half = torch.from_numpy(one.halves)[at]
     draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
     for name, measure in MEASURES.items():
-        dealt = measure(x, y, half)
-        band = shuffled(dealt, len(x), draws)
-        value = dealt(torch.arange(len(x)))
+        band = shuffled(measure.dealt(x, y, half), len(x), draws)
+        value = measure.value(x, y, half)
         row = {"name": name, "modality": m, "value": value, "low": math.nan, "high": math.nan}
         found.append(row | dict(zip(("null_low", "null", "null_high"), band, strict=True)) | {"reason": None})
     return found
