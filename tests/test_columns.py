@@ -204,6 +204,11 @@ def test_flipped_bits_of_a_saved_set_are_found(tmp_path):
     (saved / "a.safetensors").unlink()
     done = run("check", str(saved))
     assert (done.returncode, "a.safetensors: no such file" in done.stderr) == (2, True)
+    whole = made(punched("text", {2})).save(tmp_path / "whole")
+    done = run("check", str(saved), str(whole))
+    assert (done.returncode, "1 of 2 sets are not as they were saved" in done.stderr) == (2, True)
+    assert "damaged" in done.stdout
+    assert f"{whole}: 3 files as they were saved" in done.stdout, "the others are looked at all the same"
 
 
 def test_whole_numbers_and_short_floats_are_vectors():

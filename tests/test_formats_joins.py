@@ -365,6 +365,8 @@ def test_two_columns_name_the_rows_of_two_files_together(files):
     es, _ = load_together(paths, Reading(id="batch,barcode"))
     assert recall(es) == 1
     assert es.items["id"].tolist() == [f"{b}/{c}" for b, c in zip(batch, barcode, strict=True)]
+    assert es.items["barcode"].tolist() == barcode, "the columns that name a row together stay as they were"
+    assert "batch,barcode" not in es.items
 
 
 def test_a_dictionary_of_a_few_captions_each_is_rows_of_its_names(tmp_path):

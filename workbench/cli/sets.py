@@ -222,11 +222,21 @@ def check(
     from workbench.sets.embeddings import EmbeddingSet
     from workbench.sets.manifest import check_files, read_manifest
 
+    damaged = 0
     for path in data:
-        count = check_files(path, read_manifest(path), whatever_size=True)
-        es = EmbeddingSet.load(path)
+        try:
+            count = check_files(path, read_manifest(path), whatever_size=True)
+            es = EmbeddingSet.load(path)
+        except InputError as e:
+            if len(data) == 1:
+                raise
+            damaged += 1
+            say(f"damaged  {e}")
+            continue
         told = f"{count} files as they were saved" if count else "saved before digests were kept: save it again"
         say(f"{path}: {told}; {len(es):,} items, fingerprint {es.fingerprint}")
+    if damaged:
+        raise InputError(f"{damaged} of {len(data)} sets are not as they were saved")
 
 
 @command("Compare and change", "workbench compare runs/a runs/b --by group")

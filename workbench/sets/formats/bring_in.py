@@ -138,7 +138,7 @@ def _together(paths: Sequence[Path], reading: Reading) -> Arrays | Table:
             parts.append(_part(path, opened(path), said, item))
     found = joined(_told_apart([_keyed(p, reading.id) for p in parts]), " + ".join(p.name for p in paths))
     found.said[:0] = said
-    return found
+    return replace(found, columns=_unkeyed(found.columns, parts, reading.id))
 
 
 def found_at(path: Path, reading: Reading) -> Arrays | Table:
@@ -153,6 +153,18 @@ def _keyed(part: Part, name: str) -> Part:
     if len(some) < 2 or part.columns is None or any(c not in part.columns for c in some):
         return part
     return replace(part, columns=part.columns.assign(**{name: composed(part.columns, name)}).drop(columns=some[-1]))
+
+
+def _unkeyed(columns: Any, parts: Sequence[Part], name: str) -> Any:
+    """The columns with those that name a row together as they were, once all parts are joined."""
+    if columns is None or "," not in name or name not in columns:
+        return columns
+    last, held = name.split(",")[-1], {}
+    for part in parts:
+        if part.columns is not None and all(c in part.columns for c in name.split(",")):
+            held |= dict(zip(composed(part.columns, name), part.columns[last], strict=True))
+    whole = columns[name].map(held)
+    return columns.drop(columns=last, errors="ignore").rename(columns={name: last}).assign(**{last: whole})
 
 
 def _inside(path: Path) -> Sequence[Path]:
