@@ -416,7 +416,7 @@ def test_panels_are_folded_and_the_browser_remembers(page, server):
     assert map_.bounding_box()["width"] == pytest.approx(wide, abs=2)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "asked",
     [

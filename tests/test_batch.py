@@ -197,6 +197,7 @@ def test_a_killed_kernel_and_a_killed_worker_are_said(tmp_path):
     assert not marked(out)
 
 
+@pytest.mark.slow
 def test_nothing_outlives_a_batch_that_is_killed_and_the_next_one_goes_on(tmp_path):
     out = tmp_path / "out"
     words = (str(notebook(tmp_path)), "--grid", "x=1,2,3,4", "-o", str(out), "--workers", "2")

@@ -139,6 +139,7 @@ def cluster():
 
 
 @pytest.mark.filterwarnings("ignore")  # of Dask's own threads and sockets
+@pytest.mark.slow
 def test_dask_equals_local_and_survives_the_death_of_a_worker(tmp_path, cluster):
     import threading
     import time

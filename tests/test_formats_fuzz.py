@@ -50,7 +50,10 @@ def table(column, kind, name="odd"):
     return pa.table({"id": [f"i{k}" for k in range(N)], "image": X.tolist(), "text": Y.tolist(), name: values})
 
 
-@pytest.mark.parametrize("name", ["odd", "family", "split", "label"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("family", "split")]
+
+
+@pytest.mark.parametrize("name", ["odd", "label", *SLOW])
 @pytest.mark.parametrize("kind", TYPES)
 def test_every_type_of_column_is_taken_or_refused_in_a_sentence(kind, name, tmp_path):
     file = tmp_path / "t.parquet"

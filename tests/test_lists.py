@@ -236,6 +236,7 @@ def test_clusters_find_planted_ones_and_are_the_same_each_time():
 # -- thresholds ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_half_of_the_families_keeps_what_the_other_was_promised():
     es = wb.dataset("emoji").only(["text", "text_de"])
     family, draw, kept, right = es.families, np.random.default_rng(0), [], []
@@ -282,6 +283,7 @@ def test_thresholds_speak_of_every_direction_and_refuse_what_they_cannot():
 # -- drift ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_halves_of_one_set_do_not_drift():
     es = wb.dataset("emoji").only(["text", "text_de"]).take(np.arange(500))
     family, draw, alarms = es.families, np.random.default_rng(0), 0

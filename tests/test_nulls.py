@@ -69,7 +69,10 @@ def held(found, limit):
         assert p > limit, f"{name}: {below} below and {above} above of {count}"
 
 
-@pytest.mark.parametrize("cell", SMALL, ids=lambda c: c.name)
+FEWER = [pytest.param(c, marks=[pytest.mark.slow] if k else [], id=c.name) for k, c in enumerate(SMALL)]
+
+
+@pytest.mark.parametrize("cell", FEWER)  # the others: make test-all, and python -m benchmarks.nulls
 def test_nulls_hold_where_items_depend_on_each_other(cell):
     found = outside(cell, range(6))
     assert {"modality_gap", "median_rank", "silhouette", "knn_label_accuracy", "mutual_knn"} <= set(found)

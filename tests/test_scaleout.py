@@ -79,7 +79,7 @@ def test_cached_chunks_give_the_same_gradients_with_dropout(name):
         torch.testing.assert_close(p.grad, e)
 
 
-@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_gathered_ranks_give_the_gradients_of_one_process(tmp_path, count):
     """Real gloo ranks with uneven shards, DDP around the tower, every recipe: gradients equal to 1e-6."""
     ranks(
