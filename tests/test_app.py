@@ -90,6 +90,22 @@ def test_task_is_my_run_broken(page, server, demo_runs):
     assert hand.clicks <= 5
 
 
+def test_pinned_columns_stand_beside_the_names(page, server):
+    page.goto(server)
+    pin = page.get_by_role("button", name="pin steps", exact=True)
+    pin.wait_for()
+    assert "steps" not in page.locator("th").nth(2).inner_text()
+    pin.click()
+    held = page.get_by_role("button", name="let go of steps", exact=True)
+    held.wait_for()
+    assert "steps" in page.locator("th").nth(2).inner_text()
+    assert page.locator("tbody tr td").nth(2).inner_text().startswith("60 of 60")
+    shot(page, "pinned")
+    held.click()
+    pin.wait_for()
+    assert "steps" not in page.locator("th").nth(2).inner_text()
+
+
 def test_task_which_items_are_wrong_and_why(page, server, demo_runs):
     """The worst twenty are there at once; J goes on; the rivals stand with their pictures. No click."""
     page.goto(f"{server}/?run=infonce")
@@ -425,6 +441,7 @@ def test_panels_are_folded_and_the_browser_remembers(page, server):
         "?run=gram&panel=selection&drawer=open",
         "?run=infonce&panel=clusters",
         "?run=infonce&panel=what+if",
+        "?run=infonce&panel=search",
         "?compare=gram,infonce",
     ],
 )

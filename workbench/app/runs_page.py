@@ -67,6 +67,7 @@ class RunsScreen:
         self.grouped = False
         self.most = SHOWN
         self.ticked: list[str] = []
+        self.pinned: list[str] = []  # columns that stand beside the names, as they were pinned
         self.heard = Heard()
         self.face = ListFace(sizing_mode="stretch_both", margin=0)
         self.face.param.watch(lambda e: self._said(e.new), "act")
@@ -96,7 +97,7 @@ class RunsScreen:
 
     def _body(self, rows: list[Row]) -> str:
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
-        columns = list(rows[0].shown) if rows else []
+        columns = self._columns(rows[0]) if rows else []
         if self.word:
             rows = [r for r in rows if self.word in r.name.lower() or self.word in r.recipe.lower()]
         if self.by in columns:
@@ -115,14 +116,23 @@ class RunsScreen:
             f"{lost}{hint}<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
         )
 
+    def _columns(self, row: Row) -> list[str]:
+        """The columns from left to right: the name, what is pinned, the rest."""
+        pinned = [c for c in self.pinned if c in row.shown]
+        return [RUN, *pinned, *(c for c in row.shown if c != RUN and c not in pinned)]
+
     def _head(self, c: str) -> str:
         mark = (" ▾" if self.down else " ▴") if c == self.by else ""
         more = f'class="bare" aria-label="{escape(f"sort by {c}")}"'
-        return f"<th>{button(c + mark, 'sort', c, more=more)}</th>"
+        held = c in self.pinned
+        said = escape(f"{'let go of' if held else 'pin'} {c}")
+        pin = f'class="bare pin" aria-label="{said}" title="{said}"'
+        pins = button("⇤", "pin", c, pressed=held, more=pin) if c != RUN else ""
+        return f"<th>{button(c + mark, 'sort', c, more=more)}{pins}</th>"
 
     def _line(self, r: Row) -> str:
         tick = f'<input type="checkbox" aria-label="{escape(f"tick {r.name}")}"{act("tick", r.name)}{" checked" if r.name in self.ticked else ""}>'
-        cells = "".join(f"<td>{v}</td>" for v in r.shown.values())
+        cells = "".join(f"<td>{r.shown[c]}</td>" for c in self._columns(r))
         return f'<tr data-key="{escape(r.name)}"><td>{tick}</td>{cells}</tr>'
 
     def _groups(self, rows: list[Row], width: int) -> list[str]:
@@ -158,6 +168,10 @@ class RunsScreen:
     def _on_sort(self, value: Any) -> None:
         self.down = not self.down if value == self.by else True
         self.by = str(value)
+
+    def _on_pin(self, value: Any) -> None:
+        column = str(value)
+        self.pinned = [c for c in self.pinned if c != column] + [column] * (column not in self.pinned)
 
     def _on_filter(self, value: Any) -> None:
         self.word = str(value).strip().lower()
