@@ -159,7 +159,8 @@ def _unkeyed(columns: Any, parts: Sequence[Part], name: str) -> Any:
     """The columns with those that name a row together as they were, once all parts are joined."""
     if columns is None or "," not in name or name not in columns:
         return columns
-    last, held = name.split(",")[-1], {}
+    last = name.split(",")[-1]
+    held: dict[Any, Any] = {}
     for part in parts:
         if part.columns is not None and all(c in part.columns for c in name.split(",")):
             held |= dict(zip(composed(part.columns, name), part.columns[last], strict=True))
