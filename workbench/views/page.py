@@ -250,7 +250,7 @@ def definitions(report: Report) -> str:
         text = (inspect.getdoc(known[name].function) or "").split(">>>")[0].strip()
         paragraphs = "".join(f"<p>{mathml(p)}</p>" for p in text.split("\n\n"))
         parts.append(f"<details><summary><code>{escape(name)}</code></summary>{paragraphs}</details>")
-    return f"<details><summary>Definitions of all {len(parts)} diagnostics</summary>{''.join(parts)}</details>"
+    return f'<details class="defined"><summary>Definitions of all {len(parts)} diagnostics</summary>{"".join(parts)}</details>'
 
 
 def mathml(text: str) -> str:
