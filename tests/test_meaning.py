@@ -108,6 +108,14 @@ def test_who_cannot_be_asked_says_why(tmp_path):
         meaning.nearest(Inspection(blind), "a dog")
     with pytest.raises(InputError, match="means nothing"):
         meaning.nearest(plain, "  ")
+    with pytest.raises(InputError, match="1,001 letters is too long"):
+        meaning.nearest(plain, "x" * 1_001)
+    other = wb.testing.planted(items=20).made_by({"text": "use"})
+    with pytest.raises(InputError, match="use gives 512 numbers, the rows of 'text' have 34"):
+        meaning.nearest(Inspection(other), "a dog")
+    run = wb.train("infonce", data=other.save(tmp_path / "set"), out=tmp_path / "run", steps=2, evaluate=2, batch=8)
+    with pytest.raises(InputError, match="the encoder of 'text' is not what made the rows"):
+        meaning.nearest(inspection(run), "a dog")
 
 
 def until(true):

@@ -18,6 +18,7 @@ from workbench.explorer.inspection import Inspection
 from workbench.sets.encoders import Encoder, encoder
 
 NEAREST = 10  # items of each modality
+LONGEST = 1_000  # letters of a text
 loaded = lru_cache(maxsize=2)(encoder)
 
 
@@ -44,8 +45,15 @@ def items(inspection: Inspection, text: str) -> np.ndarray:
 def _nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, float]]]:
     if not text.strip():
         raise InputError("an empty text means nothing; type a word or a sentence")
+    if len(text) > LONGEST:
+        raise InputError(f"a text of {len(text):,} letters is too long to be looked for; at most {LONGEST:,}")
     found = {}
     for m, vector in placed(inspection, text).items():
+        if len(vector) != (width := inspection.es[m].shape[-1]):
+            raise InputError(
+                f"{inspection.name}: {inspection.es.encoders[m]} gives {len(vector)} numbers, the rows of {m!r} have "
+                f"{width}: it is not what made them"
+            )
         cosine = inspection.unit(m) @ torch.nn.functional.normalize(vector.float(), dim=0)
         rows = cosine.topk(min(4 * NEAREST, len(cosine))).indices  # of several rows an item, the nearest is its own
         best: dict[int, float] = {}

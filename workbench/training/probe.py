@@ -131,7 +131,10 @@ def placed(config: Mapping[str, Any], weights: Mapping[str, Any], m: str, text: 
     one = pd.DataFrame({"id": ["asked"], "name": [text], f"{m}_text": [text]})
     inputs = towers.inputs(EmbeddingSet({m: torch.ones(1, 1) if row is None else row[None]}, one), kinds)
     model = towers.build(kinds, inputs, s.dim, s.hidden, s.dropout)
-    model.load_state_dict({k: weights[k] for k in model.state_dict()})
+    try:
+        model.load_state_dict({k: weights[k] for k in model.state_dict()})
+    except RuntimeError:  # made for rows of another width
+        raise InputError(f"the encoder of {m!r} is not what made the rows that the run was trained on") from None
     return forward(model.eval(), inputs, torch.device("cpu"))[m][0]
 
 
