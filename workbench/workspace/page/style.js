@@ -70,7 +70,8 @@ export const PAGE_CSS = `
 .wbs button:disabled{opacity:.5;cursor:default}
 .wbs button.bare{border:0;background:none;padding:0 4px;color:var(--accent)}
 .wbs th:has(.pin){white-space:nowrap}
-.wbs button.pin{position:absolute;min-width:24px;color:var(--faint);opacity:0;background:var(--paper)}
+.wbs button.pin{position:absolute;min-width:24px;opacity:0}
+.wbs button.pin{color:var(--faint);background:var(--paper)}
 .wbs th:hover .pin,.wbs button.pin:focus-visible,.wbs button.pin[aria-pressed=true]{opacity:1}
 .wbs button.pin[aria-pressed=true]{color:var(--accent);font-weight:700}
 .wbs button[aria-pressed=true],.wbs button[aria-selected=true],.wbs .tabs button[aria-current=true]{
