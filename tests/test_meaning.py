@@ -15,6 +15,7 @@ from workbench.explorer import meaning
 from workbench.explorer.inspection import Inspection, inspection
 from workbench.explorer.map_state import MapState
 from workbench.sets.encoders import embed_table
+from workbench.training import probe
 from workbench.workspace.panel import Around
 from workbench.workspace.visit import Visit
 
@@ -93,7 +94,8 @@ def test_a_text_goes_through_the_tower_of_a_run(tmp_path, tower):
     z = meaning.placed(s, text)
     assert set(z) == {"text", "color"}, "towers meet in one space"
     assert torch.nn.functional.cosine_similarity(z["text"], s.es["text"][i], dim=0) > 0.999
-    assert s.run.readers()["text"] == ("use" if tower == "mlp" else None)
+    readers = probe.readers(run.config, s.encoders, s.items.columns)
+    assert readers["text"] == ("use" if tower == "mlp" else None)
 
 
 def test_who_cannot_be_asked_says_why(tmp_path):

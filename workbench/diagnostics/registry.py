@@ -60,6 +60,11 @@ class _Asked:
     function: Callable[..., Any]
 
     @property
+    def summary(self) -> str:
+        """The docstring's first line, formulas and all."""
+        return (inspect.getdoc(self.function) or "").splitlines()[0]
+
+    @property
     def question(self) -> str:
         """The name of the question: the last part of the module's."""
         return self.function.__module__.rsplit(".", 1)[-1]
@@ -133,11 +138,6 @@ class Diagnostic(_Asked):
     def of_tuples(self) -> bool:
         """Whether it is asked of several modalities at once, and not of a pair at a time."""
         return self.on in ("subset", "triple", "tuple")
-
-    @property
-    def summary(self) -> str:
-        """The docstring's first line, formulas and all."""
-        return (inspect.getdoc(self.function) or "").splitlines()[0]
 
     @property
     def _statistics(self) -> list[Any]:

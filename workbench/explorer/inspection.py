@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -64,12 +64,14 @@ class Inspection:
         run: Run | None = None,
         split: str = "",
         home: Path | None = None,
+        encoders: Mapping[str, str] | None = None,
     ) -> None:
         self.es = es.layer()
         self.layered = es if es.layers else None
         self.name, self.run, self.split, self.home = name, run, split, home
         items = (es.items if items is None else items).reset_index(drop=True)
         self.items = items if "name" in items else items.assign(name=items["id"])
+        self.encoders = dict(es.encoders if encoders is None else encoders)  # of a run: before its towers
         self.other: Inspection | None = None  # another space of the same items in the same order
         self.hues: dict[str, dict[str, str]] = {}  # colours that values of a column have by their meaning
         self._report: Report | None = None
@@ -349,10 +351,11 @@ def inspection(source: Any, split: str = "validation") -> Inspection:
         if split not in SPLITS:
             raise unknown("split to look at", split, SPLITS)
         es = run.snapshot() if split == "validation" else run.embed(split)
-        everything = run.items.set_index("id", drop=False)
+        data = run.data
+        everything = data.items.set_index("id", drop=False)
         known = es.items["id"].isin(everything.index).all()
         items = everything.loc[es.items["id"]] if known else es.items
-        return Inspection(es, name=run.name, items=items, run=run, split=split, home=run.path)
+        return Inspection(es, name=run.name, items=items, run=run, split=split, home=run.path, encoders=data.encoders)
     es = load_data(source)
     path = Path(source) if isinstance(source, str | Path) else None
     home = None

@@ -6,7 +6,6 @@ there with the tower that it trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
@@ -16,6 +15,7 @@ from torch import Tensor
 from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection
 from workbench.sets.encoders import Encoder, encoder
+from workbench.training import probe
 
 NEAREST = 10  # items of each modality
 LONGEST = 1_000  # letters of a text
@@ -24,9 +24,7 @@ loaded = lru_cache(maxsize=2)(encoder)
 
 def can_be_asked(inspection: Inspection) -> bool:
     """Whether there may be an encoder or a tower that reads texts; that it is installed is seen when it is asked."""
-    if inspection.run is not None:
-        return bool(_readers(inspection))
-    return bool(inspection.es.encoders)
+    return bool(inspection.encoders) or (inspection.run is not None and probe.may_read(inspection.run.config))
 
 
 def nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, float]]]:
@@ -51,7 +49,7 @@ def _nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, flo
     for m, vector in placed(inspection, text).items():
         if len(vector) != (width := inspection.es[m].shape[-1]):
             raise InputError(
-                f"{inspection.name}: {inspection.es.encoders[m]} gives {len(vector)} numbers, the rows of {m!r} have "
+                f"{inspection.name}: {inspection.encoders[m]} gives {len(vector)} numbers, the rows of {m!r} have "
                 f"{width}: it is not what made them"
             )
         cosine = inspection.unit(m) @ torch.nn.functional.normalize(vector.float(), dim=0)
@@ -65,30 +63,23 @@ def _nearest(inspection: Inspection, text: str) -> dict[str, list[tuple[int, flo
 
 def placed(inspection: Inspection, text: str) -> dict[str, Tensor]:
     """A text as a vector of each modality whose space it has a place in, (d,)."""
-    if inspection.run is not None:
-        readers = _readers(inspection)
-        for m, name in readers.items():
+    run, encoders = inspection.run, inspection.encoders
+    if run is not None:
+        for m, name in probe.readers(run.config, encoders, inspection.items.columns).items():
             given = None if name is None else _encoded(name, text)
             if name is None or given is not None:
-                z = inspection.run.placed(m, text, given)
+                z = run.placed(m, text, given)
                 return {other: z for other in inspection.es.modalities if inspection.es[other].shape[-1] == len(z)}
-        raise InputError(_nobody(inspection.name, {m: n for m, n in readers.items() if n}))
-    vectors = {name: _encoded(name, text) for name in dict.fromkeys(inspection.es.encoders.values())}
-    found = {m: v for m, name in inspection.es.encoders.items() if (v := vectors[name]) is not None}
+        found = {}
+    else:
+        vectors = {name: _encoded(name, text) for name in dict.fromkeys(encoders.values())}
+        found = {m: v for m, name in encoders.items() if (v := vectors[name]) is not None}
     if not found:
-        raise InputError(_nobody(inspection.name, inspection.es.encoders))
+        said = ", ".join(f"{m} by {e}" for m, e in encoders.items()) or "no encoder is known"
+        raise InputError(
+            f"{inspection.name}: nothing that made it reads a text ({said}), so it can be searched by words only"
+        )
     return found
-
-
-def _nobody(name: str, encoders: Mapping[str, str]) -> str:
-    said = ", ".join(f"{m} by {e}" for m, e in encoders.items()) or "no encoder is known"
-    return f"{name}: nothing that made it reads a text ({said}), so it can be searched by words only"
-
-
-def _readers(inspection: Inspection) -> dict[str, str | None]:
-    """The modalities of a run whose tower can be given a text: with the encoder before it, None where it reads one."""
-    run = inspection.run
-    return {} if run is None else inspection.once("readers", run.readers)
 
 
 def _encoded(name: str, text: str) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 import zlib
@@ -264,7 +265,9 @@ class EmbeddingSet:
 
     def with_items(self, items: pd.DataFrame) -> EmbeddingSet:
         """The same vectors with other columns of the same items."""
-        return EmbeddingSet(self._vectors, items, rows=self._rows, source=self.source)._of(self.encoders)
+        if len(items) != len(self):
+            raise InputError(f"{self.source}: {len(items)} lines of columns for {len(self)} items")
+        return self._part(self._vectors, items_of(items, len(self), self.source), self._rows)
 
     def made_by(self, encoders: Mapping[str, str]) -> EmbeddingSet:
         """The same set, knowing which encoder made its modalities (`workbench embed --model`), so that a text that
@@ -274,7 +277,7 @@ class EmbeddingSet:
         """
         for m in encoders:
             self[m]
-        return self.with_items(self.items)._of(self.encoders | dict(encoders))
+        return copy.copy(self)._of(self.encoders | dict(encoders))
 
     def _of(self, encoders: Mapping[str, str]) -> EmbeddingSet:
         self.encoders = {m: str(encoders[m]) for m in self._vectors if m in encoders}

@@ -108,17 +108,30 @@ def embedded(config: Mapping[str, Any], weights: Mapping[str, Any], part: Embedd
     return EmbeddingSet(out, light(part), source=source)
 
 
-def readers(config: Mapping[str, Any], data: EmbeddingSet) -> dict[str, str | None]:
-    """The modalities of a configuration that can be given a text: by the encoder whose rows a tower takes, or, None, by
-    a tower that reads texts itself. None at all where towers are somebody's own."""
-    out: dict[str, str | None] = {}
+def _named(config: Mapping[str, Any]) -> dict[str, str]:
+    """The tower of each modality by name; none where they are somebody's own."""
     if config.get("own"):
-        return out
-    for m, name in towers.assigned(Settings(**config["train"]).tower, config["modalities"]).items():
+        return {}
+    return towers.assigned(Settings(**config["train"]).tower, config["modalities"])
+
+
+def may_read(config: Mapping[str, Any]) -> bool:
+    """Whether some tower may read texts itself; libraries of models are not imported for that."""
+    return any(
+        "/" in name or towers.kind(name).reads not in (towers.features, towers.drawings)
+        for name in _named(config).values()
+    )
+
+
+def readers(config: Mapping[str, Any], encoders: Mapping[str, str], columns: Collection[str]) -> dict[str, str | None]:
+    """The modalities of a configuration that can be given a text: by the encoder whose rows a tower takes, or, None, by
+    a tower that reads texts itself. `columns`: those of the items, which say where a tower reads drawings."""
+    out: dict[str, str | None] = {}
+    for m, name in _named(config).items():
         reads = towers.kind(name).reads
         if reads is towers.features:
-            out |= {m: data.encoders[m]} if m in data.encoders else {}
-        elif reads is not towers.drawings and f"{m}_png" not in data.items:
+            out |= {m: encoders[m]} if m in encoders else {}
+        elif reads is not towers.drawings and f"{m}_png" not in columns:
             out[m] = None
     return out
 

@@ -153,12 +153,17 @@ class Run(RunFolder):
         return None
 
     @property
+    def data(self) -> EmbeddingSet:
+        """The set the run was trained on; where it has moved, the probe as it was last seen, without drawings."""
+        try:
+            return load_data(self.config["data"])
+        except InputError:
+            return self.snapshot()
+
+    @property
     def items(self) -> pd.DataFrame:
         """The items the run was trained on, with their drawings; where the data have moved, the probe's without."""
-        try:
-            return load_data(self.config["data"]).items
-        except InputError:
-            return self.snapshot().items
+        return self.data.items
 
     # -- reports ---------------------------------------------------------------------------------------------------
 
@@ -173,16 +178,9 @@ class Run(RunFolder):
             self.count_test_read()
         return probe.embedded(self.config, weights, part, f"{self.path} ({split})")
 
-    def readers(self) -> dict[str, str | None]:
-        """The modalities that can be given a text, by the encoder before their tower, None where it reads texts itself;
-        none where the data have moved."""
-        try:
-            return probe.readers(self.config, load_data(self.config["data"]))
-        except InputError:
-            return {}
-
     def placed(self, modality: str, text: str, row: Tensor | None = None) -> Tensor:
-        """A text in the space of the last checkpoint, (dim,), through the tower of a modality; `row`: see `readers`.
+        """A text in the space of the last checkpoint, (dim,), through the tower of a modality; `row`: what the encoder
+        before the tower makes of it, where there is one.
 
         Raises `InputError` where there is no checkpoint yet.
         """

@@ -31,7 +31,7 @@ def figure(report: Report, name: str) -> go.Figure:
         if not report.known(name):
             raise InputError(f"the report has no value of {name}: its rows say why (report.frame)")
         fig = figures.values({"": report}, name)
-    lines = textwrap.wrap(shown.see or _first_line(shown.function.__doc__), WIDE)
+    lines = textwrap.wrap(shown.see or shown.summary, WIDE)
     above = 44 + 16 * len(lines)  # the name and the caption; under them the legend, and what stands over a panel
     room = above + 30 + (24 if fig.layout.annotations else 0)
     height = (fig.layout.height or 360) - (fig.layout.margin.t or 0) + room
@@ -51,7 +51,3 @@ def figure(report: Report, name: str) -> go.Figure:
         legend={"yref": "container", "y": 1 - above / height, "yanchor": "top"},
     )
     return fig
-
-
-def _first_line(text: str | None) -> str:
-    return (text or "").strip().split("\n\n")[0].replace("\n", " ")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from workbench.sets import columns
 from workbench.views.document import band, number
 
 WIDE, HIGH = 250, 20  # of the bar of a number and its null
@@ -41,6 +42,20 @@ def select(
 def quiet(text: str) -> str:
     """A quiet line; the text is escaped."""
     return f'<p class="quiet">{escape(text)}</p>'
+
+
+def told(row: Mapping[Any, Any], column: str) -> str:
+    """What a column says of an item, else its name; not escaped yet."""
+    value = row.get(column)
+    return columns.as_text(value if value is not None and value == value else row["name"])[:160]
+
+
+def cosine_bar(cosine: float) -> str:
+    """A cosine as a bar with its number; nothing where it is not known."""
+    if cosine != cosine:
+        return ""
+    wide = max(0.0, min(1.0, float(cosine))) * 70
+    return f'<span class="cosine" style="width:{wide:.0f}px"></span> <span class="num">{cosine:.2f}</span>'
 
 
 def null_bar(row: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -136,9 +136,10 @@ def _together(paths: Sequence[Path], reading: Reading) -> Arrays | Table:
             parts += [_part(Path(f"{name} of {path.name}"), table, said, item) for name, table in linked[path].items()]
         else:
             parts.append(_part(path, opened(path), said, item))
-    found = joined(_told_apart([_keyed(p, reading.id) for p in parts]), " + ".join(p.name for p in paths))
+    keyed = [_keyed(p, reading.id) for p in parts]
+    found = joined(_told_apart(keyed), " + ".join(p.name for p in paths))
     found.said[:0] = said
-    return replace(found, columns=_unkeyed(found.columns, parts, reading.id))
+    return replace(found, columns=_unkeyed(found.columns, zip(parts, keyed, strict=True), reading.id))
 
 
 def found_at(path: Path, reading: Reading) -> Arrays | Table:
@@ -155,15 +156,15 @@ def _keyed(part: Part, name: str) -> Part:
     return replace(part, columns=part.columns.assign(**{name: composed(part.columns, name)}).drop(columns=some[-1]))
 
 
-def _unkeyed(columns: Any, parts: Sequence[Part], name: str) -> Any:
+def _unkeyed(columns: Any, parts: Iterable[tuple[Part, Part]], name: str) -> Any:
     """The columns with those that name a row together as they were, once all parts are joined."""
     if columns is None or "," not in name or name not in columns:
         return columns
     last = name.split(",")[-1]
     held: dict[Any, Any] = {}
-    for part in parts:
-        if part.columns is not None and all(c in part.columns for c in name.split(",")):
-            held |= dict(zip(composed(part.columns, name), part.columns[last], strict=True))
+    for part, keyed in parts:
+        if keyed is not part and keyed.columns is not None and part.columns is not None:
+            held |= dict(zip(keyed.columns[name], part.columns[last], strict=True))
     whole = columns[name].map(held)
     return columns.drop(columns=last, errors="ignore").rename(columns={name: last}).assign(**{last: whole})
 

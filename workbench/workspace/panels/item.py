@@ -12,7 +12,7 @@ from workbench.explorer.inspection import QueryResult
 from workbench.sets import columns
 from workbench.sets.run_folder import VERDICTS
 from workbench.views.document import number
-from workbench.workspace.html import button, quiet, select
+from workbench.workspace.html import button, cosine_bar, quiet, select, told
 from workbench.workspace.panel import Host, Panel, panel
 
 LINES = 4  # text columns of the item
@@ -139,17 +139,11 @@ class Item(Panel):
         return m.margin + others[0] if others else float("nan")
 
     def _line(self, row: Mapping[Any, Any], modality: str, role: str, tone: str, more: str = "") -> str:
-        text = row.get(self.text) if self.text else row.get(f"{modality}_text", row["name"])
-        said = columns.as_text(text if text is not None and text == text else row["name"])[:160]
-        cosine = row["cosine"]
-        bar = ""
-        if cosine == cosine:
-            wide = max(0.0, min(1.0, float(cosine))) * 70
-            bar = f'<span class="cosine" style="width:{wide:.0f}px"></span> <span class="num">{cosine:.2f}</span>'
+        said = told(row, self.text or f"{modality}_text")
         who = f' <span class="quiet">{escape(role)}</span>' if role else ""
         return (
             f'<div class="meet{tone}">{media(row, modality)}<div class="what"><div class="text two">{escape(said)}</div>'
-            f"{bar}{who}{more}</div></div>"
+            f"{cosine_bar(row['cosine'])}{who}{more}</div></div>"
         )
 
     def _verdicts(self, item: int, other: int) -> str:

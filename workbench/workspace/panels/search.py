@@ -9,8 +9,7 @@ from typing import Any
 from workbench.explorer import meaning
 from workbench.explorer.cards import media
 from workbench.explorer.inspection import Inspection
-from workbench.sets import columns
-from workbench.workspace.html import act, quiet
+from workbench.workspace.html import act, cosine_bar, quiet, told
 from workbench.workspace.panel import Host, Panel, panel
 
 HINT = "Type what you look for; it need not be a word of any column."
@@ -53,14 +52,12 @@ class Search(Panel):
 
     def _line(self, modality: str, item: int, cosine: float, shown: int) -> str:
         row = self.inspection.items.iloc[item].to_dict()
-        text = row.get(f"{modality}_text")
-        said = columns.as_text(text if text is not None and text == text else row["name"])[:160]
+        said = told(row, f"{modality}_text")
         tone = " now" if item == shown else ""
-        wide = max(0.0, min(1.0, cosine)) * 70
         name = f'<button class="bare text two"{act("search.show", item)}>{escape(said)}</button>'
         return (
             f'<div class="meet{tone}" data-key="{escape(modality)}{item}">{media(row, modality)}<div class="what">{name}'
-            f'<div><span class="cosine" style="width:{wide:.0f}px"></span> <span class="num">{cosine:.2f}</span></div></div></div>'
+            f"<div>{cosine_bar(cosine)}</div></div></div>"
         )
 
     # -- what a person does ----------------------------------------------------------------------------------------
