@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 import workbench as wb
 from workbench import interventions
+from workbench.errors import InputError
 from workbench.report import slices as tables
 from workbench.sets import planted as testing
 
@@ -208,3 +209,9 @@ def test_digits_layers_separate_even_from_odd():
     assert (by_layer["avqi_quantile"] < by_layer["avqi_safe_vs_adversarial"]).all()
     last = frame[(frame["layer"] == 2) & (frame["name"] == only[0])].iloc[0]
     assert last["value"] < last["null_low"]  # far better apart than roles dealt out at random
+
+
+def test_cca_wants_more_pairs_than_components():
+    es = testing.planted(items=40)
+    with pytest.raises(InputError, match="12 pairs decide no more than 11"):
+        interventions.cca(components=12).fit(es.take(np.arange(12)), *es.modalities)

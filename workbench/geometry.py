@@ -196,6 +196,33 @@ def products(x: Tensor) -> Tensor:
     return out
 
 
+def decided(dots: Tensor, rows: int) -> tuple[Tensor, Tensor]:
+    r"""Of centred products $X^\top Y$ of so many rows: the part of the rotation of X onto Y that they decide, (d, d'),
+    and the sum of their singular values.
+
+    $\sum_{r \le \mathrm{rank}} u_r v_r^\top$ (Schönemann 1966); all of it where there are more rows than dimensions.
+    """
+    u, sigma, v = torch.linalg.svd(dots, full_matrices=False)
+    tiny = max(dots.shape) * torch.finfo(dots.dtype).eps * sigma[:1]
+    rank = min(int((sigma > tiny).sum()), rows - 1)
+    return u[:, :rank] @ v[:rank], sigma.sum()
+
+
+def rotation(dots: Tensor, rows: int) -> Tensor:
+    r"""The rotation (d, d) that brings X onto Y, from centred products $X^\top Y$ of so many rows.
+
+    Directions that the rows do not decide are turned as little as they can be, whatever a library chooses for them.
+    """
+    known, _ = decided(dots, rows)
+    open_ = len(dots) - round(float(known.square().sum()))
+    if not open_:
+        return known
+    identity = torch.eye(len(dots), dtype=dots.dtype)
+    left, right = identity - known @ known.T, identity - known.T @ known  # projections on what is open
+    u, _, v = torch.linalg.svd(left @ right)
+    return known + u[:, :open_] @ v[:open_]
+
+
 def root(scatter: Tensor) -> Tensor:
     """The symmetric square root of a positive matrix."""
     values, vectors = torch.linalg.eigh(scatter)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.nulls.bands import normal
+from workbench.geometry import decided
 from workbench.scan.threads import threads
 
 PERMUTATIONS = 100
@@ -52,6 +53,7 @@ def procrustes_r2(x: Tensor, y: Tensor, half: Tensor) -> float:
     $$1 - \frac{\|Y - sXR\|^2}{\|Y\|^2}$$ on rows centred by the fitted half; both halves are judged.
 
     1: the same space, turned; at most 0 where there is nothing in common. The narrower space is padded with zeros.
+    A half of fewer rows than dimensions leaves directions open: the mean over all rotations that fit it is given.
     Cost: d³. Source: Schönemann 1966, held out as trust asks for.
 
     >>> x = torch.randn(40, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -59,19 +61,7 @@ def procrustes_r2(x: Tensor, y: Tensor, half: Tensor) -> float:
     >>> round(procrustes_r2(x, x @ q, torch.arange(40) % 2), 6)
     1.0
     """
-    d = max(x.shape[1], y.shape[1])
-    x, y = (torch.nn.functional.pad(z, (0, d - z.shape[1])) for z in (x, y))
-    wrong = total = 0.0
-    for judged in (0, 1):
-        fit, held = half != judged, half == judged
-        if int(fit.sum()) < 2 or int(held.sum()) < 1:
-            return math.nan
-        mx, my = x[fit].mean(0), y[fit].mean(0)
-        u, sigma, v = torch.linalg.svd((x[fit] - mx).T @ (y[fit] - my), full_matrices=False)
-        scale = sigma.sum() / (x[fit] - mx).square().sum().clamp_min(1e-300)
-        wrong += float((y[held] - my - scale * (x[held] - mx) @ u @ v).square().sum())
-        total += float((y[held] - my).square().sum())
-    return 1 - wrong / total if total else math.nan
+    return dealt_procrustes(x - x.mean(0), y - y.mean(0), half)(torch.arange(len(x)))
 
 
 def rsa(x: Tensor, y: Tensor) -> float:
@@ -127,11 +117,11 @@ def dealt_procrustes(x: Tensor, y: Tensor, half: Tensor) -> Dealt:
         wrong = total = 0.0
         for fit, other in ((0, 1), (1, 0)):
             mx, my = sums[fit] / n[fit], totals[fit] / n[fit]
-            u, sigma, v = torch.linalg.svd(dots[fit] - n[fit] * torch.outer(mx, my))
-            scale = float(sigma.sum()) / own[fit]
+            turned, sigmas = decided(dots[fit] - n[fit] * torch.outer(mx, my), n[fit])
+            scale = float(sigmas) / own[fit]
             cross = dots[other] - torch.outer(sums[other], my) - torch.outer(mx, totals[other] - n[other] * my)
             length = float(square[order[at[other]]].sum() - 2 * (totals[other] @ my) + n[other] * (my @ my))
-            wrong += length - 2 * scale * float((cross * (u @ v)).sum()) + scale**2 * held[fit]
+            wrong += length - 2 * scale * float((cross * turned).sum()) + scale**2 * held[fit]
             total += length
         return 1 - wrong / total if total else math.nan
 

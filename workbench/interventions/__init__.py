@@ -1,6 +1,6 @@
 """Interventions: changes of an embedding space, fitted on some items and applied to others.
 
-May import: errors, sets, report.
+May import: errors, geometry, sets, report.
 Open first: base.py (what an intervention is), then one_modality.py and two_modalities.py.
 
 >>> import workbench as wb

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from workbench.errors import InputError
+from workbench.geometry import rotation
 from workbench.interventions.base import Affine, Intervention, intervention, once, scaled
 from workbench.sets.embeddings import EmbeddingSet
 
@@ -45,7 +46,10 @@ def _shared(es: EmbeddingSet, a: str, b: str) -> Tensor:
 
 @intervention
 def procrustes() -> Intervention:
-    """Turn the second modality onto the first: centre both, then rotate matched rows together (Schönemann 1966)."""
+    """Turn the second modality onto the first: centre both, then rotate matched rows together (Schönemann 1966).
+
+    Directions that fewer pairs than dimensions leave open are turned as little as they can be.
+    """
 
     def learn(es: EmbeddingSet, modalities: tuple[str, ...]) -> dict[str, Affine]:
         if len(modalities) != 2:
@@ -54,8 +58,7 @@ def procrustes() -> Intervention:
         if es[a].shape[-1] != es[b].shape[-1]:
             raise InputError(f"procrustes needs equal widths: {a} has {es[a].shape[-1]}, {b} {es[b].shape[-1]}")
         x, y = matched(es, a, b)
-        u, _, v = torch.linalg.svd((y - y.mean(0)).T @ (x - x.mean(0)), full_matrices=False)
-        return {a: Affine(x.mean(0)), b: Affine(y.mean(0), u @ v)}
+        return {a: Affine(x.mean(0)), b: Affine(y.mean(0), rotation((y - y.mean(0)).T @ (x - x.mean(0)), len(x)))}
 
     return Intervention("procrustes", learn)
 
@@ -86,6 +89,8 @@ def cca(components: int = 16, ridge: float = 1e-3) -> Intervention:
         x, y = matched(es, a, b)
         if components > min(x.shape[1], y.shape[1]):
             raise InputError(f"cca: components={components} for {x.shape[1]} and {y.shape[1]} dimensions")
+        if components >= len(x):
+            raise InputError(f"cca: components={components}, and {len(x)} pairs decide no more than {len(x) - 1}")
 
         wa, wb, u, v = once(es, ("canonical", a, b, ridge), lambda: _canonical(x, y, ridge))
         return {a: Affine(x.mean(0), wa @ u[:, :components]), b: Affine(y.mean(0), wb @ v[:components].T)}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from workbench.disk import is_kept, kept
 from workbench.errors import InputError, unknown
+from workbench.geometry import rotation
 from workbench.sets.embeddings import EmbeddingSet
 
 NEIGHBOURS = 10  # k of the faithfulness
@@ -292,8 +293,7 @@ def turned(frame: LinearView, reference: EmbeddingSet, other: EmbeddingSet) -> n
     b = torch.cat([other.unit(m) for m in reference.modalities])
     if a.shape != b.shape:
         raise InputError(f"{other.source}: has other rows than {reference.source}; a common frame needs the same")
-    u, _, v = torch.linalg.svd(b.T @ a)
-    b = b @ (u @ v)
+    b = b @ rotation(b.T @ a, len(b) + 1)
     sizes = [len(reference[m]) for m in reference.modalities]
     parts = [(x - frame.offset[m]) @ frame.basis for m, x in zip(reference.modalities, b.split(sizes), strict=True)]
     return torch.cat(parts).numpy()

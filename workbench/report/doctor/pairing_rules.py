@@ -16,6 +16,7 @@ import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor
 
+from workbench.geometry import decided
 from workbench.report.doctor.rules import Fault, Said, evidence, least, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
@@ -302,8 +303,8 @@ def two_encoders(specimen: Specimen) -> Iterable[Said]:
                 break
             x, y = specimen.unit(a, items[taught]), specimen.unit(b, items[taught])
             x, y = x - x.mean(0), y - y.mean(0)
-            u, _, v = torch.linalg.svd(y.T @ x, full_matrices=False)
-            key, query = specimen.unit(b, items[judged]) @ u @ v, specimen.unit(a, items[judged])
+            turn, _ = decided(y.T @ x, len(x))
+            key, query = specimen.unit(b, items[judged]) @ turn, specimen.unit(a, items[judged])
             s = (query - query.mean(0)) @ (key - key.mean(0)).T
             turned[judged] = (s < s.diagonal()[:, None]).double().mean(1)
         if bool(turned.isnan().any()):
