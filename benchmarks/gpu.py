@@ -32,6 +32,9 @@ from tests.test_objectives import NAMES, made
 from workbench.disk import finite, write_text
 from workbench.errors import InputError
 from workbench.objectives import heads, tiled
+from workbench.scan.asks import Best, Between, Potentials, one_by_one
+from workbench.scan.tile import Rows, Tile
+from workbench.scan.view import SetView
 from workbench.sets.projection import NONLINEAR
 
 Row = dict[str, Any]
@@ -187,6 +190,37 @@ def suite(device: str, n: int, d: int) -> Iterator[Row]:
     yield timed("suite", f"{what}: the default suite", waited(lambda: wb.diagnose(on, device=device), device), base)
 
 
+def kernel(device: str, d: int) -> Iterator[Row]:
+    """The fused kernel: whether it proves itself, and the questions to a tile answered by tensors and by the kernel."""
+    from workbench.scan.device import FITS
+    from workbench.scan.reductions import plain
+
+    try:
+        from workbench.scan.reductions import fused
+    except ImportError as e:
+        yield {"part": "kernel", "what": f"the kernel needs Triton: {e}"}
+        return
+    at = torch.device(device)
+    yield checked("kernel", "differs from tensors where products are exact", float(not fused.proved(at)), 0.0)
+    n = FITS[at.type].tile
+    view = SetView(pairs(n, d))
+    q, k = (Rows(view, m, torch.arange(n), view.es[m].to(at)) for m in "ab")
+    limit = torch.full((1, n), 0.2)
+    edge = torch.full((n,), 0.15)
+
+    def asked() -> list[Any]:
+        tile = Tile(q, k, reduce=plain)
+        sides = (tile, tile.back())
+        questions = (Potentials(2.0), Between(limit, limit + 1e-4), Best(12, False, None, edge.clone()))
+        return [(side, ask) for side in sides for ask in questions]
+
+    base = waited(lambda: q.x @ k.x.T, device)
+    what = f"a tile of {n:,} × {n:,} × {d}"
+    yield timed("kernel", f"{what}: the bare product", base, base, 2.0 * n * n * d)
+    yield timed("kernel", f"{what}: all of both sides in tensors", waited(lambda: one_by_one(asked()), device), base)
+    yield timed("kernel", f"{what}: by the kernel", waited(lambda: fused.answers(asked()), device), base)
+
+
 def contrast(device: str, b: int, d: int) -> Iterator[Row]:
     """A step of InfoNCE, plain where its matrix fits, and in tiles, against the bare product and its two gradients."""
     rows = [torch.nn.functional.normalize(torch.randn(b, d, device=device), dim=1).requires_grad_() for _ in range(2)]
@@ -240,6 +274,8 @@ def measured(device: str, small: bool) -> Iterator[Row]:
     yield from recipes(device)
     yield from tiled_contrast(device, *((600, 32) if small else (6_000, 256)))
     yield from loops(device)
+    if device.startswith("cuda"):
+        yield from kernel(device, 512)
     for n in (2_000,) if small else (100_000, 1_000_000):
         yield from suite(device, n, 64 if small else 512)
     yield from contrast(device, *((1_024, 64) if small else (65_536, 512)))

@@ -9,7 +9,8 @@ import torch
 
 import workbench as wb
 from benchmarks.timing import growth, ratios, seconds
-from workbench.scan.plan import TILE, spans
+from workbench.scan.device import FITS
+from workbench.scan.plan import spans
 
 TOGETHER = ["uniformity", "recall_at_1", "recall_at_10", "hubness"]
 RANKS = ["recall_at_1", "recall_at_10"]
@@ -25,9 +26,10 @@ def pairs(n: int, d: int, *, noise: float = 0.8, shuffle: bool = False) -> wb.Em
 def bare(es: wb.EmbeddingSet) -> None:
     """a·a and b·b for tiles on and above the diagonal, a·b for all: what any exact method must multiply."""
     a, b = es["a"], es["b"]
+    tile = FITS[a.device.type].tile
     for x, y, half in ((a, a, True), (b, b, True), (a, b, False)):
-        for i in spans(len(x), TILE):
-            for j in spans(len(y), TILE):
+        for i in spans(len(x), tile):
+            for j in spans(len(y), tile):
                 if not half or i <= j:
                     x[slice(*i)] @ y[slice(*j)].T
 

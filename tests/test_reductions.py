@@ -159,3 +159,39 @@ def test_a_cold_compile_is_said_once_and_takes_seconds(tmp_path):
     said = [subprocess.run([sys.executable, "-c", code], env=own, capture_output=True, text=True) for _ in "ab"]
     assert [s.returncode for s in said] == [0, 0]
     assert ["compiled for this machine" in s.stderr for s in said] == [True, False]
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**31), st.integers(1, 6), st.booleans())
+def test_distances_by_class(seed, classes, ties):
+    """Both forms against loops: the extremes and where they are, and how distances within a class are spread."""
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(0, 40, 2)
+    d = torch.from_numpy(rng.uniform(0, 4, (n, m)))
+    d = d.round() if ties else d
+    a, b = (torch.from_numpy(rng.integers(0, classes, k)) for k in (n, m))
+    same = torch.from_numpy(rng.integers(-1, max(m, 1), n))
+    radius = torch.from_numpy(rng.choice([0.0, 0.6, 2.0], classes))
+    for form in (plain, compiled):
+        got = form.by_class(d, a, b, same, radius, 8)
+        most, count = torch.zeros(classes).double(), torch.zeros(classes, 8).double()
+        least = torch.full((classes, classes), torch.inf).double()
+        for i in range(n):
+            for j in range(m):
+                if a[i] != b[j]:
+                    least[a[i], b[j]] = min(least[a[i], b[j]], d[i, j])
+                    continue
+                most[a[i]] = max(most[a[i]], d[i, j])
+                if radius[a[i]] > 0 and j != same[i]:
+                    count[a[i], min(int(d[i, j].sqrt() / (2 * radius[a[i]]) * 8), 7)] += 1
+        assert torch.equal(got.most, most)
+        assert torch.equal(got.least, least)
+        torch.testing.assert_close(got.spread.sum(1), count.sum(1))
+        assert float((got.spread.cumsum(1) - count.cumsum(1)).abs().max() if count.numel() else 0) <= (
+            20 if ties else 0
+        )
+        for value, at in ((got.most, got.most_at), (got.least, got.least_at)):
+            there = at[..., 0] >= 0
+            i, j = at[there].unbind(-1)
+            assert torch.equal(d[i, j], value[there])
+            assert bool((value[~there] == (0 if value.dim() == 1 else torch.inf)).all())

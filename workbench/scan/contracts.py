@@ -6,12 +6,13 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from workbench.scan.asks import Ask
     from workbench.scan.chunk import Chunk
     from workbench.scan.tile import Tile
     from workbench.scan.view import SetView
@@ -102,8 +103,12 @@ class PairStatistic(Statistic):
     sampled: ClassVar[bool] = False
     screens: ClassVar[bool] = False
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        """The state of the tile's query rows against its keys."""
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
+        """What `map` will want of the tile's scores; what all statistics ask is answered in one go."""
+        return ()
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        """The state of the tile's query rows against its keys, from the answers to what it asked."""
         raise NotImplementedError
 
 

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 
 from workbench.errors import InputError
+
+
+class Fit(NamedTuple):
+    """What suits a device: rows a side of a tile, and bytes of float32 unit rows kept between tiles; their float64 and
+    bfloat16 forms come on top."""
+
+    tile: int
+    kept: int
+
+
+# on a CPU a product should dwarf what is done with it and yet stay in the cache; a card wants few, large ones
+FITS = {"cpu": Fit(1_024, 64 << 20), "cuda": Fit(8_192, 2 << 30)}
 
 
 def resolve_device(device: str) -> torch.device:

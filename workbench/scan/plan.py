@@ -13,20 +13,19 @@ import torch
 
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Parts, gather, place
-from workbench.scan.device import has_bfloat16, resolve_device
+from workbench.scan.device import FITS, has_bfloat16, resolve_device
 from workbench.scan.reductions import reductions_for
 from workbench.scan.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
+from workbench.scan.threads import give_back
 from workbench.scan.tile import Rows, Screening, Tile
 from workbench.scan.view import SetView
 from workbench.sets.embeddings import EmbeddingSet
 
 EXACT_ROWS = 20_000  # above this many rows in a modality, pair statistics sample their queries …
 SAMPLE_ROWS = 2_000  # … down to this many, against the whole gallery: R@k depends on the gallery, never sample that
-TILE = 1_024  # rows a side: large enough that the product dwarfs the rest, small enough to stay in the cache
 SMALLEST_TILE = 64  # a device that cannot hold even this is too small
 GROUPS = 64  # tasks fold into this many groups whatever the workers, so the sums are the same bits on any number
 STRIP = 8  # tiles of rows that stay at hand while the keys pass by
-CACHE_BYTES = 64 << 20  # float32 unit rows kept between tiles; their float64 and bfloat16 forms come on top
 
 
 class Task(NamedTuple):
@@ -58,10 +57,12 @@ class Scan:
         labels: Mapping[str, np.ndarray] | None = None,
         device: str = "auto",
         exact: bool = False,
-        tile: int = TILE,
+        tile: int | None = None,
     ) -> None:
-        self.es, self.tile = es, tile
+        self.es = es
         self.device = resolve_device(device)
+        fit = FITS.get(self.device.type, FITS["cuda"])
+        self.tile, self.kept = tile or fit.tile, fit.kept
         self.view = SetView(es, labels)
         self.exact = exact
         given = list(dict.fromkeys(statistics))
@@ -140,6 +141,7 @@ class Scan:
         for task in tasks:
             for statistic, state in self._fitting(task, wave, earlier):
                 gather(out, statistic, place(state), state)
+        give_back()
         return out
 
     def _fitting(self, task: Task, wave: list[Statistic], earlier: Earlier) -> Iterable[tuple[Statistic, State]]:
@@ -167,8 +169,14 @@ class Scan:
         q = self._sampled(task, earlier) if task.sample else self._side(task.query, task.rows)
         screen = self.screening.worthwhile and all(s.screens for s in front + back)
         tile = Tile(q, self._side(task.key, task.keys), screen, self.screening, self.reduce)
-        seen_back = tile.back()
-        return [(s, s.map(seen, earlier)) for seen, who in ((tile, front), (seen_back, back)) for s in who]
+        turned = tile.back()
+        seen = [*((s, tile) for s in front), *((s, turned) for s in back)]
+        asked = [s.asks(t, earlier) for s, t in seen]
+        answers = iter(self.reduce.answers([(t, a) for (_, t), asks in zip(seen, asked, strict=True) for a in asks]))
+        return [
+            (s, s.map(t, earlier, *itertools.islice(answers, len(asks))))
+            for (s, t), asks in zip(seen, asked, strict=True)
+        ]
 
     def _sampled(self, task: Task, earlier: Earlier) -> Rows:
         index = earlier[Sample(task.query, SAMPLE_ROWS)]["row"][slice(*task.rows)]
@@ -187,7 +195,7 @@ class Scan:
                 return self._cache[key]
             self._cache[key] = made
             self._cached += x.nbytes
-            while self._cached > CACHE_BYTES and len(self._cache) > 2:
+            while self._cached > self.kept and len(self._cache) > 2:
                 self._cached -= self._cache.popitem(last=False)[1].x.nbytes
         return made
 

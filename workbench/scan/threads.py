@@ -5,6 +5,7 @@ An operation on all cores waits for its last part; beside another busy program t
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,14 @@ from contextlib import contextmanager
 import torch
 
 _here = threading.local()  # how many threads there are for whom this thread has given up its own
+
+
+def give_back() -> None:
+    """Memory that was freed goes back to the system, where its C library can: between what stays of thousands of tiles,
+    however little, glibc would keep the room of all that came and went, gigabytes after a million rows."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @contextmanager

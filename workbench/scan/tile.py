@@ -6,12 +6,13 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from workbench.geometry import orthogonalised
+from workbench.scan.asks import Ask
 from workbench.scan.reductions import plain
 from workbench.scan.reductions.own import Own
 from workbench.scan.view import SetView
@@ -102,7 +103,7 @@ class Rows:
     def _frame(self, others: tuple[str, ...], items: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
         before = self.view.es.item_of_row(self.modality)[(self.index - 1).clamp_min(0)]
         leads = (self.index == 0) | (before != self.item)
-        theirs = (torch.isin(self.item, items) & leads).nonzero()[:, 0]
+        theirs = (among(self.item, items) & leads).nonzero()[:, 0]
         more, det = [], torch.ones(len(theirs), device=self.x.device)
         if len(others) > 1:
             directions, lengths = orthogonalised(torch.stack([self.of(m, theirs) for m in others], 1))
@@ -145,6 +146,15 @@ class Tile:
         if key not in front._made:
             front._made[key] = make(front)
         return front._made[key] if self.front is None else front._made[key].T
+
+    def answer(self, ask: Ask) -> Any:
+        """What is asked after the first answers were seen."""
+        return self.reduce.answers([(self, ask)])[0]
+
+    @property
+    def places(self) -> Tensor:
+        """Positions of the keys in their modality, (K,)."""
+        return self.k.index
 
     @property
     def scores(self) -> Tensor:
@@ -190,23 +200,32 @@ class Tile:
         """Of the queries and of the keys, taken in one pass."""
         key = ("potentials", t)
         if key not in self._made:
-            same = self._same_row() if self.q.modality == self.k.modality and self.overlaps else None
-            self._made[key] = self.reduce.potentials(self.scores, 2 * t, same)
+            self._made[key] = self.reduce.potentials(self.scores, 2 * t, self.same_rows())
         return self._made[key]
 
-    def _same_row(self) -> Tensor:
-        """For each query the place of the key that is the same row, −1 where none is, (Q,)."""
-        place = torch.searchsorted(self.k.index, self.q.index).clamp_max(len(self.k) - 1)
-        return place.where(self.k.index[place] == self.q.index, -1)
+    def same_rows(self) -> Tensor | None:
+        """For each query the place of the key that is the same row, −1 where none is, (Q,); None where none can be."""
+        within = self.q.modality == self.k.modality and self.overlaps
+        return same(self.q.index, self.k.index) if within else None
 
-    def screened(self) -> tuple[Tensor, Tensor | float, torch.dtype]:
-        """The cheapest cosines that will do, how far the product of each query may be from the true one, and to what
-        type these were rounded."""
-        if self.screen:
-            # Cauchy-Schwarz: ⟨x, y⟩ − ⟨x̃, ỹ⟩ = ⟨x − x̃, y⟩ + ⟨x̃, y − ỹ⟩
-            error = self.q.bf16_error + (1 + self.q.bf16_error) * self.k.bf16_error.max() + self.q.rounding
-            return self.coarse, error, torch.bfloat16
-        return self.scores, self.q.rounding, torch.float32
+    @property
+    def coarse_error(self) -> Tensor:
+        """How far the coarse products of each query may be from the true ones, (Q,)."""
+        # Cauchy-Schwarz: ⟨x, y⟩ − ⟨x̃, ỹ⟩ = ⟨x − x̃, y⟩ + ⟨x̃, y − ỹ⟩
+        return self.q.bf16_error + (1 + self.q.bf16_error) * self.k.bf16_error.max() + self.q.rounding
+
+
+def among(x: Tensor, values: Tensor) -> Tensor:
+    """Which of x (n,) stand among ascending values, (n,): as many looks as x is long, however many values there are."""
+    if not len(values):
+        return torch.zeros(x.shape, dtype=torch.bool)
+    return values[torch.searchsorted(values, x).clamp_max(len(values) - 1)] == x
+
+
+def same(row: Tensor, key: Tensor) -> Tensor:
+    """For each row (n,) the place in `key` (m,) where it stands too, −1 where it does not; both ascend."""
+    place = torch.searchsorted(key, row).clamp_max(len(key) - 1)
+    return place.where(key[place] == row, -1) if len(key) else torch.full_like(row, -1)
 
 
 def rounded(x: Tensor, dtype: torch.dtype, *, up: bool) -> Tensor:

@@ -1,6 +1,6 @@
-"""Reductions of a tile: what statistics take from its scores, as compiled loops on a CPU and as tensors elsewhere.
+"""Reductions of a tile: what statistics take from its scores, as compiled loops on a CPU, as one kernel on a card.
 
-`plain` and `compiled` hold the same functions; a statistic asks `tile.reduce` for them and cannot tell which it got.
+`plain`, `compiled` and `fused` hold the same functions; a statistic asks for them and cannot tell which it got.
 Open `plain` first: it says what each of them is.
 """
 
@@ -20,6 +20,8 @@ WORTHWHILE = 4_000_000  # pairs below which compiled code takes longer to load t
 
 def reductions_for(device: torch.device, pairs: int) -> ModuleType:
     """The module of reductions that is fastest for so many pairs on this device; the same anywhere for one set."""
+    if device.type == "cuda":
+        return _on_card(device)
     if device.type == "cpu" and pairs >= WORTHWHILE:
         try:
             found = importlib.import_module(f"{__name__}.compiled")
@@ -28,6 +30,23 @@ def reductions_for(device: torch.device, pairs: int) -> ModuleType:
         else:
             _note_if_cold(found.loops.compiled_before)
             return found
+    return importlib.import_module(f"{__name__}.plain")
+
+
+@cache
+def _on_card(device: torch.device) -> ModuleType:
+    """The kernel, where it proves itself on this card; tensor operations say the same."""
+    why = "Triton is not installed"
+    try:
+        fused = importlib.import_module(f"{__name__}.fused")
+        if fused.proved(device):
+            return fused
+        why = "its numbers differ from those of tensor operations"
+    except ImportError:
+        pass
+    except Exception as e:  # what a compiler, a driver or a card may say is not ours to list
+        why = f"{type(e).__name__}: {e}"
+    note(f"the fused kernel is not used on {device}: {why}; tensor operations take its place")
     return importlib.import_module(f"{__name__}.plain")
 
 

@@ -6,10 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.scan.asks import one_by_one
 from workbench.scan.reductions import loops, plain
 from workbench.scan.reductions.own import Own
-from workbench.scan.reductions.plain import FAR, NONE
+from workbench.scan.reductions.plain import FAR, NONE, ByClass
 
+answers = one_by_one
 _NONE = np.empty(0, np.int64)
 _ALL = np.empty(0, np.bool_)
 MOST_SCALE = 40  # exp(scale (cos − 1)) stays within float32
@@ -76,6 +78,20 @@ def shifted(
     s, add, times, plus, factor, limit = (x.contiguous().numpy() for x in (scores, *keys, *queries, edge))
     loops.shifted(s, add, times, plus, factor, limit, temperature, first, last, counts.numpy(), sums.numpy())
     return counts.double(), sums
+
+
+def by_class(d: Tensor, a: Tensor, b: Tensor, same: Tensor, radius: Tensor, bins: int) -> ByClass:
+    """As `plain.by_class`."""
+    n = len(radius)
+    out = ByClass(
+        torch.zeros(n, dtype=torch.float64),
+        torch.full((n, 2), -1),
+        torch.zeros(n, bins, dtype=torch.float64),
+        torch.full((n, n), torch.inf, dtype=torch.float64),
+        torch.full((n, n, 2), -1),
+    )
+    loops.by_class(*(x.numpy() for x in (d, a, b, same, radius, *out)))
+    return out
 
 
 def _side(scores: Tensor, own: Own | None, rows, columns):  # type: ignore[no-untyped-def]

@@ -367,6 +367,28 @@ def shifted(s, add, divide, own_add, own_divide, edge, temperature, first, last,
             others[t, i] = total * np.exp((np.float64(most) - 1.0) / temperature)
 
 
+@_fast
+def by_class(d, a, b, same, radius, most, most_at, count, least, least_at):  # type: ignore[no-untyped-def]
+    """Into the last five what `plain.by_class` gives."""
+    n, m = d.shape
+    bins = count.shape[1]
+    for i in range(n):
+        c = a[i]
+        narrow = bins / (2 * radius[c]) if radius[c] > 0 else 0.0
+        for j in range(m):
+            v = d[i, j]
+            if b[j] != c:
+                if v < least[c, b[j]]:
+                    least[c, b[j]] = v
+                    least_at[c, b[j], 0], least_at[c, b[j], 1] = i, j
+                continue
+            if v > most[c] or most_at[c, 0] < 0:
+                most[c] = v
+                most_at[c, 0], most_at[c, 1] = i, j
+            if narrow > 0.0 and j != same[i]:
+                count[c, min(int(np.sqrt(v) * narrow), bins - 1)] += 1.0
+
+
 def compiled_before() -> bool:
     """Whether compiled code of these loops lies in the cache, so that the first call takes no time."""
     place = getattr(getattr(potentials, "_cache", None), "cache_path", None)

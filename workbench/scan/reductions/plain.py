@@ -6,13 +6,17 @@ can be. What comes back is on the CPU.
 
 from __future__ import annotations
 
+import math
 import threading
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from workbench.scan.asks import one_by_one
 from workbench.scan.reductions.own import Own
 
+answers = one_by_one  # what is asked of the sides of a tile
 FAR = -4.0  # below any cosine
 NONE = torch.iinfo(torch.int64).max  # the index of no key
 _here = threading.local()  # a buffer for each thread that looks at tiles
@@ -27,7 +31,7 @@ def potentials(scores: Tensor, scale: float, same: Tensor | None) -> tuple[Tenso
     if same is not None:
         there = (same >= 0).nonzero()[:, 0]
         e[there.to(e.device), same[there].to(e.device)] = 0.0
-    # of at most TILE positive numbers float32 keeps the sum to 1e-6 of it; float64 adds the tiles
+    # of as many positive numbers as a tile has float32 keeps the sum to 1e-6 of it; float64 adds the tiles
     return e.sum(1).double().cpu(), e.sum(0).double().cpu()
 
 
@@ -60,7 +64,9 @@ def best(
     score, place = (x.cpu() for x in torch.topk(s, min(k, s.shape[1]), dim=1))
     found = index[place].masked_fill(score <= FAR, NONE)
     rest = (len(score), k - score.shape[1])
-    return torch.cat([score, torch.full(rest, FAR)], 1), torch.cat([found, torch.full(rest, NONE)], 1)
+    score, found = torch.cat([score, torch.full(rest, FAR)], 1), torch.cat([found, torch.full(rest, NONE)], 1)
+    edge.copy_(torch.maximum(edge, score[:, -1]))
+    return score, found
 
 
 def histogram(scores: Tensor, bins: int, own: Own | None) -> Tensor:
@@ -92,6 +98,41 @@ def shifted(
         e = s.double().sub_(1).div_(temperature).exp_()
         sums.append((e if mask is None else e.masked_fill_(mask, 0)).sum(1))
     return torch.stack(counts).double().cpu(), torch.stack(sums).cpu()
+
+
+class ByClass(NamedTuple):
+    """Of pairs of one class (C classes) the largest value, its place and how values are spread; of pairs of two
+    classes the smallest and its place. Places are (row, column), −1 where there is no pair."""
+
+    most: Tensor  # (C,), 0 without a pair
+    most_at: Tensor  # (C, 2)
+    spread: Tensor  # (C, bins)
+    least: Tensor  # (C, C), infinite without a pair and on the diagonal
+    least_at: Tensor  # (C, C, 2)
+
+
+def by_class(d: Tensor, a: Tensor, b: Tensor, same: Tensor, radius: Tensor, bins: int) -> ByClass:
+    """Squared distances d (Q, K) of rows of the classes a (Q,) and b (K,), `same` (Q,) as in `potentials`: distances
+    within a class are counted in bins from 0 to twice its `radius` (C,), where that is not 0."""
+    classes, one = len(radius), a[:, None] == b[None]
+    most, most_at = _least(-d, one, a[:, None].expand_as(d), (classes,))
+    other = one & (torch.arange(d.shape[1])[None] != same[:, None]) & (radius > 0)[a][:, None]
+    i, j = other.nonzero(as_tuple=True)
+    place = (d[i, j].sqrt() / (2 * radius[a[i]]) * bins).long().clamp_max(bins - 1)
+    count = torch.bincount(a[i] * bins + place, minlength=classes * bins).double().view(classes, bins)
+    least, least_at = _least(d, ~one, a[:, None] * classes + b[None], (classes, classes))
+    return ByClass(-most.clamp_max(0), most_at, count, least, least_at)
+
+
+def _least(d: Tensor, mask: Tensor, kind: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """The smallest of each kind of those in the mask, and the first place of it."""
+    i, j = mask.nonzero(as_tuple=True)
+    value, kind = d[i, j], kind[i, j]
+    least = torch.full((math.prod(shape),), torch.inf, dtype=d.dtype).scatter_reduce_(0, kind, value, "amin")
+    there = (value == least[kind]).nonzero()[:, 0]
+    first = torch.full((math.prod(shape),), len(i)).scatter_reduce_(0, kind[there], there, "amin")
+    i, j = (torch.cat([x, x.new_tensor([-1])])[first] for x in (i, j))
+    return least.view(shape), torch.stack([i, j], -1).view(*shape, 2)
 
 
 def _hidden(scores: Tensor, own: Own | None) -> Tensor:

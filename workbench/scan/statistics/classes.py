@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,8 +14,9 @@ from torch import Tensor
 from workbench.geometry import segment_sum
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, PairStatistic, RowStatistic, State, Statistic
-from workbench.scan.tile import Tile
+from workbench.scan.tile import Rows, Tile, same
 
+NEAR = 1e-4  # of squared distances to squared lengths, below which the product form loses digits that count
 FINE = 4_096  # bins of the distances within a class, from 0 to twice its radius
 
 
@@ -103,39 +104,36 @@ class Diameter(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return ClassMoments(self.query, self.by, True), ClassSpread(self.query, self.by, True)
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
         moments, radius = earlier[self.after[0]], earlier[self.after[1]]["widest"]
-        mu = centroids(moments["sum"], moments["n"])
-        classes = len(mu)
-        squared = torch.zeros(classes, dtype=torch.float64)
-        histogram = torch.zeros(classes, FINE, dtype=torch.float64)
-        across = torch.full((classes, classes), torch.inf, dtype=torch.float64)
-        ql, kl = tile.q.labels(self.by), tile.k.labels(self.by)
-        for a in range(classes):
-            at = (ql == a).nonzero()[:, 0]
-            for b in range(classes):
-                to = (kl == b).nonzero()[:, 0]
-                if not len(at) or not len(to):
-                    continue
-                # around the centroid the product form loses least; two classes meet at the midpoint
-                centre = (mu[a] + mu[b]) / 2
-                x, y = tile.q.raw(at) - centre, tile.k.raw(to) - centre
-                d = (x.square().sum(1)[:, None] + y.square().sum(1)[None] - 2 * x @ y.T).clamp_min(0)
-                if a != b:
-                    across[a, b] = self._nearest(x, y, d)
-                    continue
-                squared[a] = d.max()
-                if float(radius[a]) > 0:
-                    other = d[tile.q.index[at][:, None] != tile.k.index[to][None]]
-                    bins = (other.sqrt() / (2 * radius[a]) * FINE).long().clamp_max(FINE - 1)
-                    histogram[a] += torch.bincount(bins, minlength=FINE).double()
-        return {"squared": squared, "histogram": histogram, "across": across}
+        centre = moments["sum"].sum(0) / moments["n"].sum().clamp_min(1)
+        q, k = self._labelled(tile.q, centre), self._labelled(tile.k, centre)
+        d = (q.square[:, None] + k.square[None]).sub_(q.x @ k.x.T, alpha=2).clamp_min_(0)
+        found = tile.reduce.by_class(d, q.label, k.label, same(q.row, k.row), radius, FINE)
+        # taken again from the vectors where rows are so near that the product form cannot be trusted
+        for value, at in ((found.most, found.most_at), (found.least, found.least_at)):
+            i, j = at.unbind(-1)
+            near = ((i >= 0) & (value < NEAR * (q.square[i] + k.square[j]))).nonzero(as_tuple=True)
+            value[near] = (q.x[i[near]] - k.x[j[near]]).square().sum(1)
+        return {"squared": found.most, "histogram": found.spread, "across": found.least}
 
-    @staticmethod
-    def _nearest(x: Tensor, y: Tensor, d: Tensor) -> Tensor:
-        """The smallest distance squared, taken again from the vectors: the product form cannot be trusted there."""
-        i, j = divmod(int(d.argmin()), d.shape[1])
-        return (x[i] - y[j]).square().sum()
+    def _labelled(self, side: Rows, centre: Tensor) -> Labelled:
+        def made() -> Labelled:
+            label = side.labels(self.by)
+            at = (label >= 0).nonzero()[:, 0]
+            x = side.raw(at) - centre
+            return Labelled(x, x.square().sum(1), label[at], side.index[at])
+
+        return side.kept((self, "labelled"), made)
+
+
+class Labelled(NamedTuple):
+    """Rows with a class, around the mean of all such."""
+
+    x: Tensor  # (n, d) in float64
+    square: Tensor  # (n,) of their length
+    label: Tensor  # (n,)
+    row: Tensor  # (n,) ascending positions in the modality
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,7 @@ class Silhouette(PairStatistic):
     per_row: ClassVar = {"sum": "sum"}
     sampled: ClassVar = True
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
         d = (2 - 2 * tile.exact).clamp_min(0).sqrt().cpu()
         if tile.overlaps:
             d = d.masked_fill(tile.same_row.cpu(), 0.0)

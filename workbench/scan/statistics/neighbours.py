@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from workbench.scan.asks import Ask, Best
 from workbench.scan.contracts import TIE, Earlier, PairStatistic, Prepared, State, Statistic
 from workbench.scan.reductions.plain import FAR, NONE
 from workbench.scan.tile import Tile
@@ -49,12 +50,14 @@ class Neighbours(PairStatistic):
         """What the last of each row's candidates has at least: it rises as tiles are seen, and spares their rest."""
         return {"edge": torch.full((len(view.es[self.query]),), FAR)}
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        edges = earlier[Prepared(self)]["edge"]
-        edge = edges[tile.q.index]
-        own = tile.own if self.query == self.key else None
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
         allowed = tile.k.labels(self.by) >= 0 if self.by else None
-        score, index = tile.reduce.best(tile.scores, tile.k.index, self.width, own, allowed, edge)
+        edge = earlier[Prepared(self)]["edge"][tile.q.index]
+        return (Best(self.width, self.query == self.key, allowed, edge),)
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        score, index, edge = answers[0]
+        edges = earlier[Prepared(self)]["edge"]
         # another thread's rows may be overtaken here: an edge that is too low costs time, nothing else
         edges[tile.q.index] = torch.maximum(edges[tile.q.index], edge)
         return {"row": tile.q.index, "score": score, "index": index}

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from workbench.scan.asks import Ask, Between, Counted, Potentials
+from workbench.scan.asks import Histogram as Bins
 from workbench.scan.contracts import BINS, TIE, Earlier, PairStatistic, State, Statistic
 from workbench.scan.reductions.own import Own
 from workbench.scan.reductions.plain import FAR
 from workbench.scan.statistics.rows import AlongGap, FirstMatch, Positive
 from workbench.scan.tile import Rows, Tile, rounded
 
-SLACK = 2  # neighbours kept beyond k, so that float64 can settle who is k-th
-PAIRS = 1 << 11  # tuples whose float64 rows are held together
-DENSE = 64  # where more than one pair in so many is too near to call, the whole tile is done in float64
 DEARER = 512  # one float64 pair costs as much as so many coarse ones
-MOST_TIES = 5_000_000  # keys that tie for last places, over all rows: 80 MB
-CELLS = 2**24  # cosines of rows with all keys at once: 128 MB
-BLOCK = 2_048  # keys that the few rows in doubt meet at once
 
 
 @dataclass(frozen=True)
@@ -32,8 +28,11 @@ class Kernel(PairStatistic):
     t: float = 2.0
     per_row: ClassVar = {"sum": "sum"}
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        return {"row": tile.q.index, "sum": tile.potentials(self.t)}
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
+        return (Potentials(self.t),)
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        return {"row": tile.q.index, "sum": answers[0]}
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,11 @@ class Histogram(PairStatistic):
     totals: ClassVar = {"count": "sum"}
     sampled: ClassVar = True
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        return {"count": tile.reduce.histogram(tile.scores, BINS, tile.own)}
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
+        return (Bins(BINS),)
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        return {"count": answers[0]}
 
 
 @dataclass(frozen=True)
@@ -67,43 +69,48 @@ class Ranks(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (Positive(self.query, self.match or self.key),)
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        row, has, best, limits = tile.q.kept(self, lambda: self._limits(tile.q, earlier))
-        scores, band, precision = tile.screened()
-        if precision != torch.float32:
-            limits = torch.stack([x for b in best for x in _band(b, band, precision)])
-        counts = tile.reduce.above(scores, limits, tile.own)
-        if tile.screen and float((counts[::2] - counts[1::2]).sum()) * DEARER > scores.numel() * len(best):
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
+        _, _, best, low, high = self._fine(tile, earlier)
+        if tile.screen:
+            limits = [_band(b, tile.coarse_error, torch.bfloat16) for b in best]
+            low, high = (torch.stack(x) for x in zip(*limits, strict=True))
+        return (Between(low, high, coarse=tile.screen),)
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        row, has, best, low, high = self._fine(tile, earlier)
+        counted: Counted = answers[0]
+        if tile.screen and float(counted.near.sum()) * DEARER > len(tile.k) * counted.near.numel():
             tile.screening.missed()
-            limits = tile.q.kept(self, lambda: self._limits(tile.q, earlier))[3]
-            scores = tile.scores
-            counts = tile.reduce.above(scores, limits, tile.own)
-        more, near = counts[1::2], counts[::2] - counts[1::2]
-        tied = torch.zeros_like(more)
-        for p in near.any(1).nonzero()[:, 0].tolist():
-            more[p], tied[p] = self._settled(tile, scores, best[p], limits[2 * p : 2 * p + 2], more[p], near[p])
+            counted = tile.answer(Between(low, high))
+        more, tied = counted.more, torch.zeros_like(counted.more)
+        for p in counted.near.any(1).nonzero()[:, 0].tolist():
+            more[p], tied[p] = self._settled(tile, best[p], more[p], counted.near[p], counted.pairs[p])
         if has is not None:
             more, tied = more[:, has], tied[:, has]
         return {"row": row, "above": more.T, "tied": tied.T}
 
-    def _limits(self, q: Rows, earlier: Earlier) -> tuple[Tensor, Tensor | None, Tensor, Tensor]:
+    def _fine(self, tile: Tile, earlier: Earlier) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor]:
+        return tile.q.kept(self, lambda: self._limits(tile.q, earlier))
+
+    def _limits(self, q: Rows, earlier: Earlier) -> tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor]:
         """Rows that have a match, which of these rows they are (None: all), the scores of the matches (P, n), and for
-        each of them two limits: (2 P, n)."""
+        each of them two limits: (P, n) each."""
         positive = earlier[self.after[0]]
         at = torch.searchsorted(positive["row"], q.index).clamp_max(len(positive["row"]) - 1)
         has = positive["row"][at] == q.index
         # a query without a match has no rank: its threshold is out of reach, and its row is dropped at the end
         best = torch.where(has[:, None], positive["score"][at], 2.0).T.contiguous()
-        limits = torch.stack([x for b in best for x in _band(b, q.rounding, torch.float32)])
-        return q.index[has], None if bool(has.all()) else has, best, limits
+        limits = [_band(b, q.rounding, torch.float32) for b in best]
+        low, high = (torch.stack(x) for x in zip(*limits, strict=True))
+        return q.index[has], None if bool(has.all()) else has, best, low, high
 
     @staticmethod
     def _settled(
-        tile: Tile, scores: Tensor, best: Tensor, limits: Tensor, more: Tensor, near: Tensor
+        tile: Tile, best: Tensor, more: Tensor, near: Tensor, pairs: tuple[Tensor, Tensor] | None
     ) -> tuple[Tensor, Tensor]:
         """How many keys win and how many tie, once those that are near were looked at in float64."""
         more, tied = more.clone(), torch.zeros_like(more)
-        if float(near.sum()) * DENSE > scores.numel():
+        if pairs is None:  # float32 cannot tell most of them apart
             rows = near.nonzero()[:, 0]
             exact = tile.exact
             if tile.own is not None:
@@ -112,7 +119,7 @@ class Ranks(PairStatistic):
             more[rows] = (gap > TIE).sum(1).double().cpu()
             tied[rows] = (gap.abs() <= TIE).sum(1).double().cpu()
             return more, tied
-        i, j = tile.reduce.between(scores, *limits, near, tile.own)
+        i, j = pairs
         gap = tile.q.dot(tile.k, i, j) - best[i]
         more.index_add_(0, i, (gap > TIE).double())
         tied.index_add_(0, i, (gap.abs() <= TIE).double())
@@ -151,7 +158,7 @@ class Shifted(PairStatistic):
         along = (AlongGap(m, self.query, self.key) for m in (self.query, self.key))
         return *along, FirstMatch(self.query, self.key)
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
         q, k = tile.q, tile.k
         of_query, of_key, first = (earlier[s] for s in self.after)
         at = torch.searchsorted(first["row"], q.index).clamp_max(len(first["row"]) - 1)

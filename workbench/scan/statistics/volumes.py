@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from workbench.geometry import volume
+from workbench.scan.asks import Ask, Between, Counted
 from workbench.scan.contracts import VOLUME_TIE, Earlier, PairStatistic, State, Statistic
 from workbench.scan.reductions.own import Own
 from workbench.scan.statistics.rows import OwnVolume
-from workbench.scan.tile import Rows, Tile, rounded
+from workbench.scan.tile import Rows, Tile, among, rounded
 
 PAIRS = 1 << 11  # tuples whose float64 rows are held together
 
@@ -34,13 +35,18 @@ class VolumeRanks(PairStatistic):
     def after(self) -> tuple[Statistic, ...]:
         return (OwnVolume(self.query, self.others),)
 
-    def map(self, tile: Tile, earlier: Earlier) -> State:
-        own, q, k = earlier[self.after[0]], tile.q, tile.k
-        theirs, more, det = k.frame(self.others, own["item"])
-        mine, best = q.kept((self, "own"), lambda: self._own(q, own))
-        whole = len(mine) == len(q) and len(theirs) == len(k)
-        if whole and len(self.others) == 1:
-            return self._of_pairs(tile, best)
+    def asks(self, tile: Tile, earlier: Earlier) -> tuple[Ask, ...]:
+        _, _, best, whole = self._tuples(tile, earlier)
+        if not whole or len(self.others) > 1:
+            return ()  # the products of more directions, or of chosen rows, are its own
+        return (Between(*tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))),)
+
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        if answers:
+            return self._of_pairs(tile, self._tuples(tile, earlier)[2], answers[0])
+        q, k = tile.q, tile.k
+        mine, theirs, best, whole = self._tuples(tile, earlier)
+        _, more, det = k.frame(self.others, earlier[self.after[0]]["item"])
         scores = tile.scores if whole else tile.scores[mine.to(q.x.device)][:, theirs.to(q.x.device)]
         own_tuples = Own.of(q.item[mine], k.item[theirs]) if tile.overlaps else None
         inside = scores.square()
@@ -63,32 +69,35 @@ class VolumeRanks(PairStatistic):
             tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
         return {"row": q.index[mine], "above": smaller[:, None], "tied": tied[:, None]}
 
+    def _tuples(self, tile: Tile, earlier: Earlier) -> tuple[Tensor, Tensor, Tensor, bool]:
+        """Queries that have a tuple, keys that stand for one, the volumes of the former, and whether these are all."""
+        own = earlier[self.after[0]]
+        theirs = tile.k.frame(self.others, own["item"])[0]
+        mine, best = tile.q.kept((self, "own"), lambda: self._own(tile.q, own))
+        return mine, theirs, best, len(mine) == len(tile.q) and len(theirs) == len(tile.k)
+
     def _own(self, q: Rows, own: State) -> tuple[Tensor, Tensor]:
         """Which of these rows have a tuple, and its volume."""
-        mine = torch.isin(q.index, own["row"]).nonzero()[:, 0]
+        mine = among(q.index, own["row"]).nonzero()[:, 0]
         return mine, own["volume"][torch.searchsorted(own["row"], q.index[mine])]
 
-    def _of_pairs(self, tile: Tile, best: Tensor) -> State:
+    def _of_pairs(self, tile: Tile, best: Tensor, found: Counted) -> State:
         """With one other the volume is the sine of the angle: smaller where the cosine is larger, whatever its sign."""
-        limits = tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))
-        high, low, minus_high, minus_low = limits
-        scores, own = tile.scores, tile.own
-        beyond, from_low, from_minus_high, from_minus_low = tile.reduce.above(scores, limits, own)
-        others = len(tile.k) - (0 if own is None else (own.last - own.first).double())
-        smaller, tied = beyond + others - from_minus_high, torch.zeros_like(beyond)
-        sides = ((low, high, from_low - beyond), (minus_high, minus_low, from_minus_high - from_minus_low))
-        for bottom, top, count in sides:
-            if bool(count.any()):
-                i, j = tile.reduce.between(scores, bottom, top, count, own)
-                gap = self._exact(tile, i, j) - best[i]
-                smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
-                tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
+        others = len(tile.k) - (0 if tile.own is None else (tile.own.last - tile.own.first).double())
+        smaller = found.more[0] + others - found.more[1] - found.near[1]
+        tied = torch.zeros_like(smaller)
+        low, high = tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))
+        for p in found.near.any(1).nonzero()[:, 0].tolist():
+            i, j = found.pairs[p] or tile.reduce.between(tile.scores, low[p], high[p], found.near[p], tile.own)
+            gap = self._exact(tile, i, j) - best[i]
+            smaller.index_add_(0, i, (gap < -VOLUME_TIE).double())
+            tied.index_add_(0, i, (gap.abs() <= VOLUME_TIE).double())
         return {"row": tile.q.index, "above": smaller[:, None], "tied": tied[:, None]}
 
     @staticmethod
-    def _limits(best: Tensor, rounding: float) -> Tensor:
-        """Of cosines: above the first, or not above the third, a volume surely is smaller; not above the second, and
-        above the fourth, it surely is not: (4, n)."""
+    def _limits(best: Tensor, rounding: float) -> tuple[Tensor, Tensor]:
+        """Lower and upper limits of cosines, (2, n) each: above the first upper, or not above the second lower, a
+        volume surely is smaller; not above the first lower, and above the second upper, it surely is not."""
         far, near = ((1 - x.clamp(0, 1).square()).sqrt() for x in (best - VOLUME_TIE, best + VOLUME_TIE))
         high = rounded(far + rounding, torch.float32, up=True)  # beyond it a volume surely is smaller
         least = rounded(near - rounding, torch.float32, up=False)  # and within it not, or where this is below 0
@@ -97,7 +106,7 @@ class VolumeRanks(PairStatistic):
         under = torch.full_like(low, -torch.inf)
         # the same on the other side, where limits are not counted with what is above them
         minus_high, minus_low = (torch.nextafter(-x, under) for x in (high, least.clamp_min(0)))
-        return torch.stack([high, low, minus_high, minus_low])
+        return torch.stack([low, minus_high]), torch.stack([high, minus_low])
 
     def _exact(self, tile: Tile, i: Tensor, j: Tensor) -> Tensor:
         """Float64 volumes of chosen anchors with chosen tuples, (n,)."""
