@@ -1,4 +1,5 @@
-"""Measure everything, and write the table of docs/speed.md and docs/scaling.svg. Some ten minutes on two cores.
+"""Measure everything, and write the tables of docs/speed.md and docs/scale.md and docs/scaling.svg. Some twenty
+minutes on two cores, and 8 GB.
 
 `python -m benchmarks suite` measures one part, and puts its rows in the place of those that stand there.
 """
@@ -9,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import batch, scan, terms
+from benchmarks import batch, scale, scan, terms
 from benchmarks.drawing import log_log
 from benchmarks.timing import machine
 
@@ -41,20 +42,39 @@ def standing(page: str) -> dict[str, dict]:
     return {c[0]: dict(zip(("what", "measured", "target"), c, strict=True)) for c in cells[1:]}
 
 
+def put(page: Path, mark: str, text: str) -> None:
+    """Write text between a mark of a page and the end of that part."""
+    whole = page.read_text()
+    new = f"<!-- {mark} -->\n{text}\n<!-- end -->"
+    page.write_text(re.sub(rf"<!-- {mark} -->.*?<!-- end -->", lambda _: new, whole, flags=re.S))
+
+
+def large() -> None:
+    """The part that has a page of its own."""
+    rows, paper = scale.scale()
+    page = ROOT / "docs" / "scale.md"
+    put(page, "measured", f"{table(rows)}\n\nOn {machine()}.")
+    put(page, "paper", paper)
+    print(table(rows), paper, sep="\n\n", flush=True)
+
+
 def main(asked: list[str]) -> None:
     """Measure the parts that are asked for, or all."""
-    if wrong := [name for name in asked if name not in PARTS]:
-        sys.exit(f"no benchmark named {wrong[0]!r}: there are {', '.join(PARTS)}")
+    if wrong := [name for name in asked if name not in (*PARTS, "scale")]:
+        sys.exit(f"no benchmark named {wrong[0]!r}: there are {', '.join(PARTS)}, scale")
+    if not asked or "scale" in asked:
+        large()
+    if asked == ["scale"]:
+        return
     page = ROOT / "docs" / "speed.md"
     rows = standing(page.read_text()) if asked else {}
-    for name in asked or PARTS:
+    for name in [a for a in asked if a in PARTS] or PARTS:
         found = PARTS[name]()
         rows |= {r["what"]: r for r in found}
         print(table(found), flush=True)
     if not asked:
         (ROOT / "docs" / "scaling.svg").write_text(log_log(scan.scaling(), "items", "seconds"))
-    new = f"<!-- benchmarks -->\n{table(list(rows.values()))}\n\nOn {machine()}.\n<!-- end -->"
-    page.write_text(re.sub(r"<!-- benchmarks -->.*?<!-- end -->", lambda _: new, page.read_text(), flags=re.S))
+    put(page, "benchmarks", f"{table(list(rows.values()))}\n\nOn {machine()}.")
 
 
 if __name__ == "__main__":

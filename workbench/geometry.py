@@ -10,6 +10,7 @@ from torch import Tensor
 from workbench.errors import InputError
 
 EPS = 1e-8  # inside roots of squared volumes: a zero volume is an ordinary case and must have a gradient
+NEAR = 1e-4  # of squared distances to squared lengths, below which products lose digits that count
 COLUMNS = 128  # whose products are taken together: wide enough to be fast
 
 
@@ -166,6 +167,23 @@ def between(x: Tensor, y: Tensor) -> Tensor:
     """
     centre = x.mean(0).detach()
     return _squared(x - centre, y - centre).clamp_min(0)
+
+
+def distances(x: Tensor) -> Tensor:
+    r"""Distances of all rows, $\|x_i-x_j\|$: (n, d) → (n, n), in memory n² and not n² d.
+
+    By products about the mean, and again from the rows where these are so near that products lose digits.
+
+    >>> distances(torch.tensor([[0.0, 0], [3, 4], [3, 4]])).tolist()
+    [[0.0, 5.0, 5.0], [5.0, 0.0, 0.0], [5.0, 0.0, 0.0]]
+    """
+    y = x - x.mean(0)
+    squared = _squared(y, y)
+    length = y.square().sum(1)
+    i, j = (squared < NEAR * (length[:, None] + length[None])).nonzero(as_tuple=True)
+    for a, b in zip(i.split(COLUMNS**2), j.split(COLUMNS**2), strict=True):
+        squared[a, b] = (x[a] - x[b]).square().sum(1)
+    return squared.sqrt()
 
 
 def joint_entropy(a: Tensor, b: Tensor, width: Tensor | float) -> Tensor:

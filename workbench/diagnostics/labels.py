@@ -18,6 +18,7 @@ from workbench.diagnostics.states import (
     ProbedState,
     SilhouetteState,
 )
+from workbench.geometry import distances
 from workbench.scan.contracts import TIE
 from workbench.scan.statistics import (
     ClassMoments,
@@ -113,7 +114,7 @@ def davies_bouldin(moments: ClassMomentsState, spread: ClassSpreadState) -> Tens
     """
     has = present(moments)
     mu, s = centroids(moments["sum"], moments["n"])[has], (spread["sum"] / moments["n"].clamp_min(1))[has]
-    distance = (mu[:, None] - mu[None]).norm(dim=-1)
+    distance = distances(mu)
     off = ~torch.eye(len(mu), dtype=torch.bool)
     if float(distance[off].min()) ** 2 < DEGENERATE:
         raise NotApplicable("two classes have the same centroid")
@@ -283,24 +284,36 @@ def knn_label_accuracy(neighbours: NeighboursState, labels: LabelsState) -> tupl
     weight = torch.ones_like(theirs, dtype=torch.float64)
     tied = neighbours["tied"]
     weight[tied] = (neighbours["score"][tied] > neighbours["score"][tied, -1:] + TIE).double()
-    votes = torch.zeros(len(mine), int(labels["label"].max()) + 2, dtype=torch.float64)
-    votes.scatter_add_(1, theirs + 1, weight)
-    shared = (neighbours["tie_row"], labels["label"][neighbours["tie_key"]] + 1)
-    votes.index_put_(shared, neighbours["tie_share"], accumulate=True)
-    mine, votes = mine[counted], votes[counted]
-    if not len(mine) or len(torch.unique(mine)) < 2:
+    if len(torch.unique(mine[counted])) < 2:
         raise NotApplicable("needs at least two classes with rows")
-    votes = votes[:, 1:]
-    top = votes >= votes.max(1, keepdim=True).values - 1e-9
-    hit = top.gather(1, mine[:, None])[:, 0].double() / top.sum(1)
-    return hit, neighbours["item"][counted]
+    voter = torch.arange(len(mine)).repeat_interleave(theirs.shape[1])
+    voters = torch.cat([voter, neighbours["tie_row"]])
+    classes = torch.cat([theirs.flatten(), labels["label"][neighbours["tie_key"]]])
+    weights = torch.cat([weight.flatten(), neighbours["tie_share"]])
+    return _elected(mine, voters, classes, weights)[counted], neighbours["item"][counted]
+
+
+def _elected(mine: Tensor, voter: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """The share of the point of each query whose own class, `mine` (n,), has most of its votes: one vote a place, (v,)
+    each, for a class, −1 for none. A row a class would be many times what was voted for."""
+    size = int(label.max()) + 2
+    ballot, at = torch.unique(voter * size + label + 1, return_inverse=True)
+    votes = torch.zeros(len(ballot), dtype=torch.float64).index_add_(0, at, weight)
+    who, what = ballot // size, ballot % size - 1
+    voted = what >= 0
+    who, what, votes = who[voted], what[voted], votes[voted]
+    most = torch.zeros(len(mine), dtype=torch.float64).scatter_reduce_(0, who, votes, "amax")
+    top = (votes >= most[who] - 1e-9).double()
+    own = torch.zeros(len(mine), dtype=torch.float64).index_add_(0, who, top * (what == mine[who]))
+    return own / torch.bincount(who[top > 0], minlength=len(mine)).clamp_min(1)
 
 
 def lonely(labels: LabelsState) -> Tensor:
     """Rows whose class no other item has, (n,) bool: no neighbour and no fit can know it."""
     label, item = labels["label"], labels["item"]
-    pairs = torch.unique(torch.stack([label.clamp_min(0), item]), dim=1)[0]
-    return (label >= 0) & (torch.bincount(pairs, minlength=int(label.max()) + 1)[label.clamp_min(0)] == 1)
+    items = int(item.max()) + 1
+    known = torch.unique(label[label >= 0] * items + item[label >= 0]) // items
+    return (label >= 0) & (torch.bincount(known, minlength=int(label.max()) + 1)[label.clamp_min(0)] == 1)
 
 
 @diagnostic(

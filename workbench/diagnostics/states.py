@@ -151,9 +151,14 @@ class ClassSpreadState(TypedDict):
 
 
 class DiameterState(TypedDict):
+    """How wide classes are."""
+
+    squared: Annotated[Tensor, "C"]  # the largest distance within, squared
+
+
+class DistancesState(DiameterState):
     """Distances within classes and between them."""
 
-    squared: Annotated[Tensor, "C"]  # the largest, squared
     histogram: Annotated[Tensor, "C, B"]
     across: Annotated[Tensor, "C, C"]  # the smallest between two, squared
 

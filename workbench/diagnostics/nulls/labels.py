@@ -15,9 +15,9 @@ from workbench.diagnostics.nulls.bands import Band, ratio, spread
 from workbench.diagnostics.nulls.trade import some_families, trades
 from workbench.diagnostics.registry import NAN_BAND, NotApplicable, Null
 from workbench.diagnostics.scope import Scope
-from workbench.geometry import segment_sum
+from workbench.geometry import between, products, segment_sum
+from workbench.scan.reductions.plain import by_class
 from workbench.scan.statistics import ClassMoments, ClassSpread, Diameter, State, Statistic, centroids
-from workbench.scan.statistics.classes import FINE
 from workbench.scan.statistics.crossfit import ridged
 
 SHUFFLES = 40
@@ -93,21 +93,21 @@ def _band(measure: Measure, reads: Callable[..., tuple], by: str) -> Callable[..
 def _shuffled(context: Context, m: str, by: str, wanted: tuple[Statistic, ...]) -> list[dict[type, State]]:
     """The states that each shuffle would give, made once for all indices that read the same."""
     raw = any(getattr(s, "raw", False) for s in wanted)
-    far = any(isinstance(s, Diameter) for s in wanted)
+    far = next((s for s in wanted if isinstance(s, Diameter)), None)
     key = ("shuffles", m, by, raw, far)
     if key not in context.cache:
         context.cache[key] = list(_states(context, m, by, raw, far))
     return context.cache[key]
 
 
-def _states(context: Context, m: str, by: str, raw: bool, far: bool) -> Iterator[dict[type, State]]:
+def _states(context: Context, m: str, by: str, raw: bool, far: Diameter | None) -> Iterator[dict[type, State]]:
     dealt = Dealt.of(context, m, by)
     if dealt is None or len(dealt.row) > (MOST_DISTANCES if far else MOST_ROWS):
         return
     x = context.es[m][dealt.row].double() if raw else context.es.unit(m, dealt.row)
     x = x - x.mean(0) if raw else x
     classes = int(dealt.label.max()) + 1
-    d = _distances(x) if far else None
+    d = between(x, x) if far else None
     for mixed in dealt.shuffled():
         moments = {"n": torch.bincount(mixed, minlength=classes).double(), "sum": segment_sum(x, mixed, classes)}
         mu = centroids(moments["sum"], moments["n"])
@@ -117,31 +117,14 @@ def _states(context: Context, m: str, by: str, raw: bool, far: bool) -> Iterator
         spread = {
             "sum": segment_sum(length, mixed, classes),
             "widest": torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, mixed, length, "amax"),
-            "within": r.T @ r,
+            "within": products(r),
             "nearest": (score.argmin(1) == mixed).double().sum(),
         }
         known: dict[type, State] = {ClassMoments: moments, ClassSpread: spread}
-        if d is not None:
-            known[Diameter] = _diameters(d, mixed, spread["widest"])
+        if d is not None and far is not None:
+            found = by_class(d, mixed, mixed, torch.arange(len(d)), spread["widest"], far.bins)
+            known[type(far)] = {"squared": found.most, "histogram": found.spread}
         yield known
-
-
-def _distances(x: Tensor) -> Tensor:
-    squared = x.square().sum(1)
-    return (squared[:, None] + squared[None] - 2 * x @ x.T).clamp_min(0).sqrt()
-
-
-def _diameters(d: Tensor, label: Tensor, radius: Tensor) -> State:
-    squared, histogram = torch.zeros_like(radius), torch.zeros(len(radius), FINE, dtype=torch.float64)
-    for c in range(len(radius)):
-        mine = label == c
-        own = d[mine][:, mine]
-        if len(own) > 1 and float(radius[c]) > 0:
-            squared[c] = own.max().square()
-            i, j = torch.triu_indices(len(own), len(own), 1)
-            bins = (own[i, j] / (2 * radius[c]) * FINE).long().clamp_max(FINE - 1)
-            histogram[c] = 2 * torch.bincount(bins, minlength=FINE).double()
-    return {"squared": squared, "histogram": histogram}
 
 
 def silhouette(measure: Measure, reads: Callable[..., tuple]) -> Null:
@@ -157,12 +140,12 @@ def silhouette(measure: Measure, reads: Callable[..., tuple]) -> Null:
         x = context.es.unit(scope[0], dealt.row).float()
         d, row = torch.cdist(x[asked], x), torch.arange(n)
         d[torch.arange(len(asked)), asked] = 0
-        out = []
+        across, classes, out = d.T.contiguous(), int(dealt.label.max()) + 1, []
         for mixed in dealt.shuffled():
-            one = torch.nn.functional.one_hot(mixed, int(dealt.label.max()) + 1)
-            distances = {"row": asked, "sum": (d @ one.float()).double()}
+            sums = torch.zeros(classes, len(asked)).index_add_(0, mixed, across).T.double()
+            count = torch.bincount(mixed, minlength=classes).double()
             try:
-                value, _ = measure(distances, {"row": row, "label": mixed, "item": row}, {"n": one.sum(0).double()})
+                value, _ = measure({"row": asked, "sum": sums}, {"row": row, "label": mixed, "item": row}, {"n": count})
             except NotApplicable:
                 return NAN_BAND
             out.append(float(value.mean()))
@@ -206,13 +189,15 @@ def probe(context: Context, states: Sequence[State], scope: Scope) -> Band:
         mean = x[taught].mean(0)
         r = x[taught] - mean
         fitted = torch.linalg.solve(ridged(r.T @ r, torch.tensor(float(len(r)))), r.T)
-        parts.append((taught, judged, (x[judged] - mean) @ fitted))
+        parts.append((taught, judged, ((x[judged] - mean) @ fitted).T.contiguous()))
     out = []
     for mixed in dealt.shuffled():
-        one, hits = torch.nn.functional.one_hot(mixed, classes).double(), 0.0
+        hits = 0.0
         for taught, judged, weight in parts:
-            said = weight @ (one[taught] - one[taught].mean(0)) + one[taught].mean(0)
-            hits += float((said.argmax(1) == mixed[judged]).sum())
+            said = torch.zeros(classes, len(judged), dtype=torch.float64).index_add_(0, mixed[taught], weight)
+            share = torch.bincount(mixed[taught], minlength=classes) / len(taught)
+            said += share[:, None] * (1 - weight.sum(0))
+            hits += float((said.argmax(0) == mixed[judged]).sum())
         out.append(hits / len(x))
     return spread(np.array(out), len(x) / whole)
 

@@ -83,12 +83,13 @@ def shifted(
 def by_class(d: Tensor, a: Tensor, b: Tensor, same: Tensor, radius: Tensor, bins: int) -> ByClass:
     """As `plain.by_class`."""
     n = len(radius)
+    across = n if bins else 0
     out = ByClass(
         torch.zeros(n, dtype=torch.float64),
         torch.full((n, 2), -1),
         torch.zeros(n, bins, dtype=torch.float64),
-        torch.full((n, n), torch.inf, dtype=torch.float64),
-        torch.full((n, n, 2), -1),
+        torch.full((across, across), torch.inf, dtype=torch.float64),
+        torch.full((across, across, 2), -1),
     )
     loops.by_class(*(x.numpy() for x in (d, a, b, same, radius, *out)))
     return out

@@ -374,11 +374,11 @@ def by_class(d, a, b, same, radius, most, most_at, count, least, least_at):  # t
     bins = count.shape[1]
     for i in range(n):
         c = a[i]
-        narrow = bins / (2 * radius[c]) if radius[c] > 0 else 0.0
+        narrow = bins / (2 * radius[c]) if radius[c] > 0 else 0.0  # without bins nothing is spread
         for j in range(m):
             v = d[i, j]
             if b[j] != c:
-                if v < least[c, b[j]]:
+                if bins and v < least[c, b[j]]:
                     least[c, b[j]] = v
                     least_at[c, b[j], 0], least_at[c, b[j], 1] = i, j
                 continue

@@ -113,9 +113,13 @@ class ByClass(NamedTuple):
 
 def by_class(d: Tensor, a: Tensor, b: Tensor, same: Tensor, radius: Tensor, bins: int) -> ByClass:
     """Squared distances d (Q, K) of rows of the classes a (Q,) and b (K,), `same` (Q,) as in `potentials`: distances
-    within a class are counted in bins from 0 to twice its `radius` (C,), where that is not 0."""
+    within a class are counted in bins from 0 to twice its `radius` (C,), where that is not 0. Without bins neither
+    these nor what lies across are looked at."""
     classes, one = len(radius), a[:, None] == b[None]
     most, most_at = _least(-d, one, a[:, None].expand_as(d), (classes,))
+    if not bins:
+        none = torch.zeros(0, 0, dtype=d.dtype)
+        return ByClass(-most.clamp_max(0), most_at, d.new_zeros(classes, 0), none, torch.full((0, 0, 2), -1))
     other = one & (torch.arange(d.shape[1])[None] != same[:, None]) & (radius > 0)[a][:, None]
     i, j = other.nonzero(as_tuple=True)
     place = (d[i, j].sqrt() / (2 * radius[a[i]]) * bins).long().clamp_max(bins - 1)

@@ -15,7 +15,15 @@ from workbench.scan.contracts import (
     State,
     Statistic,
 )
-from workbench.scan.statistics.classes import ClassMoments, ClassSpread, Diameter, Labels, Silhouette, centroids
+from workbench.scan.statistics.classes import (
+    ClassMoments,
+    ClassSpread,
+    Diameter,
+    Distances,
+    Labels,
+    Silhouette,
+    centroids,
+)
 from workbench.scan.statistics.crossfit import FoldMoments, Probed, Separated
 from workbench.scan.statistics.neighbours import Neighbours
 from workbench.scan.statistics.pairs import Histogram, Kernel, Ranks, Shifted
@@ -42,6 +50,7 @@ __all__ = [
     "ClassSpread",
     "Diameter",
     "Differences",
+    "Distances",
     "Earlier",
     "FoldMoments",
     "Histogram",

@@ -11,12 +11,11 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.geometry import segment_sum
+from workbench.geometry import NEAR, products, segment_sum
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, PairStatistic, RowStatistic, State, Statistic
 from workbench.scan.tile import Rows, Tile, same
 
-NEAR = 1e-4  # of squared distances to squared lengths, below which the product form loses digits that count
 FINE = 4_096  # bins of the distances within a class, from 0 to twice its radius
 
 
@@ -82,22 +81,20 @@ class ClassSpread(RowStatistic):
         return {
             "sum": segment_sum(length, label, len(mu)),
             "widest": torch.zeros(len(mu), dtype=torch.float64).scatter_reduce(0, label, length, "amax"),
-            "within": r.T @ r,
+            "within": products(r),
             "nearest": (score.argmin(1) == label).double().sum(),
         }
 
 
 @dataclass(frozen=True)
 class Diameter(PairStatistic):
-    """Distances between raw rows: the largest within each class, how they are spread, and the smallest across.
-
-    `squared` (C,), `histogram` (C, bins) over ordered pairs from 0 to twice the class's radius, `across` (C, C).
-    """
+    """The largest distance of raw rows within each class, squared: (C,)."""
 
     query: str
     key: str
     by: str
-    totals: ClassVar = {"squared": "max", "histogram": "sum", "across": "min"}
+    totals: ClassVar = {"squared": "max"}
+    bins: ClassVar = 0
     screens: ClassVar = True  # it makes its own distances
 
     @property
@@ -109,13 +106,14 @@ class Diameter(PairStatistic):
         centre = moments["sum"].sum(0) / moments["n"].sum().clamp_min(1)
         q, k = self._labelled(tile.q, centre), self._labelled(tile.k, centre)
         d = (q.square[:, None] + k.square[None]).sub_(q.x @ k.x.T, alpha=2).clamp_min_(0)
-        found = tile.reduce.by_class(d, q.label, k.label, same(q.row, k.row), radius, FINE)
+        found = tile.reduce.by_class(d, q.label, k.label, same(q.row, k.row), radius, self.bins)
         # taken again from the vectors where rows are so near that the product form cannot be trusted
         for value, at in ((found.most, found.most_at), (found.least, found.least_at)):
             i, j = at.unbind(-1)
             near = ((i >= 0) & (value < NEAR * (q.square[i] + k.square[j]))).nonzero(as_tuple=True)
             value[near] = (q.x[i[near]] - k.x[j[near]]).square().sum(1)
-        return {"squared": found.most, "histogram": found.spread, "across": found.least}
+        seen = {"squared": found.most, "histogram": found.spread, "across": found.least}
+        return {name: seen[name] for name in self.totals}
 
     def _labelled(self, side: Rows, centre: Tensor) -> Labelled:
         def made() -> Labelled:
@@ -125,6 +123,17 @@ class Diameter(PairStatistic):
             return Labelled(x, x.square().sum(1), label[at], side.index[at])
 
         return side.kept((self, "labelled"), made)
+
+
+@dataclass(frozen=True)
+class Distances(Diameter):
+    """The same, how distances within a class are spread, and the smallest across: for a few classes, as both are large.
+
+    `squared` (C,), `histogram` (C, bins) over ordered pairs from 0 to twice the class's radius, `across` (C, C).
+    """
+
+    totals: ClassVar = {"squared": "max", "histogram": "sum", "across": "min"}
+    bins: ClassVar = FINE
 
 
 class Labelled(NamedTuple):
@@ -147,11 +156,8 @@ class Silhouette(PairStatistic):
     sampled: ClassVar = True
 
     def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
-        d = (2 - 2 * tile.exact).clamp_min(0).sqrt().cpu()
+        view, d = tile.q.view, (2 - 2 * tile.exact).clamp_min(0).sqrt().cpu()
         if tile.overlaps:
             d = d.masked_fill(tile.same_row.cpu(), 0.0)
-        label, classes = tile.k.labels(self.by), tile.q.view.classes(self.by)
-        one = torch.zeros(len(label), classes, dtype=torch.float64)
-        has = label >= 0
-        one[has.nonzero()[:, 0], label[has]] = 1.0
-        return {"row": tile.q.index, "sum": d @ one}
+        label = tile.k.labels(self.by)
+        return {"row": tile.q.index, "sum": segment_sum(d.T[label >= 0], label[label >= 0], view.classes(self.by)).T}

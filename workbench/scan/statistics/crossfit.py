@@ -91,8 +91,10 @@ class Probed(RowStatistic):
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         x, label, half = chunk.halves(self.modality, self.by)
         fitted = earlier[Prepared(self)]
-        said = torch.stack([x @ fitted["weight"][f] + fitted["offset"][f] for f in (0, 1)])  # (2, n, C)
-        correct = said[half, torch.arange(len(x))].argmax(1) == label
+        correct = torch.zeros(len(x), dtype=torch.bool)
+        for f in (0, 1):
+            said = x[half == f] @ fitted["weight"][f] + fitted["offset"][f]
+            correct[half == f] = said.argmax(1) == label[half == f]
         row, item = chunk.labelled_rows(self.modality, self.by)
         return {"row": row, "correct": correct.double(), "item": item}
 
