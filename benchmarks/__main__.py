@@ -25,6 +25,10 @@ def table(rows: list[dict]) -> str:
 PARTS = {
     "suite": scan.suite,
     "middle": scan.middle,
+    "tile": scan.tile,
+    "widths": scan.widths,
+    "classes": scan.classes,
+    "start": scan.start,
     "uniformity": terms.uniformity,
     "volumes": terms.volumes,
     "tiled": terms.tiled_contrast,

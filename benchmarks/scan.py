@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import torch
 
@@ -76,6 +78,91 @@ def middle(n: int = 12_000, d: int = 512, rounds: int = 3) -> list[dict]:
             "measured": f"{slower:.2f} ×",
             "target": "≤ 2.0 ×",
         },
+    ]
+
+
+def widths(rounds: int = 1) -> list[dict]:
+    """Narrow rows and those of language models: what the default suite takes beside its products."""
+    rows = []
+    for n, d in ((12_000, 64), (4_000, 4_096)):
+        es = pairs(n, d)
+        found = ratios({"bare": lambda es=es: bare(es), "whole": lambda es=es: wb.diagnose(es)}, rounds)
+        rows += [
+            row(f"N = {n:,}, d = {d:,}: the bare products", found["bare"][0], "1", ""),
+            row(f"N = {n:,}, d = {d:,}: the whole default suite", *found["whole"], ""),
+        ]
+    return rows
+
+
+def classes(n: int = 20_000, d: int = 256, rounds: int = 1) -> list[dict]:
+    """What questions about classes add."""
+    es = pairs(n, d)
+    rows = []
+    for k in (10, 1_000):
+        kind = [f"class {i % k}" for i in range(n)]
+        known = wb.EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(kind=kind))
+        jobs = {
+            "without": lambda known=known: wb.diagnose(known),
+            "with": lambda known=known: wb.diagnose(known, label="kind"),
+        }
+        took = ratios(jobs, rounds)["with"]
+        rows.append(
+            {
+                "what": f"N = {n:,}, d = {d}: with {k:,} classes, against without",
+                "measured": f"{took[0]:.1f} s, {took[1]:.2f} ×",
+                "target": "",
+            }
+        )
+    return rows
+
+
+def start(n: int = 5_000, d: int = 512, rounds: int = 3) -> list[dict]:
+    """A whole command on a small set, against what importing torch and pandas takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(pairs(n, d).save(Path(folder) / "set"))
+
+        def process(*words: str) -> None:
+            subprocess.run([sys.executable, *words], check=True, capture_output=True)
+
+        jobs = {
+            "imports": lambda: process("-c", "import torch, pandas"),
+            "whole": lambda: process("-m", "workbench.cli", "diagnose", path),
+        }
+        found = ratios(jobs, rounds)
+    return [
+        row("a process that imports torch and pandas", found["imports"][0], "1", ""),
+        row(f"`workbench diagnose`, {n:,} × {d} × 2", *found["whole"], "≤ 2.5 ×"),
+    ]
+
+
+def tile(n: int = 1_024, d: int = 512, rounds: int = 30) -> list[dict]:
+    """What is taken from a tile, pass by pass, against its product; on one thread, as tiles are worked on."""
+    from workbench.scan.reductions import compiled
+
+    es, before = pairs(n, d), torch.get_num_threads()
+    x, y = es["a"], es["b"]
+    s = x @ y.T
+    limits = torch.stack([s.diagonal() - 1e-6, s.diagonal() + 1e-6])
+    edge = torch.topk(s, 12).values[:, -1].contiguous()
+    torch.set_num_threads(1)
+    jobs = {
+        "the product": lambda: x @ y.T,
+        "kernel sums of both sides": lambda: compiled.potentials(s, 4.0, None),
+        "ranks of both sides": lambda: (compiled.above(s, limits, None), compiled.above(s.T, limits, None)),
+        "a histogram": lambda: compiled.histogram(s, 100, None),
+        "the best twelve of both sides, once their edge is known": lambda: [
+            compiled.best(t, torch.arange(n), 12, None, None, edge.clone()) for t in (s, s.T)
+        ],
+    }
+    found = ratios(jobs, rounds)
+    torch.set_num_threads(before)
+    return [
+        {
+            "what": f"a tile of {n:,} × {n:,} × {d}, one thread: {name}",
+            "measured": f"{1_000 * took:.1f} ms, {ratio:.2f} ×",
+            "target": "",
+        }
+        for name, (took, ratio) in found.items()
     ]
 
 
