@@ -84,7 +84,7 @@ def middle(n: int = 12_000, d: int = 512, rounds: int = 3) -> list[dict]:
 def widths(rounds: int = 1) -> list[dict]:
     """Narrow rows and those of language models: what the default suite takes beside its products."""
     rows = []
-    for n, d in ((12_000, 64), (4_000, 4_096)):
+    for n, d in ((12_000, 64), (1_000, 2_048)):
         es = pairs(n, d)
         found = ratios({"bare": lambda es=es: bare(es), "whole": lambda es=es: wb.diagnose(es)}, rounds)
         rows += [

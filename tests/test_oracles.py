@@ -125,3 +125,17 @@ def test_the_cone_effect():
     for _ in range(5):
         x = torch.relu(x @ (torch.randn(512, 512, generator=g) / 512**0.5))
     assert wb.diagnose({"a": x}, only=["mean_cosine"]).value("mean_cosine", "a") == pytest.approx(0.739, abs=0.03)
+
+
+@pytest.mark.parametrize("decay", [0.0, 3.0, 7.0])
+def test_the_spectrum_of_few_rows_is_that_of_their_singular_values(decay):
+    """Few rows in many dimensions, of which the last may be a ten-millionth of the first; and all rows alike."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 400, generator=g, dtype=torch.float64)
+    x = (x - x.mean(0)) * torch.logspace(0, -decay, 400, dtype=torch.float64)
+    want = torch.linalg.svdvals(x).square()
+    got = spectrum.spectrum_of(x.T @ x, 60).flip(0)
+    assert got.shape == (400,)
+    torch.testing.assert_close(got[:60], want, atol=1e-13 * float(want[0]), rtol=1e-9)
+    assert float(got[60:].abs().max()) < 1e-13 * float(want[0])
+    assert float(spectrum.spectrum_of(torch.zeros(400, 400, dtype=torch.float64), 60).abs().max()) == 0

@@ -20,18 +20,33 @@ ORDER = 6  # among the questions
 VIEW = "PCA"  # the map that shows it
 
 DUPLICATE = 1e-6  # distances of unit rows below this are the same point: their ratio is rounding
+NARROW, BEYOND = 3, 8  # dimensions a row from which the range of a scatter is looked for, with so many directions more
 TAIL = 0.1  # share of the largest ratios that TwoNN's authors drop
 
 
 @lru_cache(maxsize=8)  # five diagnostics and a curve read the same scatter, of rows as they are and of unit ones
-def eigenvalues(scatter: Tensor) -> Tensor:
-    """Eigenvalues of a scatter matrix (d, d), ascending."""
-    return torch.linalg.eigvalsh(scatter)
+def eigenvalues(scatter: Tensor, rows: int) -> Tensor:
+    """`spectrum_of` a scatter that others ask for too."""
+    return spectrum_of(scatter, rows)
+
+
+def spectrum_of(scatter: Tensor, rows: int) -> Tensor:
+    """Eigenvalues of the scatter (d, d) of so many rows, ascending; of few rows in many dimensions those of its range.
+
+    S times more random directions than it has rank spans its range Q, to rounding; QᵀSQ has the eigenvalues that are
+    not 0 (Halko et al. 2011): d² n in place of d³.
+    """
+    d, rank = len(scatter), rows + BEYOND
+    if NARROW * rank >= d:
+        return torch.linalg.eigvalsh(scatter)
+    lot = torch.Generator().manual_seed(0)
+    q, _ = torch.linalg.qr(scatter @ torch.randn(d, rank, generator=lot, dtype=scatter.dtype))
+    return torch.nn.functional.pad(torch.linalg.eigvalsh(q.T @ scatter @ q), (d - rank, 0))
 
 
 def singular_values(moments: MomentsState) -> Tensor:
     """Singular values of the centred rows, descending; what rounding made of a zero is a zero."""
-    eigen = eigenvalues(moments["scatter"]).flip(0).clamp_min(0)
+    eigen = eigenvalues(moments["scatter"], int(moments["n"])).flip(0).clamp_min(0)
     eps = torch.finfo(eigen.dtype).eps
     # relative to the largest, and, where all rows coincide, to what rounding unit rows leaves behind
     floor = max(len(eigen) * eps * float(eigen[0]), float(moments["n"]) * (8 * eps) ** 2)
@@ -123,7 +138,7 @@ def rankme(moments: MomentsState) -> Tensor:
     3.36358...
     """
     n, mean = moments["n"], moments["mean"]
-    eigen = torch.linalg.eigvalsh(moments["scatter"] + n * torch.outer(mean, mean)).flip(0).clamp_min(0)
+    eigen = spectrum_of(moments["scatter"] + n * torch.outer(mean, mean), int(n)).flip(0).clamp_min(0)
     return rank_me(eigen[: int(n)].sqrt())
 
 
@@ -197,7 +212,7 @@ def isoscore(moments: MomentsState) -> Tensor:
     """
     if len(moments["mean"]) < 2:
         raise NotApplicable("needs at least two dimensions")
-    eigen = eigenvalues(moments["scatter"]).clamp_min(0)
+    eigen = eigenvalues(moments["scatter"], int(moments["n"])).clamp_min(0)
     # what rounding leaves of a constant is nothing: far below the square of what the rows measure
     if float(eigen[-1]) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
         raise NotApplicable("all rows coincide")
