@@ -191,17 +191,17 @@ def suite(device: str, n: int, d: int) -> Iterator[Row]:
 
 
 def kernel(device: str, d: int) -> Iterator[Row]:
-    """The fused kernel: whether it proves itself, and the questions to a tile answered by tensors and by the kernel."""
+    """The kernel for cards: whether it proves itself, and a tile's questions answered by tensors and by the kernel."""
     from workbench.scan.device import FITS
     from workbench.scan.reductions import plain
 
     try:
-        from workbench.scan.reductions import fused
+        from workbench.scan.reductions import card
     except ImportError as e:
         yield {"part": "kernel", "what": f"the kernel needs Triton: {e}"}
         return
     at = torch.device(device)
-    yield checked("kernel", "differs from tensors where products are exact", float(not fused.proved(at)), 0.0)
+    yield checked("kernel", "differs from tensors where products are exact", float(not card.proved(at)), 0.0)
     n = FITS[at.type].tile
     view = SetView(pairs(n, d))
     q, k = (Rows(view, m, torch.arange(n), view.es[m].to(at)) for m in "ab")
@@ -218,7 +218,7 @@ def kernel(device: str, d: int) -> Iterator[Row]:
     what = f"a tile of {n:,} × {n:,} × {d}"
     yield timed("kernel", f"{what}: the bare product", base, base, 2.0 * n * n * d)
     yield timed("kernel", f"{what}: all of both sides in tensors", waited(lambda: one_by_one(asked()), device), base)
-    yield timed("kernel", f"{what}: by the kernel", waited(lambda: fused.answers(asked()), device), base)
+    yield timed("kernel", f"{what}: by the kernel", waited(lambda: card.answers(asked()), device), base)
 
 
 def contrast(device: str, b: int, d: int) -> Iterator[Row]:

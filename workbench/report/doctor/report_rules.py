@@ -227,7 +227,7 @@ def ceiling(report: Report) -> Iterable[Said]:
         both = [r for r in rows if set(r["modalities"]) == {a, b}]
         if len(both) == 2 and min(r["value"] for r in both) >= CEILING:
             yield (
-                f"Recall between {a} and {b} is at its ceiling ({min(r['value'] for r in both):.0%} and more of "
+                f"Recall between {a} and {b} is at its ceiling (R@1 {min(r['value'] for r in both):.0%} among "
                 f"{both[0]['n_gallery']:,}): this set cannot tell a good model from a better one.",
                 [_evidence(r, CEILING) for r in both],
                 "use a larger gallery, or harder items: variants of one thing, negatives of the same class",

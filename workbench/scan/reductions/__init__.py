@@ -1,6 +1,6 @@
 """Reductions of a tile: what statistics take from its scores, as compiled loops on a CPU, as one kernel on a card.
 
-`plain`, `compiled` and `fused` hold the same functions; a statistic asks for them and cannot tell which it got.
+`plain`, `compiled` and `card` hold the same functions; a statistic asks for them and cannot tell which it got.
 Open `plain` first: it says what each of them is.
 """
 
@@ -38,15 +38,15 @@ def _on_card(device: torch.device) -> ModuleType:
     """The kernel, where it proves itself on this card; tensor operations say the same."""
     why = "Triton is not installed"
     try:
-        fused = importlib.import_module(f"{__name__}.fused")
-        if fused.proved(device):
-            return fused
+        card = importlib.import_module(f"{__name__}.card")
+        if card.proved(device):
+            return card
         why = "its numbers differ from those of tensor operations"
     except ImportError:
         pass
     except Exception as e:  # what a compiler, a driver or a card may say is not ours to list
         why = f"{type(e).__name__}: {e}"
-    note(f"the fused kernel is not used on {device}: {why}; tensor operations take its place")
+    note(f"the kernel for cards is not used on {device}: {why}; tensor operations take its place")
     return importlib.import_module(f"{__name__}.plain")
 
 

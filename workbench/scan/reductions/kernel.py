@@ -1,4 +1,4 @@
-"""The fused pass as one Triton kernel: a block of the product stays in registers, and only what was asked for leaves.
+"""One pass over a tile as a Triton kernel: scores stay in registers, and only what was asked for leaves.
 
 Each program makes a block of cosines and reduces it: sums of exp by row and by column, counts above limits, the places
 of scores between limits, and a histogram. Counts are whole numbers and sums are left as one part a block, so the order
@@ -34,7 +34,7 @@ def one_pass(  # type: ignore[no-untyped-def]
     PR: tl.constexpr, PC: tl.constexpr, BINS: tl.constexpr, WIDE: tl.constexpr,
     BQ: tl.constexpr, BK: tl.constexpr, BD: tl.constexpr,
 ):  # fmt: skip
-    """Everything asked of x (nq, d) against y (nk, d); `fused` says what each argument is."""
+    """Everything asked of x (nq, d) against y (nk, d); `card` says what each argument is."""
     pq, pk = tl.program_id(0), tl.program_id(1)
     i, j, c = pq * BQ + tl.arange(0, BQ), pk * BK + tl.arange(0, BK), tl.arange(0, BD)
     here_i, here_j = i < nq, j < nk

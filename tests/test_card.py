@@ -22,7 +22,7 @@ from workbench.scan.view import SetView
 
 os.environ.setdefault("TRITON_INTERPRET", "1")
 pytest.importorskip("triton")
-from workbench.scan.reductions import fused  # noqa: E402 (the interpreter is chosen as Triton is imported)
+from workbench.scan.reductions import card  # noqa: E402 (the interpreter is chosen as Triton is imported)
 
 
 def exact_rows(es, m, rng):
@@ -68,7 +68,7 @@ def test_the_kernel_answers_what_the_tensors_answer(drawn):
     tile, rng = drawn
     questions = asked(tile, rng)
     edges = [a.edge.clone() if isinstance(a, Best) else None for _, a in questions]
-    got = fused.answers(questions)
+    got = card.answers(questions)
     wanted = one_by_one(questions)
     for (_, ask), mine, twin, edge in zip(questions, got, wanted, edges, strict=True):
         if isinstance(ask, Between):
@@ -96,7 +96,7 @@ def test_a_diagnosis_by_the_kernel_is_one_by_tensors(make, monkeypatch):
     es = make()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     twin = wb.diagnose(es, exact=True)
-    monkeypatch.setattr(plan, "reductions_for", lambda device, pairs: fused)
+    monkeypatch.setattr(plan, "reductions_for", lambda device, pairs: card)
     monkeypatch.setattr(plan.Scan.__init__, "__kwdefaults__", plan.Scan.__init__.__kwdefaults__ | {"tile": 48})
     mine = wb.diagnose(es, exact=True)
     for a, b in zip(mine.frame.to_dict("records"), twin.frame.to_dict("records"), strict=True):
@@ -104,5 +104,5 @@ def test_a_diagnosis_by_the_kernel_is_one_by_tensors(make, monkeypatch):
 
 
 def test_the_kernel_proves_itself_before_it_is_used():
-    assert fused.proved(torch.device("cpu"))
+    assert card.proved(torch.device("cpu"))
     assert reductions.reductions_for(torch.device("cpu"), 10) is plain
