@@ -35,7 +35,7 @@ def uniformity(n: int = 8_000, d: int = 512, rounds: int = 5) -> list[dict]:
     speed = 1 / found["ours"][1]
     return [
         row(f"torch.pdist at N = {n:,}, d = {d}", found["pdist"][0], "1", ""),
-        {"what": "uniformity with interval and null", "measured": f"{speed:.1f} × faster", "target": "≥ 3 × faster"},
+        {"what": "uniformity with interval and null", "measured": f"{speed:.1f} × faster", "target": "≥ 5 × faster"},
         {
             "what": "its memory at N and at 2 N",
             "measured": " and ".join(f"{b / 2**20:,.0f} MB" for b in grown),
@@ -118,7 +118,7 @@ def tiled_contrast(b: int = 16_384, d: int = 512, huge: int = 65_536) -> list[di
             "what": "tiled InfoNCE",
             "measured": f"{took['small'] / took['plain']:.2f} × the time, "
             f"1/{grown['plain'] / max(grown['small'], 1):.0f} of the memory ({grown['small'] / 2**20:,.0f} MB)",
-            "target": "≤ 0.7 × the time, ≤ 1/20 of the memory",
+            "target": "≤ 0.35 × the time, ≤ 1/20 of the memory",
         },
         {
             "what": f"tiled InfoNCE, B = {huge:,} (plain: {4 * huge**2 / 2**30:.0f} GB a matrix)",
