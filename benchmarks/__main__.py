@@ -6,12 +6,12 @@ minutes on two cores, and 8 GB.
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 
 from benchmarks import batch, scale, scan, terms
 from benchmarks.drawing import log_log
+from benchmarks.pages import put
 from benchmarks.timing import machine
 
 ROOT = Path(__file__).parent.parent
@@ -44,13 +44,6 @@ def standing(page: str) -> dict[str, dict]:
     inside = page.partition("<!-- benchmarks -->")[2].partition("<!-- end -->")[0]
     cells = [[c.strip() for c in line.strip("|").split("|")] for line in inside.splitlines() if line.startswith("| ")]
     return {c[0]: dict(zip(("what", "measured", "target"), c, strict=True)) for c in cells[1:]}
-
-
-def put(page: Path, mark: str, text: str) -> None:
-    """Write text between a mark of a page and the end of that part."""
-    whole = page.read_text()
-    new = f"<!-- {mark} -->\n{text}\n<!-- end -->"
-    page.write_text(re.sub(rf"<!-- {mark} -->.*?<!-- end -->", lambda _: new, whole, flags=re.S))
 
 
 def large() -> None:

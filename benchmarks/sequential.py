@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pages import put
 from workbench.papers.catalogue import entry
 from workbench.papers.difference import AGAIN
 from workbench.papers.evidence import Evidence
@@ -70,8 +70,7 @@ def table(worlds: int = WORLDS) -> str:
 
 
 def main() -> None:
-    new = f"<!-- sequential -->\n{table()}\n<!-- end -->"
-    PAGE.write_text(re.sub(r"<!-- sequential -->.*?<!-- end -->", lambda _: new, PAGE.read_text(), flags=re.S))
+    put(PAGE, "sequential", table())
 
 
 if __name__ == "__main__":

@@ -92,17 +92,13 @@ class Between:
 
     def of(self, tile: Side) -> Counted:
         scores, own = tile.coarse if self.coarse else tile.scores, tile.own
-        counts = tile.reduce.above(scores, self.interleaved(), own)
+        counts = tile.reduce.above(scores, torch.stack([self.low, self.high], 1).flatten(0, 1), own)
         more, near = counts[1::2], counts[::2] - counts[1::2]
         pairs = tuple(
             tile.reduce.between(scores, low, high, n, own) if 0 < float(n.sum()) * DENSE <= scores.numel() else None
             for low, high, n in zip(self.low, self.high, near, strict=True)
         )
         return Counted(more, near, pairs)
-
-    def interleaved(self) -> Tensor:
-        """Low, high, low, high …: (2 P, Q)."""
-        return torch.stack([self.low, self.high], 1).flatten(0, 1)
 
 
 @dataclass(frozen=True, eq=False)

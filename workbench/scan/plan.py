@@ -138,10 +138,13 @@ class Scan:
     def run(self, tasks: Iterable[Task], wave: list[Statistic], earlier: Earlier) -> Parts:
         """Do one group of tasks and fold their states in order, those of the same rows together."""
         out: Parts = {}
+        done = 0
         for task in tasks:
+            done += 1
             for statistic, state in self._fitting(task, wave, earlier):
                 gather(out, statistic, place(state), state)
-        give_back()
+        if done > 1:  # of a small set, whose groups are single tasks, there is nothing that would be worth the call
+            give_back()
         return out
 
     def _fitting(self, task: Task, wave: list[Statistic], earlier: Earlier) -> Iterable[tuple[Statistic, State]]:

@@ -95,7 +95,8 @@ class Pass:
 
         self.row_sums = torch.zeros(grid[1], q, device=device)
         self.column_sums = torch.zeros(grid[0], k, device=device)
-        self.more = [torch.zeros(max(len(v), 1), n, dtype=torch.int32, device=device) for v, n in self._sides(q, k)]
+        sides = ((self.rows, q), (self.columns, k))
+        self.more = [torch.zeros(max(len(v), 1), n, dtype=torch.int32, device=device) for v, n in sides]
         self.near = [torch.zeros_like(m) for m in self.more]
         rooms = [v.room for v in (*self.rows, *self.columns)] or [0]
         self.room = torch.tensor(rooms, device=device)
@@ -105,13 +106,13 @@ class Pass:
         self.taken = torch.zeros(len(rooms), dtype=torch.int32, device=device)
         wide = 1 << self.bins.bit_length()  # a power of two above the number of bins
         self.count = torch.zeros(wide, dtype=torch.int32, device=device)
-        sides = [self._limits(v, n, m, device) for v, n, m in ((self.rows, q, k), (self.columns, k, q))]
+        row_limits, column_limits = (self._limits(v, q + k - n, device) for v, n in sides)
         one_pass[grid](
             x, y, q, k, d,
             self.row_sums, self.column_sums, self.scale, there(twin),
             there(own and own.first), there(own and own.last),
-            *sides[0], self.more[0], self.near[0],
-            *sides[1], self.more[1], self.near[1],
+            *row_limits, self.more[0], self.near[0],
+            *column_limits, self.more[1], self.near[1],
             self.found, self.scores, self.taken, self.start, self.room,
             self.count, self.bins / 2,
             self.scale > 0, twin is not None, own is not None,
@@ -120,11 +121,8 @@ class Pass:
         )  # fmt: skip
         self.amount = self.taken.tolist()
 
-    def _sides(self, q: int, k: int) -> list[tuple[list[Interval], int]]:
-        return [(self.rows, q), (self.columns, k)]
-
     @staticmethod
-    def _limits(wanted: list[Interval], n: int, m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _limits(wanted: list[Interval], m: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Lower and upper limits (P, n), whether own keys are left out (P,), and which keys are allowed (P, m)."""
         if not wanted:
             none = torch.zeros(1, device=device)

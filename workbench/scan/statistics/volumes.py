@@ -83,10 +83,12 @@ class VolumeRanks(PairStatistic):
 
     def _of_pairs(self, tile: Tile, best: Tensor, found: Counted) -> State:
         """With one other the volume is the sine of the angle: smaller where the cosine is larger, whatever its sign."""
+        low, high = tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))
+        if any(pairs is None and bool(near.any()) for pairs, near in zip(found.pairs, found.near, strict=True)):
+            found = Between(low, high).of(tile)  # too many to list: counted and found in one and the same product
         others = len(tile.k) - (0 if tile.own is None else (tile.own.last - tile.own.first).double())
         smaller = found.more[0] + others - found.more[1] - found.near[1]
         tied = torch.zeros_like(smaller)
-        low, high = tile.q.kept((self, "limits"), lambda: self._limits(best, tile.q.rounding))
         for p in found.near.any(1).nonzero()[:, 0].tolist():
             i, j = found.pairs[p] or tile.reduce.between(tile.scores, low[p], high[p], found.near[p], tile.own)
             gap = self._exact(tile, i, j) - best[i]
