@@ -181,8 +181,8 @@ def modality_separability(s, a, b, half):
         taught = {m: np.array([unit(v) for i, v in s[m] if half[i] != judged]) for m in (a, b)}
         mu = {m: x.mean(0) for m, x in taught.items()}
         within = sum((x - mu[m]).T @ (x - mu[m]) for m, x in taught.items())
-        d = len(within)
-        w = np.linalg.solve(within + 1e-3 * np.trace(within) / d * np.eye(d), mu[a] - mu[b])
+        d, taught_rows = len(within), sum(map(len, taught.values()))
+        w = np.linalg.solve(within + 1e-3 * np.trace(within) / min(d, taught_rows) * np.eye(d), mu[a] - mu[b])
         for m, sign in ((a, 1), (b, -1)):
             right[m] += [sign * float((unit(v) - (mu[a] + mu[b]) / 2) @ w) > 0 for i, v in s[m] if half[i] == judged]
     return float(np.mean(right[a]) + np.mean(right[b])) / 2
@@ -546,7 +546,9 @@ def linear_probe_accuracy(s, m, label, half):
         centred = x - x.mean(0)
         scatter = centred.T @ centred
         d = len(scatter)
-        w = np.linalg.solve(scatter + 1e-3 * np.trace(scatter) / d * np.eye(d), centred.T @ (y - y.mean(0)))
+        w = np.linalg.solve(
+            scatter + 1e-3 * np.trace(scatter) / min(d, len(x)) * np.eye(d), centred.T @ (y - y.mean(0))
+        )
         for i, v in rows:
             if half[i] == judged:
                 hits.append(names[int(np.argmax((v - x.mean(0)) @ w + y.mean(0)))] == label[i])

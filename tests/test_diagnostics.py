@@ -49,7 +49,11 @@ def large():
     return planted(n=90, d=6, modalities=("image", "text"), families=3)
 
 
-TWIN_SETS = {"aligned": planted, "ragged": ragged, "n > 10 d": large, "duplicates": duplicated}
+def wide():
+    return planted(n=20, d=90, modalities=("image", "text"))
+
+
+TWIN_SETS = {"aligned": planted, "ragged": ragged, "n > 10 d": large, "duplicates": duplicated, "2 n < d": wide}
 
 
 @functools.cache

@@ -77,6 +77,7 @@ def test_linear_views_are_what_they_say(method):
 
 
 def test_umap_is_kept_on_disk_and_is_the_same_again(es, tmp_path):
+    pytest.importorskip("umap", reason="umap-learn needs numba", exc_type=ImportError)
     a = project(es, "umap")
     assert len(list((tmp_path / "cache").glob("*.npz"))) == 1
     b = project(es, "umap")

@@ -13,9 +13,12 @@ from hypothesis import strategies as st
 import workbench as wb
 from tests.test_diagnostics import planted, ragged
 from workbench.scan import reductions
-from workbench.scan.reductions import compiled, plain
+from workbench.scan.reductions import plain
 from workbench.scan.reductions.own import Own
 from workbench.scan.reductions.plain import FAR, NONE
+
+pytest.importorskip("numba", reason="nothing is compiled without numba", exc_type=ImportError)
+from workbench.scan.reductions import compiled  # noqa: E402
 
 
 @st.composite

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from workbench.app.library import Library, Served
+from workbench.app.library import Library, Served, page_of
 from workbench.diagnostics.registry import diagnostics, headlines
 from workbench.errors import InputError, unknown
 from workbench.explorer.inspection import Inspection
@@ -54,7 +54,7 @@ class Door:
             line: dict[str, Any] = {"name": name, "kind": "run" if e.is_run else "set"}
             if e.is_run:
                 line |= {"recipe": e.run.config["recipe"], "step": e.run.steps, "finished": e.run.finished}
-            known = self.library.made("page ", e)
+            known = self.library.made(page_of(), e)
             if known is not None:
                 line |= {"items": len(known.es), "verdict": verdict(known.report.findings)}
             out.append(line)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -15,12 +17,13 @@ from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection, inspection
 from workbench.report.report import Report
 from workbench.sets.formats import is_set, sets_in
-from workbench.sets.run_folder import CONFIG, LOG, is_run
+from workbench.sets.run_folder import CONFIG, LOG
 from workbench.training.run import Run
 from workbench.workspace.visit import Visit
 
 KEPT = 32  # inspections held at once
 T = TypeVar("T")
+State = tuple[int, int]  # what tells whether a run or set has changed on disk
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,9 @@ class Served:
         return Run(self.path)
 
     @property
-    def state(self) -> tuple[int, int]:
+    def state(self) -> State:
         """What tells whether it has changed on disk: time and size of a run's log, time of a set."""
-        log = self.path / LOG
-        seen = log.stat() if self.is_run and log.exists() else self.path.stat()
+        seen = (_looked(f"{self.path}/{LOG}") if self.is_run else None) or self.path.stat()
         return seen.st_mtime_ns, seen.st_size if self.is_run else 0
 
     def inspection(self, split: str = "") -> Inspection | None:
@@ -59,6 +61,11 @@ class Served:
             return self.run.report(self.split) if self.run.snapshots else None
         found = self.inspection()
         return found.report if found is not None else None
+
+
+def page_of(split: str = "") -> str:
+    """What the inspection behind a page is asked for as."""
+    return f"page {split}"
 
 
 _locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
@@ -84,7 +91,7 @@ class Library:
         self.split = split
         self.paths = [p.absolute() for p in paths]
         self._background, self._visits = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
-        self._asked: dict[tuple[str, Path], tuple[tuple[int, int], Future[Any]]] = {}
+        self._asked: dict[tuple[str, Path], tuple[State, Future[Any]]] = {}
         self._served: dict[tuple[str, Path, int], Served] = {}
         self._lock = threading.Lock()
         if not self.entries():
@@ -95,26 +102,28 @@ class Library:
         """What can be served now, by name; names that occur twice are told apart by their folder."""
         found: dict[str, Served] = {}
         for path in self.paths:
-            for p in _runs_and_sets(path):
-                name = p.name if is_run(p) else p.stem
+            for p, begun in _runs_and_sets(path):
+                name = p.name if begun else p.stem
                 while name in found and found[name].path != p:
                     name += "'"
-                run = is_run(p)
                 # the same one each time, for it knows what it has read of its log; not after a run was begun anew
-                begun = (p / CONFIG).stat().st_mtime_ns if run else 0
-                found[name] = self._served.setdefault((name, p, begun), Served(name, p, run, self.split))
+                if (known := self._served.get((name, p, begun))) is None:
+                    known = self._served[name, p, begun] = Served(name, p, bool(begun), self.split)
+                found[name] = known
         return found
 
-    def later(self, kind: str, entry: Served, make: Callable[[], T], *, first: bool = False) -> Future[T]:
+    def later(
+        self, kind: str, entry: Served, make: Callable[[], T], *, state: State | None = None, first: bool = False
+    ) -> Future[T]:
         """What `make` gives, worked out in the background once for each state of an entry; `first` does not wait for
-        what others have asked for."""
-        key = (kind, entry.path)
+        what others have asked for. `state`: the entry's, where it was just looked at."""
+        key, state = (kind, entry.path), state or entry.state
         with self._lock:
             known = self._asked.get(key)
             if known is not None and first and known[1].cancel():  # it waits where it would wait long
                 known = None
-            if known is None or known[0] != entry.state:
-                known = (entry.state, (self._visits if first else self._background).submit(make))
+            if known is None or known[0] != state:
+                known = (state, (self._visits if first else self._background).submit(make))
                 self._asked[key] = known
             return known[1]
 
@@ -123,28 +132,46 @@ class Library:
         for pool in (self._background, self._visits):
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def once(self, kind: str, entry: Served, make: Callable[[], T]) -> T:
+    def once(self, kind: str, entry: Served, make: Callable[[], T], state: State | None = None) -> T:
         """What `make` gives, worked out at once and kept for this state of an entry."""
-        if (known := self.made(kind, entry)) is None:
+        state = state or entry.state
+        if (known := self.made(kind, entry, state)) is None:
             known = make()
             future: Future[T] = Future()
             future.set_result(known)
-            self._asked[kind, entry.path] = (entry.state, future)
+            self._asked[kind, entry.path] = (state, future)
         return known
 
-    def made(self, kind: str, entry: Served) -> Any:
+    def made(self, kind: str, entry: Served, state: State | None = None) -> Any:
         """What was worked out for this state of an entry; nothing while it is not."""
-        state, future = self._asked.get((kind, entry.path), (None, None))
-        return future.result() if future is not None and state == entry.state and future.done() else None
+        of, future = self._asked.get((kind, entry.path), (None, None))
+        return future.result() if future is not None and future.done() and of == (state or entry.state) else None
 
 
-def _runs_and_sets(path: Path) -> list[Path]:
-    """What is at a path: a run or a set, or those in a folder of them."""
-    if is_run(path):
-        return [path]
-    inside = sorted(path.iterdir()) if path.is_dir() else []
-    runs = [p for p in inside if is_run(p)]
+def _runs_and_sets(path: Path) -> list[tuple[Path, int]]:
+    """What is at a path, a run or a set, or those in a folder of them; with when each run was begun, 0 of a set.
+
+    One look at a file for each: where a list of hundreds is drawn every two seconds, looks are what it costs.
+    """
+    if begun := _begun(str(path)):
+        return [(path, begun)]
+    inside = sorted(os.listdir(path)) if path.is_dir() else []
+    runs = {name: begun for name in inside if (begun := _begun(f"{path}/{name}"))}
     if not runs:
-        return sets_in(path) if path.exists() else []
-    known = set(runs)
-    return [p for p in inside if p in known or (not p.name.startswith(".") and is_set(p, by_name=False))]
+        return [(p, 0) for p in sets_in(path)] if path.exists() else []
+    shown = [n for n in inside if n in runs or (not n.startswith(".") and is_set(path / n, by_name=False))]
+    return [(path / name, runs.get(name, 0)) for name in shown]
+
+
+def _begun(path: str) -> int:
+    """When the run in a folder was begun, in nanoseconds; 0 where there is none."""
+    seen = _looked(f"{path}/{CONFIG}")
+    return seen.st_mtime_ns if seen is not None and stat.S_ISREG(seen.st_mode) else 0
+
+
+def _looked(path: str) -> os.stat_result | None:
+    """What the file system says of a file; nothing where there is none."""
+    try:
+        return os.stat(path)
+    except OSError:
+        return None

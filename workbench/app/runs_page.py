@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
 from typing import Any
 from urllib.parse import quote
@@ -14,7 +15,7 @@ import panel as pn
 import param
 from panel.custom import AnyWidgetComponent
 
-from workbench.app.library import Library, Served
+from workbench.app.library import Library, Served, State
 from workbench.diagnostics.registry import panels
 from workbench.diagnostics.retrieval import recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
@@ -44,6 +45,13 @@ class Row:
     recipe: str
     shown: dict[str, str]
     keys: dict[str, Any] = field(default_factory=dict)
+    _drawn: tuple[tuple[str, ...], str] = ((), "")
+
+    def cells(self, columns: tuple[str, ...]) -> str:
+        """What it shows, column by column; drawn once for the same columns, for a list is drawn every two seconds."""
+        if self._drawn[0] != columns:
+            self._drawn = columns, "".join(f"<td>{self.shown[c]}</td>" for c in columns)
+        return self._drawn[1]
 
 
 class ListFace(AnyWidgetComponent):
@@ -97,7 +105,7 @@ class RunsScreen:
 
     def _body(self, rows: list[Row]) -> str:
         lost = f"<p>There is no run or set named {escape(self.asked)} here.</p>" if self.asked else ""
-        columns = self._columns(rows[0]) if rows else []
+        columns = self._columns(rows[0]) if rows else ()
         if self.word:
             rows = [r for r in rows if self.word in r.name.lower() or self.word in r.recipe.lower()]
         if self.by in columns:
@@ -105,7 +113,7 @@ class RunsScreen:
             known.sort(key=lambda r: r.keys[self.by], reverse=self.down)
             rows = known + [r for r in rows if r.keys.get(self.by) is None]
         head = "".join(self._head(c) for c in columns)
-        lines = self._groups(rows, len(columns) + 1) if self.grouped else [self._line(r) for r in rows[: self.most]]
+        lines = self._groups(rows, columns) if self.grouped else [self._line(r, columns) for r in rows[: self.most]]
         hint = (
             f'<p class="quiet">Runs by their {escape(self.library.split)} items. Mean R@1: over all directions between two '
             "modalities, in brackets the weakest and the strongest; the curves have one scale from 0 to 1, grey is chance. "
@@ -116,10 +124,10 @@ class RunsScreen:
             f"{lost}{hint}<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>{more}"
         )
 
-    def _columns(self, row: Row) -> list[str]:
+    def _columns(self, row: Row) -> tuple[str, ...]:
         """The columns from left to right: the name, what is pinned, the rest."""
         pinned = [c for c in self.pinned if c in row.shown]
-        return [RUN, *pinned, *(c for c in row.shown if c != RUN and c not in pinned)]
+        return RUN, *pinned, *(c for c in row.shown if c != RUN and c not in pinned)
 
     def _head(self, c: str) -> str:
         mark = (" ▾" if self.down else " ▴") if c == self.by else ""
@@ -130,12 +138,11 @@ class RunsScreen:
         pins = button("⇤", "pin", c, pressed=held, more=pin) if c != RUN else ""
         return f"<th>{button(c + mark, 'sort', c, more=more)}{pins}</th>"
 
-    def _line(self, r: Row) -> str:
+    def _line(self, r: Row, columns: tuple[str, ...]) -> str:
         tick = f'<input type="checkbox" aria-label="{escape(f"tick {r.name}")}"{act("tick", r.name)}{" checked" if r.name in self.ticked else ""}>'
-        cells = "".join(f"<td>{r.shown[c]}</td>" for c in self._columns(r))
-        return f'<tr data-key="{escape(r.name)}"><td>{tick}</td>{cells}</tr>'
+        return f'<tr data-key="{escape(r.name)}"><td>{tick}</td>{r.cells(columns)}</tr>'
 
-    def _groups(self, rows: list[Row], width: int) -> list[str]:
+    def _groups(self, rows: list[Row], columns: tuple[str, ...]) -> list[str]:
         """The rows under their recipes, with the range of R@1 over their seeds."""
         lines = []
         for recipe in dict.fromkeys(r.recipe for r in rows):
@@ -150,9 +157,9 @@ class RunsScreen:
             count = f"{len(own)} of {len(seeds)} seeds" if seeds else f"{len(own)}"
             title = f'{escape(recipe)} · {count} <span class="num">{said}</span>'
             lines.append(
-                f'<tr class="group" data-key="recipe {escape(recipe)}"><td colspan="{width}">{title}</td></tr>'
+                f'<tr class="group" data-key="recipe {escape(recipe)}"><td colspan="{len(columns) + 1}">{title}</td></tr>'
             )
-            lines += [self._line(r) for r in own]
+            lines += [self._line(r, columns) for r in own]
         return lines
 
     # -- what a person does ----------------------------------------------------------------------------------------
@@ -198,9 +205,10 @@ class RunsScreen:
 
 def _row(e: Served, library: Library) -> Row:
     """What stands in the list: from the report once it is made, until then from the log."""
-    written = e.state[0] / 1e9
+    state = e.state
+    written = state[0] / 1e9
     old = time.time() - written >= FRESH
-    if old and (known := library.made("row", e) or library.made("log", e)) is not None:
+    if old and (known := library.made("row", e, state) or library.made("log", e, state)) is not None:
         return known
     if not e.is_run:
 
@@ -208,7 +216,7 @@ def _row(e: Served, library: Library) -> Row:
             steps = f"{report.about['items']:,} items" if report is not None else WAITS
             return _cells(e, report, None, "", steps, written)
 
-        return _reported(e, library, of_set) or of_set(None)
+        return _reported(e, library, of_set, state) or of_set(None)
     run = e.run
     looks = run.looks
     if not looks:
@@ -224,10 +232,11 @@ def _row(e: Served, library: Library) -> Row:
 
     if live:
         return of_run(None)
-    return _reported(e, library, of_run) or library.once("log", e, lambda: of_run(None, f" · {WAITS}"))
+    waits = partial(of_run, None, f" · {WAITS}")
+    return _reported(e, library, of_run, state) or library.once("log", e, waits, state)
 
 
-def _reported(e: Served, library: Library, cells: Any) -> Row | None:
+def _reported(e: Served, library: Library, cells: Any, state: State) -> Row | None:
     """A row made of the report, which is worked out in the background; nothing until then."""
 
     def made() -> Row:
@@ -238,8 +247,8 @@ def _reported(e: Served, library: Library, cells: Any) -> Row | None:
             row.shown[DOCTOR] = f'<span class="bad">cannot be read: {escape(str(error))}</span>'
             return row
 
-    library.later("row", e, made)
-    return library.made("row", e)
+    library.later("row", e, made, state=state)
+    return library.made("row", e, state)
 
 
 def _cells(e: Served, report: Report | None, look: dict[str, Any] | None, spark: str, steps: str, when: float) -> Row:

@@ -20,7 +20,7 @@ from bokeh.core.validation.warnings import FIXED_SIZING_MODE
 from workbench.app.compare_page import comparing
 from workbench.app.face import Face
 from workbench.app.guard import guard
-from workbench.app.library import KEPT, Library, Served
+from workbench.app.library import KEPT, Library, Served, page_of
 from workbench.app.runs_page import EVERY, FRESH, RunsScreen
 from workbench.app.session import asked, caption, every_asked, scheduler
 from workbench.errors import InputError, unknown
@@ -96,7 +96,7 @@ def _when_read(library: Library, entry: Served) -> Any:
     split = asked("split") or ""
     if split and split not in SPLITS:
         raise unknown("split", split, SPLITS)
-    waiting = library.later(f"page {split}", entry, partial(entry.inspection, split), first=True)
+    waiting = library.later(page_of(split), entry, partial(entry.inspection, split), first=True)
     concurrent.futures.wait([waiting], PATIENCE)
     if waiting.done() or pn.state.curdoc is None:
         return _workspace(library, entry, waiting.result())
@@ -164,7 +164,7 @@ class _Following:
         if newest == self.step:
             visit.redraw("top", "foot")
             return
-        made = self.library.later(f"page {split}", self.entry, partial(self.entry.inspection, split), first=True)
+        made = self.library.later(page_of(split), self.entry, partial(self.entry.inspection, split), first=True)
         made.add_done_callback(lambda found: visit.schedule(partial(self._take, newest, found)))
 
     def _take(self, step: int, made: concurrent.futures.Future[Inspection | None]) -> None:
@@ -199,7 +199,7 @@ def serve(
         )
     entries = library.entries()
     for e in list(entries.values())[:KEPT]:  # the port does not wait for them, and perhaps no visitor has to
-        library.later("page", e, e.inspection)
+        library.later(page_of(), e, e.inspection)
     names = list(entries)
     print(f"{len(names)} to see: {', '.join(names[:12])}{' …' if len(names) > 12 else ''}", flush=True)
     settings: dict[str, Any] = {}

@@ -351,13 +351,11 @@ def gap_vector(a: MomentsState, b: MomentsState) -> State:
     return {"delta": delta, "dimension": order, "share": share[order]}
 
 
-@curve(on="pair", reads=lambda a, b: (Moments((a, b)), Differences(a, b)))
-def gap_moments(joint: MomentsState, differences: DifferencesState) -> State:
+@curve(on="pair", reads=lambda a, b: (Differences(a, b),))
+def gap_moments(differences: DifferencesState) -> State:
     """Mean, variance, skewness and excess kurtosis of each dimension of the matched differences."""
     variance, skewness, kurtosis = shape_of_differences(differences)
-    d = len(variance)
-    mean = joint["mean"][:d] - joint["mean"][d:]
-    return {"mean": mean, "variance": variance, "skewness": skewness, "kurtosis": kurtosis}
+    return {"mean": differences["mean"], "variance": variance, "skewness": skewness, "kurtosis": kurtosis}
 
 
 @curve(

@@ -13,8 +13,8 @@ from torch import Tensor
 from workbench.diagnostics.leave_one_out import Centroids
 from workbench.diagnostics.nulls import sphere
 from workbench.diagnostics.registry import SUBSAMPLING, NotApplicable, curve, diagnostic
-from workbench.diagnostics.states import CentroidGramState, MomentsState, NeighboursState
-from workbench.scan.statistics import Moments, Neighbours, State
+from workbench.diagnostics.states import CentroidGramState, MomentsState, NeighboursState, WidthState
+from workbench.scan.statistics import Moments, Neighbours, State, Width
 
 ORDER = 6  # among the questions
 VIEW = "PCA"  # the map that shows it
@@ -82,10 +82,14 @@ def rank_me(sigma: Tensor) -> Tensor:
 def iso(sigma: Tensor) -> Tensor:
     """IsoScore of the principal variances σ²; those of missing directions are zeros."""
     variance = sigma.square()
-    d = len(variance)
-    scaled = variance * d**0.5 / variance.norm()
-    defect = (scaled - 1).norm() / (2 * (d - d**0.5)) ** 0.5
-    return ((d - defect.square() * (d - d**0.5)).square() / d - 1) / (d - 1)
+    return evenness(variance.sum(), variance.norm(), len(variance))
+
+
+def evenness(total: Tensor, norm: Tensor, d: float) -> Tensor:
+    """IsoScore from the sum of d principal variances and the root of the sum of their squares: trace and norm of the
+    scatter say both, as $\\|\\hat\\lambda - 1\\|^2 = 2d - 2\\sqrt d\\,\\sum\\lambda/\\|\\lambda\\|$."""
+    defect = (d - d**0.5 * total / norm) / (d - d**0.5)  # squared
+    return ((d - defect * (d - d**0.5)).square() / d - 1) / (d - 1)
 
 
 @diagnostic(
@@ -190,33 +194,33 @@ def explained_dimensions(moments: MomentsState, *, share: float = 0.9) -> Tensor
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Moments((m,), raw=True),),
+    reads=lambda m: (Moments((m,), raw=True), Width(m)),
     null=sphere.isotropic(iso, raw=True),
     interval=SUBSAMPLING,
     unit="score",
     bound=(0.0, 1.0),
 )
-def isoscore(moments: MomentsState) -> Tensor:
+def isoscore(moments: MomentsState, width: WidthState) -> Tensor:
     r"""IsoScore: how evenly the variance of the rows as stored spreads over all d directions.
 
     With $\hat\lambda = \lambda\sqrt d/\|\lambda\|$ and $\delta = \|\hat\lambda-1\|/\sqrt{2(d-\sqrt d)}$:
     $$\frac{(d-\delta^2(d-\sqrt d))^2/d - 1}{d-1}$$
 
     1: isotropic; 0: one direction. Blind to the mean, so it cannot see a cone: read `mean_cosine` beside it. Needs
-    n > d, else it measures n. No direction is better. Cost: one pass over rows, d³. Source: Rudman et al. 2022, alg. 1.
+    n > d, else it measures n. No direction is better. Cost: one pass over rows. Source: Rudman et al. 2022, alg. 1.
 
     >>> import torch, workbench as wb
     >>> x = torch.tensor([[0.0, 0], [1, 0], [0, 1], [3, 1]]) + 10
     >>> round(float(wb.diagnose({"a": x}, only=["isoscore"]).value("isoscore", "a")), 5)
     0.25641
     """
-    if len(moments["mean"]) < 2:
+    if float(width["d"]) < 2:
         raise NotApplicable("needs at least two dimensions")
-    eigen = eigenvalues(moments["scatter"], int(moments["n"])).clamp_min(0)
+    total, norm = moments["scatter"].trace(), moments["scatter"].norm()
     # what rounding leaves of a constant is nothing: far below the square of what the rows measure
-    if float(eigen[-1]) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
+    if float(norm) <= 1e-24 * float(moments["n"]) * float(moments["mean"].square().sum()):
         raise NotApplicable("all rows coincide")
-    return iso(eigen.sqrt())
+    return evenness(total, norm, float(width["d"]))
 
 
 @diagnostic(

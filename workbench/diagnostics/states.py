@@ -48,12 +48,19 @@ class PerTupleState(TypedDict):
 
 
 class DifferencesState(TypedDict):
-    """Central moments of the differences of matches, for each dimension."""
+    """Mean and central moments of the differences of matches, for each dimension."""
 
     n: Annotated[Tensor, ""]
+    mean: Annotated[Tensor, "d"]
     second: Annotated[Tensor, "d"]
     third: Annotated[Tensor, "d"]
     fourth: Annotated[Tensor, "d"]
+
+
+class WidthState(TypedDict):
+    """How many dimensions the rows have."""
+
+    d: Annotated[Tensor, ""]
 
 
 class KernelState(TypedDict):

@@ -7,7 +7,7 @@ whole diagnostic is made again on each part; no row is ever there twice, so none
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from workbench.scan.statistics import Earlier, PairStatistic
 from workbench.scan.threads import threads
 from workbench.sets.embeddings import EmbeddingSet
 from workbench.sets.fused import PLUS, with_fused
+from workbench.sets.span import in_own_span
 
 PARTS = 12
 KEPT = 0.8  # of the families: near the whole, so that neighbours are as near
@@ -52,17 +53,17 @@ def errors(asked: Sequence[Measurement], context: Context) -> dict[int, Error]:
     values: dict[int, list[float]] = {id(one): [] for one in wanted}
     single = context.es.only([m for m in context.es.modalities if PLUS not in m])
 
-    def looked_at(part: np.ndarray) -> list[float]:
+    def looked_at(part: np.ndarray) -> dict[int, float]:
         if any(np.isin(own.numpy(), part).sum() < FEW for own in context.owner.values()):
-            return [math.nan] * len(wanted)
-        known, scan = _scanned(single, part, wanted, context)
-        return [_value(one, known, scan) for one in wanted]
+            return {}
+        labels = {by: label.numpy()[part] for by, label in context.scan.view.labels.items()}
+        return _values(single.take(part), wanted, labels, str(context.scan.device))
 
     with threads(context.scan.device) as pool:
         for found in pool.map(looked_at, _parts(code, len(families), kept)):
-            for one, value in zip(wanted, found, strict=True):
+            for one, value in found.items():
                 if math.isfinite(value):
-                    values[id(one)].append(value)
+                    values[one].append(value)
     return {id(one): _error(values[id(one)], one, len(families), kept, context) for one in wanted}
 
 
@@ -73,26 +74,36 @@ def _parts(code: np.ndarray, families: int, kept: int) -> Iterator[np.ndarray]:
         yield np.flatnonzero(np.isin(code, rng.choice(families, kept, replace=False)))
 
 
-def _scanned(
-    es: EmbeddingSet, items: np.ndarray, wanted: Sequence[Measurement], context: Context
-) -> tuple[Earlier, Scan]:
-    scan = Scan(
-        with_fused(es.take(items), (m for one in wanted for m in one.scope)),
-        (s for one in wanted for s in statistics_of(one.reads)),
-        labels={by: label.numpy()[items] for by, label in context.scan.view.labels.items()},
-        device=str(context.scan.device),
-        exact=True,
-    )
-    return execute(scan, "local"), scan
+def _values(
+    es: EmbeddingSet,
+    wanted: Sequence[Measurement],
+    labels: Mapping[str, np.ndarray] | None = None,
+    device: str = "auto",
+) -> dict[int, float]:
+    """What some measurements say of a set, by the id of each; NaN where they do not apply.
+
+    Few rows in many dimensions are looked at in coordinates of their own span: what asks one modality alone in those of
+    that modality, and only what axes matter to in the set's.
+    """
+    found: dict[int, float] = {}
+    for alone in (True, False):
+        some = [one for one in wanted if (len(one.scope) == 1) is alone]
+        read = dict.fromkeys(s for one in some for s in statistics_of(one.reads))
+        fused = [m for one in some for m in one.scope]
+        known: Earlier = {}
+        for space, axes in ((es, True), (in_own_span(es, alone=alone), False)):
+            of_these = [s for s in read if s.axes is axes]
+            scan = Scan(with_fused(space, fused), of_these, labels=labels, device=device, exact=True)
+            known |= execute(scan, "local")
+        found |= {id(one): _value(one, known, scan) for one in some}
+    return found
 
 
 def bare(es: EmbeddingSet, names: Sequence[str]) -> dict[tuple[str, Scope], float]:
     """Values alone by diagnostic and scope, without interval and null: for looking at many spaces; NaN for none."""
     asked = [one for one in measurements(es.layout, {}, names) if not one.reason]
-    es = with_fused(es, (m for one in asked for m in one.scope))
-    scan = Scan(es, (s for one in asked for s in statistics_of(one.reads)), exact=True)
-    known = execute(scan, "local")
-    return {(one.of.name, one.scope): _value(one, known, scan) for one in asked}
+    found = _values(es, asked)
+    return {(one.of.name, one.scope): found[id(one)] for one in asked}
 
 
 def averages(es: EmbeddingSet, names: Sequence[str]) -> dict[str, float]:

@@ -29,11 +29,13 @@ class Statistic:
     """What a state holds, and how two become one.
 
     `totals` names the fields that are one tensor for the whole set, `per_row` those that carry a value a row beside
-    its `row` index; both say how they merge. `after` names statistics that must be known first.
+    its `row` index; both say how they merge. `after` names statistics that must be known first. `axes`: depends on the
+    coordinate axes or on how many there are, not only on how rows lie to each other.
     """
 
     totals: ClassVar[dict[str, str]] = {}
     per_row: ClassVar[dict[str, str]] = {}
+    axes: ClassVar[bool] = False
 
     @property
     def after(self) -> tuple[Statistic, ...]:

@@ -18,6 +18,7 @@ from workbench.geometry import leading_share, segment_sum, triangle_area, volume
 from workbench.scan.statistics import State
 
 SHUFFLED_TUPLES = 8_192
+SAME = 1e-14  # of a squared length: below it rows are the same
 TRADED_ITEMS, TRADES = 1_000, 400  # whose cosines are all at hand, and how often their families trade places
 MEASURED_ITEMS, MEASURED = 400, 40  # the same, where each trade must be measured anew
 
@@ -78,20 +79,32 @@ def shuffled_margin(context: Context, states: Sequence[State], scope: Scope) -> 
 def shuffled_tuples(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> Band:
     """Mean over n tuples put together at random: its middle from a few thousand such tuples of different items, its
     width from them too, or, where items depend on each other, from families that trade places."""
-    es = context.es
-    draw = np.random.default_rng(0)
-    rows = [torch.as_tensor(draw.integers(0, len(es[m]), SHUFFLED_TUPLES)) for m in scope]
-    owner = torch.stack([context.owner[m][i] for m, i in zip(scope, rows, strict=True)], 1)
-    apart = (owner.sort(1).values.diff(dim=1) != 0).all(1)
-    n, tuples = len(context.shared(*scope)), int(apart.sum())
+    random = _random_tuples(context, scope)
+    n, tuples = len(context.shared(*scope)), len(random)
     if tuples < 2 or n < 2:
         return NAN_BAND
-    v = measure(torch.stack([es.unit(m, i[apart]) for m, i in zip(scope, rows, strict=True)], 1))
+    v = measure(random)
     mean, deviation = float(v.mean()), float(v.std())
     if context.single(*scope):
         return normal(mean, deviation * math.sqrt(1 / n + 1 / tuples))
     width = _traded_deviation(context, scope, measure)
     return normal(mean, math.hypot(width, deviation / math.sqrt(tuples)))
+
+
+def _random_tuples(context: Context, scope: Scope) -> Tensor:
+    """Tuples of rows of different items, (n, M, M): each in coordinates of its own span, in which lengths and angles
+    are the same. Made once for all measures."""
+    key = ("random tuples", *scope)
+    if key not in context.cache:
+        es, draw = context.es, np.random.default_rng(0)
+        rows = [torch.as_tensor(draw.integers(0, len(es[m]), SHUFFLED_TUPLES)) for m in scope]
+        owner = torch.stack([context.owner[m][i] for m, i in zip(scope, rows, strict=True)], 1)
+        apart = (owner.sort(1).values.diff(dim=1) != 0).all(1)
+        x = [es.unit(m, i[apart]) for m, i in zip(scope, rows, strict=True)]
+        gram = torch.stack([torch.stack([torch.linalg.vecdot(a, b) for b in x], 1) for a in x], 1)
+        # tilted as little as rounding needs, where two rows are one
+        context.cache[key] = torch.linalg.cholesky(gram + SAME * torch.eye(len(x), dtype=gram.dtype))
+    return context.cache[key]
 
 
 def _traded_deviation(context: Context, scope: Scope, measure: Callable[[Tensor], Tensor]) -> float:

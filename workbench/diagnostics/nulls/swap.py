@@ -16,11 +16,12 @@ from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percen
 from workbench.diagnostics.nulls.trade import Drawn, effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
-from workbench.geometry import products, segment_sum
+from workbench.geometry import factor, products, segment_sum
 from workbench.scan.plan import SAMPLE_ROWS
 from workbench.scan.statistics import Kernel, Moments, State
 
 DRAWS = 2_000
+TILT = 1e-12  # of the sum of all variances, added to each: what fewer rows than dimensions leave can be factored
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
 ROWS = 20_000  # rows from which the law of a swap is taken, where the scan does not give it
 CLOUD, CLOUDS = 1_000, 12  # items of a swapped cloud, where so many do, and how many are compared
@@ -28,21 +29,15 @@ CLOUD, CLOUDS = 1_000, 12  # items of a swapped cloud, where so many do, and how
 
 @dataclass(frozen=True)
 class Swap:
-    """The law of the mean difference under swaps: Gaussian with covariance of these eigenvalues along these axes.
+    """Drawn differences δ of two means under swaps, which keep their sum s: |δ|² and s·δ of each, (D,), and |s|²."""
 
-    `eigen` (d,): variances of the difference; `along` (d,): the sum of both means along the axes.
-    """
-
-    eigen: np.ndarray
+    squares: np.ndarray
     along: np.ndarray
-
-    def differences(self) -> np.ndarray:
-        """Drawn differences of the means along the axes, (D, d)."""
-        return np.random.default_rng(0).standard_normal((DRAWS, len(self.eigen))) * np.sqrt(self.eigen)
+    total: float
 
     def lengths(self) -> np.ndarray:
-        """Their lengths, (D,)."""
-        return np.linalg.norm(self.differences(), axis=1)
+        """The lengths of the differences, (D,)."""
+        return np.sqrt(self.squares)
 
 
 def swap(context: Context, joint: State, scope: Scope, *, raw: bool = False) -> Swap | None:
@@ -61,12 +56,15 @@ def _of_moments(joint: State) -> Swap | None:
         return None
     s, a, b = joint["scatter"], joint["mean"][:d], joint["mean"][d:]
     second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(a - b, a - b)
-    return _law(second / n**2, a + b)
+    return _drawn(second / n**2, a + b)
 
 
-def _law(covariance: Tensor, total: Tensor) -> Swap:
-    eigen, axes = torch.linalg.eigh(covariance)
-    return Swap(eigen.clamp_min(0).numpy(), (total @ axes).numpy())
+def _drawn(covariance: Tensor, total: Tensor) -> Swap:
+    """Gaussian ones of this covariance."""
+    tilt = TILT * covariance.trace() * torch.eye(len(covariance), dtype=covariance.dtype)
+    normal = torch.from_numpy(np.random.default_rng(0).standard_normal((DRAWS, len(covariance))))
+    z = normal @ factor(covariance + tilt).T
+    return Swap(z.square().sum(1).numpy(), (z @ total).numpy(), float(total @ total))
 
 
 def _of_families(context: Context, scope: Scope, raw: bool) -> Swap | None:
@@ -88,7 +86,7 @@ def _of_families(context: Context, scope: Scope, raw: bool) -> Swap | None:
     for x, of, sign in zip(vectors, rows, (1, -1), strict=True):
         part += sign * segment_sum(x - middle, of[of >= 0], len(names)) / len(x)
     # of as many families as all are: a mean over F parts has 1/F of the variance
-    return _law(part.T @ part * (len(some) / len(es)), means[0] + means[1])
+    return _drawn(part.T @ part * (len(some) / len(es)), means[0] + means[1])
 
 
 def swapped_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -116,8 +114,7 @@ def swapped_cosine(context: Context, states: Sequence[State], scope: Scope) -> B
     found = swap(context, states[0], scope)
     if found is None:
         return NAN_BAND
-    z, along = found.differences(), found.along
-    ss, dd, sd = along @ along, (z**2).sum(1), z @ along
+    ss, dd, sd = found.total, found.squares, found.along
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (ss - dd) / np.sqrt((ss + dd) ** 2 - 4 * sd**2)
     return percentiles(cosine) if np.isfinite(cosine).all() else NAN_BAND

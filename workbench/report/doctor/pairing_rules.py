@@ -16,7 +16,7 @@ import torch
 from scipy.special import bdtrc, betaincinv
 from torch import Tensor
 
-from workbench.geometry import decided
+from workbench.geometry import decided, main_axis
 from workbench.report.doctor.rules import Fault, Said, evidence, least, set_rule
 from workbench.report.doctor.specimen import Specimen
 from workbench.report.finding import FAULT, WARNING
@@ -256,8 +256,7 @@ def swapped_sides(specimen: Specimen) -> Iterable[Said]:
     for a, b in pairs(specimen):
         items = specimen.items(a, b)
         x = specimen.unit(a, items) - specimen.unit(b, items)
-        axis = torch.linalg.eigh(x.T @ x).eigenvectors[:, -1]
-        t = x @ axis
+        t = x @ main_axis(x)
         few = t * torch.sign(t.median()) < 0
         length = t.abs()
         if float(length.mean()) < SIDES * float(length.std()) or int(few.sum()) < max(3, SWAPPED * len(t)):

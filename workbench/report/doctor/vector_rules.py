@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.geometry import main_axis
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
 from workbench.report.doctor.specimen import Specimen, squared
 from workbench.report.finding import FAULT, WARNING
@@ -138,15 +139,15 @@ def one_direction(specimen: Specimen) -> Iterable[Said]:
     """One direction holds most of a modality's variance. Quiet below 70 %, and where two clusters make it."""
     for m, _, x in modalities(specimen):
         x = x - x.mean(0)
-        eigen, axes = torch.linalg.eigh(x.T @ x)
-        share = float(eigen[-1] / eigen.clamp_min(0).sum().clamp_min(1e-300))
-        t = x @ axes[:, -1]
+        axis = main_axis(x)
+        t = x @ axis
+        share = float(t.square().sum() / x.square().sum().clamp_min(1e-300))
         # two clusters: the kurtosis of a coordinate falls towards 1, that of a normal one is 3
         kurtosis = float(t.pow(4).mean() / t.square().mean().square().clamp_min(1e-300))
         if share < ONE_WAY or kurtosis < 1.4:
             continue
-        alone = int(axes[:, -1].abs().argmax())
-        along = f"coordinate, number {alone}" if float(axes[alone, -1].square()) > 0.8 else "direction"
+        alone = int(axis.abs().argmax())
+        along = f"coordinate, number {alone}" if float(axis[alone].square()) > 0.8 else "direction"
         yield (
             f"{share:.0%} of the variance of {m} lies along one {along}: items differ in one number, and cosines "
             "rank by it.",

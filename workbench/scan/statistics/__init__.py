@@ -36,6 +36,7 @@ from workbench.scan.statistics.rows import (
     PerTuple,
     Positive,
     Sample,
+    Width,
     WithinFamilyKernel,
     sample_hash,
 )
@@ -74,6 +75,7 @@ __all__ = [
     "State",
     "Statistic",
     "VolumeRanks",
+    "Width",
     "WithinFamilyKernel",
     "centroids",
     "sample_hash",

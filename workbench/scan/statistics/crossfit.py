@@ -13,13 +13,14 @@ from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, Prepared, RowStatistic, State, Statistic
 from workbench.scan.view import SetView
 
-RIDGE = 1e-3  # of the mean variance of a direction: keeps a scatter of few rows invertible
+RIDGE = 1e-3  # of the mean variance of a direction that the rows can have: keeps a scatter of few rows invertible
 
 
 def ridged(scatter: Tensor, n: Tensor) -> Tensor:
     """A scatter that can be inverted, even where all n unit rows coincide."""
     d = len(scatter)
-    ridge = RIDGE * torch.maximum(scatter.trace(), 1e-12 * n.clamp_min(1)) / d
+    # as many as there are rows at most: empty dimensions beside them change nothing
+    ridge = RIDGE * torch.maximum(scatter.trace(), 1e-12 * n.clamp_min(1)) / n.clamp(1, d)
     return scatter + ridge * torch.eye(d, dtype=scatter.dtype)
 
 

@@ -169,32 +169,57 @@ def _by_item(item: Tensor, values: State) -> State:
 
 @dataclass(frozen=True)
 class Differences(RowStatistic):
-    """Per dimension: second, third and fourth powers of matched differences around their mean."""
+    """Per dimension: the mean of matched differences, and their second, third and fourth powers around it, summed."""
 
     a: str
     b: str
-    totals: ClassVar = {"n": "sum", "second": "sum", "third": "sum", "fourth": "sum"}
-
-    @property
-    def after(self) -> tuple[Statistic, ...]:
-        return (Moments((self.a, self.b)),)
+    axes: ClassVar[bool] = True
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        mean = earlier[self.after[0]]["mean"]
-        d = len(mean) // 2
         if chunk.in_step((self.a, self.b)):
             r = chunk.difference(self.a, self.b)
         else:
             x = chunk.stacked((self.a, self.b))[1]
             r = x[:, 0] - x[:, 1]
-        r = r - (mean[:d] - mean[d:])
+        mean = r.mean(0) if len(r) else r.new_zeros(r.shape[1])
+        r = r - mean
         square = r.square()
         return {
             "n": torch.tensor(float(len(r)), dtype=torch.float64),
+            "mean": mean,
             "second": square.sum(0),
             "third": torch.linalg.vecdot(square, r, dim=0),
             "fourth": torch.linalg.vecdot(square, square, dim=0),
         }
+
+    def merge(self, a: State, b: State) -> State:
+        """Pébay 2008, eq. 2.1 for powers up to the fourth: no cancellation, however far the mean is from nought."""
+        n = a["n"] + b["n"]
+        if float(n) == 0:
+            return a
+        p, q, d = a["n"] / n, b["n"] / n, b["mean"] - a["mean"]
+        w = n * p * q * d.square()
+        third = w * (p - q) * d + 3 * d * (p * b["second"] - q * a["second"])
+        fourth = w * (1 - 3 * p * q) * d.square() + 4 * d * (p * b["third"] - q * a["third"])
+        return {
+            "n": n,
+            "mean": a["mean"] + d * q,
+            "second": a["second"] + b["second"] + w,
+            "third": a["third"] + b["third"] + third,
+            "fourth": a["fourth"] + b["fourth"] + fourth + 6 * d.square() * (p**2 * b["second"] + q**2 * a["second"]),
+        }
+
+
+@dataclass(frozen=True)
+class Width(RowStatistic):
+    """How many dimensions the rows of a modality have."""
+
+    modality: str
+    totals: ClassVar = {"d": "max"}
+    axes: ClassVar[bool] = True
+
+    def map(self, chunk: Chunk, earlier: Earlier) -> State:
+        return {"d": torch.tensor(float(chunk.view.es[self.modality].shape[-1]), dtype=torch.float64)}
 
 
 @dataclass(frozen=True)
