@@ -1,7 +1,8 @@
 """Measure everything, and write the tables of docs/speed.md and docs/scale.md and docs/scaling.svg. Some twenty
 minutes on two cores, and 8 GB.
 
-`python -m benchmarks suite` measures one part, and puts its rows in the place of those that stand there.
+`python -m benchmarks suite` measures one part, and puts its rows in the place of those that stand there; the parts
+`scale` and `scaling` are the page of large sets and the figure.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks import batch, scale, scan, terms
+from benchmarks import batch, scale, scan, serve, terms
 from benchmarks.drawing import log_log
 from benchmarks.pages import put
 from benchmarks.timing import machine
@@ -35,6 +36,7 @@ PARTS = {
     "loop": terms.loop_overhead,
     "ranks": scan.ranks,
     "compare": scan.compare,
+    "serve": serve.serving,
     "batch": batch.overhead,
 }
 
@@ -55,23 +57,28 @@ def large() -> None:
     print(table(rows), paper, sep="\n\n", flush=True)
 
 
+def figure() -> None:
+    """Seconds against items, drawn."""
+    (ROOT / "docs" / "scaling.svg").write_text(log_log(scan.scaling(), "items", "seconds"))
+
+
+ELSEWHERE = {"scale": large, "scaling": figure}
+
+
 def main(asked: list[str]) -> None:
     """Measure the parts that are asked for, or all."""
-    if wrong := [name for name in asked if name not in (*PARTS, "scale")]:
-        sys.exit(f"no benchmark named {wrong[0]!r}: there are {', '.join(PARTS)}, scale")
-    if not asked or "scale" in asked:
-        large()
-    if asked == ["scale"]:
-        return
+    if wrong := [name for name in asked if name not in (*PARTS, *ELSEWHERE)]:
+        sys.exit(f"no benchmark named {wrong[0]!r}: there are {', '.join((*PARTS, *ELSEWHERE))}")
+    for name, make in ELSEWHERE.items():
+        if not asked or name in asked:
+            make()
     page = ROOT / "docs" / "speed.md"
     rows = standing(page.read_text()) if asked else {}
-    for name in [a for a in asked if a in PARTS] or PARTS:
+    for name in [a for a in asked if a in PARTS] if asked else PARTS:
         found = PARTS[name]()
         rows |= {r["what"]: r for r in found}
         print(table(found), flush=True)
-    if not asked:
-        (ROOT / "docs" / "scaling.svg").write_text(log_log(scan.scaling(), "items", "seconds"))
-    put(page, "benchmarks", f"{table(list(rows.values()))}\n\nOn {machine()}.")
+        put(page, "benchmarks", f"{table(list(rows.values()))}\n\nOn {machine()}.")
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def middle(n: int = 12_000, d: int = 512, rounds: int = 3) -> list[dict]:
 def widths(rounds: int = 1) -> list[dict]:
     """Narrow rows and those of language models: what the default suite takes beside its products."""
     rows = []
-    for n, d in ((12_000, 64), (1_000, 2_048)):
+    for n, d in ((12_000, 64), (1_000, 2_048), (2_000, 4_096)):
         es = pairs(n, d)
         found = ratios({"bare": lambda es=es: bare(es), "whole": lambda es=es: wb.diagnose(es)}, rounds)
         rows += [
@@ -169,11 +169,12 @@ def tile(n: int = 1_024, d: int = 512, rounds: int = 30) -> list[dict]:
 def compare(rounds: int = 3) -> list[dict]:
     """Two spaces of the same items, 256 dimensions."""
     rows = []
-    for n, most in ((300, 0.5), (10_000, 4.0)):
+    for n, most in ((300, 0.5), (10_000, 4.0), (100_000, 40.0)):
         a = pairs(n, 256)
         g = torch.Generator().manual_seed(1)
         b = wb.EmbeddingSet({m: a[m] + 0.3 * torch.randn(n, 256, generator=g) for m in a.modalities}, a.items)
-        took = ratios({"compare": lambda a=a, b=b: wb.compare(a, b)}, rounds)["compare"][0]
+        jobs = {"compare": lambda a=a, b=b: wb.compare(a, b)}
+        took = (ratios(jobs, rounds) if n < 100_000 else ratios_cold(jobs, 1))["compare"][0]
         rows.append({"what": f"compare, {n:,} items", "measured": f"{took:.1f} s", "target": f"≤ {most} s"})
     return rows
 
@@ -216,13 +217,16 @@ def row(what: str, took: float, ratio: float | str, target: str) -> dict:
     return {"what": what, "measured": f"{took:.1f} s, {said} ×", "target": target}
 
 
-def scaling(sizes=(5_000, 10_000, 20_000, 50_000, 100_000), d: int = 256) -> dict[str, list[tuple[int, float]]]:
+SIZES = (5_000, 10_000, 20_000, 50_000, 100_000, 200_000)
+
+
+def scaling(d: int = 256) -> dict[str, list[tuple[int, float]]]:
     """Seconds by the number of items: exact pair statistics, and row statistics."""
     lines: dict[str, list[tuple[int, float]]] = {
         "pairs (uniformity, both-way ranks)": [],
         "rows (gap, alignment, rank)": [],
     }
-    for n in sizes:
+    for n in SIZES:
         es = pairs(n, d)
         wb.diagnose(es.take(range(200)))
         lines["pairs (uniformity, both-way ranks)"].append(

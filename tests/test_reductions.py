@@ -50,6 +50,20 @@ def test_potentials(tile, scale, within):
         torch.testing.assert_close(mine, twin, rtol=5e-6, atol=1e-30)
 
 
+@pytest.mark.parametrize("kinds", [(torch.float32, torch.float32), (torch.float16, torch.float32)])
+def test_products_of_chosen_rows(kinds):
+    rng = np.random.default_rng(0)
+    x, y = (torch.from_numpy(rng.standard_normal((n, 37))).to(kind) for n, kind in zip((50, 30), kinds, strict=True))
+    i, j = (torch.from_numpy(rng.integers(0, n, 5_000)) for n in (50, 30))
+    want = [sum(float(a) * float(b) for a, b in zip(x[p], y[q], strict=True)) for p, q in zip(i[:40], j, strict=False)]
+    for form in (plain, compiled):
+        found = form.dots(x[:, :], i, y[:, :], j)
+        assert found[:40].numpy() == pytest.approx(want, rel=1e-12, abs=1e-13)
+        assert len(form.dots(x, i[:0], y, j[:0])) == 0
+    turned = x.T.contiguous().T  # whose rows do not lie side by side
+    assert torch.equal(compiled.dots(turned, i, y, j), compiled.dots(x, i, y, j))
+
+
 @settings(deadline=None, max_examples=60)
 @given(tiles())
 def test_counts_and_what_lies_between(tile):

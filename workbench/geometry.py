@@ -12,7 +12,7 @@ from workbench.errors import InputError
 EPS = 1e-8  # inside roots of squared volumes: a zero volume is an ordinary case and must have a gradient
 NEAR = 1e-4  # of squared distances to squared lengths, below which products lose digits that count
 COLUMNS = 128  # whose products are taken together: wide enough to be fast
-BESIDE, POWERS = 8, 12  # directions looked at for the longest, and how often they are multiplied
+BESIDE, POWERS = 8, 6  # directions looked at for the longest, and how often they are multiplied
 
 
 def orthogonalised(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from workbench.diagnostics.nulls.bands import normal
+from workbench.diagnostics.nulls.bands import spread
 from workbench.geometry import decided
 from workbench.scan.threads import threads
 
 PERMUTATIONS = 100
 WORK = 1e9  # of multiplications that a null may cost: fewer draws for wider spaces
+ROTATION = 20  # times d³, what the singular vectors of a matrix take
 FEW = 40  # draws, of which percentiles say little
 RSA_ROWS = 400  # rows whose cosines with each other are compared: 80,000 pairs
 
@@ -159,8 +160,8 @@ def dealt_rsa(x: Tensor, y: Tensor) -> Dealt:
 
 
 def shuffled(measure: Dealt, n: int, draws: int = PERMUTATIONS) -> tuple[float, float, float]:
-    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are dealt anew; of few draws, those of a
-    normal law with their mean and deviation."""
+    """The 2.5, 50 and 97.5 % points of a measure when the items of one space are dealt anew; of few draws, where one
+    more would fall by Student's law."""
     rng = np.random.default_rng(0)
     orders = [torch.from_numpy(rng.permutation(n)) for _ in range(draws)]
     with threads(torch.device("cpu")) as pool:
@@ -168,7 +169,7 @@ def shuffled(measure: Dealt, n: int, draws: int = PERMUTATIONS) -> tuple[float, 
     if draws >= FEW:
         low, mid, high = np.nanpercentile(out, [2.5, 50, 97.5])
         return float(low), float(mid), float(high)
-    return normal(float(np.nanmean(out)), float(np.nanstd(out, ddof=1)) * math.sqrt(1 + 1 / draws))
+    return spread(out)
 
 
 class Similarity(NamedTuple):

@@ -17,7 +17,7 @@ from workbench.diagnostics.neighbours import mutual_knn
 from workbench.diagnostics.registry import diagnostics
 from workbench.diagnostics.retrieval import median_rank, recall_at_1
 from workbench.diagnostics.scoped_name import ScopedName
-from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, WORK, shuffled
+from workbench.diagnostics.similarity import MEASURES, PERMUTATIONS, ROTATION, WORK, shuffled
 from workbench.errors import InputError
 from workbench.report.diagnose import diagnose
 from workbench.report.report import Report
@@ -246,7 +246,8 @@ def _shared(m: str, one: EmbeddingSet, two: EmbeddingSet, items: pd.DataFrame, d
     at = torch.from_numpy(np.intersect1d(_first(one, m), _first(two, m)))
     x, y = (s.unit(m, s.first_row(m, at)) for s in (one, two))
     half = torch.from_numpy(one.halves)[at]
-    draws = int(np.clip(WORK / (len(x) * x.shape[1] * y.shape[1] + x.shape[1] ** 3), 10, PERMUTATIONS))
+    deal = len(x) * x.shape[1] * y.shape[1] + ROTATION * x.shape[1] ** 3
+    draws = int(np.clip(WORK / deal, 10, PERMUTATIONS))
     for name, measure in MEASURES.items():
         band = shuffled(measure.dealt(x, y, half), len(x), draws)
         value = measure.value(x, y, half)

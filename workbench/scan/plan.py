@@ -72,7 +72,7 @@ class Scan:
         self.wanted += [Sample(m, SAMPLE_ROWS) for m in es.modalities if m in asked]
         self.waves = list(waves(self.wanted))
         self.screening = Screening(has_bfloat16(self.device))
-        self.reduce = reductions_for(self.device, self._pairs())
+        self.reduce = self.view.reduce = reductions_for(self.device, self._pairs())
         self._cache: OrderedDict[tuple[str, int, int], Rows] = OrderedDict()
         self._cached, self._lock = 0, threading.Lock()
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from types import ModuleType
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from workbench.scan.reductions import plain
 from workbench.sets.embeddings import EmbeddingSet
 
-PAIRS = 1 << 11  # chosen pairs whose float64 rows are held together: they should fit the cache
 SPAN = 1_024  # rows whose lengths are taken together
 
 
@@ -23,6 +24,7 @@ class SetView:
 
     def __init__(self, es: EmbeddingSet, labels: Mapping[str, np.ndarray] | None = None) -> None:
         self.es = es
+        self.reduce: ModuleType = plain  # where a scan has better ones it says so
         self.family = es.families
         self.labels = {name: torch.as_tensor(x, dtype=torch.long) for name, x in (labels or {}).items()}
 
@@ -61,10 +63,14 @@ class SetView:
         return {}
 
     def cosines(self, query: str, rows: Tensor, key: str, keys: Tensor) -> Tensor:
-        """Float64 cosines of chosen pairs, (n,), a bounded number at a time."""
-        parts = zip(rows.split(PAIRS), keys.split(PAIRS), strict=True)
-        out = [torch.linalg.vecdot(self._row(query, i), self._row(key, j)) for i, j in parts]
-        dots = torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+        """Float64 cosines of chosen pairs, (n,)."""
+        x, y = self.es[query], self.es[key]
+        if torch.float64 in (x.dtype, y.dtype):  # whose squares may leave its range
+            parts = zip(rows.split(plain.PAIRS), keys.split(plain.PAIRS), strict=True)
+            out = [torch.linalg.vecdot(self._row(query, i), self._row(key, j)) for i, j in parts]
+            dots = torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
+        else:
+            dots = self.reduce.dots(x, rows, y, keys)
         return dots / (self.length(query)[rows] * self.length(key)[keys])
 
     def _row(self, m: str, at: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ from workbench.scan.statistics import Differences, Neighbours, State
 EIGEN_WORK = 2e8  # d³ times draws that a null of a spectrum may cost: a second or so
 FEW_NUMBERS = 200_000  # of a matrix that may be drawn whole, some ten times
 NEIGHBOUR_WORK = 2e9  # products that a null of neighbours may cost: fewer draws of more points
-WORTH_KEEPING = 1e9  # such products that what was drawn is kept for the next time
+WORTH_KEEPING = 1e8  # such products that what was drawn is kept for the next time
 POINTS = 1_000  # random points whose neighbours a null looks at; with fewer items, as many as there are
 
 # what is kept is that of this very file

@@ -17,12 +17,23 @@ from workbench.scan.asks import DENSE, Ask, Best, Between, Counted, Histogram, P
 from workbench.scan.reductions import plain
 from workbench.scan.reductions.kernel import one_pass
 from workbench.scan.reductions.own import Own
-from workbench.scan.reductions.plain import FAR, NONE, above, best, between, by_class, histogram, potentials, shifted
+from workbench.scan.reductions.plain import (
+    FAR,
+    NONE,
+    above,
+    best,
+    between,
+    by_class,
+    dots,
+    histogram,
+    potentials,
+    shifted,
+)
 from workbench.scan.tile import Rows, Tile
 from workbench.scan.view import SetView
 from workbench.sets.embeddings import EmbeddingSet
 
-__all__ = ["above", "answers", "best", "between", "by_class", "histogram", "potentials", "shifted"]
+__all__ = ["above", "answers", "best", "between", "by_class", "dots", "histogram", "potentials", "shifted"]
 
 BLOCK_QUERIES, BLOCK_KEYS, BLOCK_WIDTH = 64, 64, 32
 MOST_SCALE = 20  # float32 holds exp(scale (cos − 1)) down to 1e-38

@@ -29,6 +29,15 @@ def potentials(scores: Tensor, scale: float, same: Tensor | None) -> tuple[Tenso
     return rows, columns
 
 
+def dots(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
+    """As `plain.dots`."""
+    if x.dtype != torch.float32 or y.dtype != torch.float32:
+        return plain.dots(x, i, y, j)
+    out = torch.empty(len(i), dtype=torch.float64)
+    loops.dots(x.contiguous().numpy(), i.numpy(), y.contiguous().numpy(), j.numpy(), out.numpy())
+    return out
+
+
 def above(scores: Tensor, thresholds: Tensor, own: Own | None) -> Tensor:
     """As `plain.above`."""
     array, loop, first, last = _side(scores, own, loops.above_rows, loops.above_columns)

@@ -32,8 +32,8 @@ _cache()
 from numba import njit  # noqa: E402 (reads the folder of the cache as it is imported)
 
 FAR = np.float32(-4.0)  # below any cosine
-LANES = 32  # columns, or rows, whose maxima give a first threshold for the best k
-BLOCK = 128  # scores that are compared before any is looked at alone
+LANES = 16  # columns, or rows, whose maxima give a first threshold for the best k
+WORD = 8  # scores whose comparisons, a byte each, are looked at together before any is alone
 LEAST, TINY, HUGE = np.float32(-87.0), np.float32(1e-25), np.float32(1e25)  # what float32 holds of exp
 FLUSH = 64  # rows that float32 sums before float64 takes over
 
@@ -110,35 +110,26 @@ def above_columns(s, thresholds, first, last, count):  # type: ignore[no-untyped
                     count[t, j] -= np.int32(s[i, j] > thresholds[t, j])
 
 
-@njit(inline="always")
-def _some_between(row, low, high, start):  # type: ignore[no-untyped-def]
-    """How many of a block of a padded row lie above the one limit, and not above the other, of their place."""
-    some = np.int32(0)
-    for j in range(BLOCK):
-        some += np.int32(row[start + j] > low[start + j]) & np.int32(row[start + j] <= high[start + j])
-    return some
-
-
 @_fast
 def between_rows(s, low, high, counted, first, last, at):  # type: ignore[no-untyped-def]
     """Into `at` (N, 2): row and column of scores above `low` and not above `high`, `counted` (n,) of a row."""
     n, m = s.shape
     room, found = _padded(m), 0
+    there, words = _marks(room)
     every = np.empty(0, np.bool_)
-    lows, highs = np.empty(len(room), np.float32), np.empty(len(room), np.float32)
     for i in range(n):
-        left = counted[i]
-        if left == 0:
+        if counted[i] == 0:
             continue
         row = _row(s, i, first, last, every, room)
-        lows[:], highs[:] = low[i], high[i]
-        for start in range(0, len(room), BLOCK):
-            if left and _some_between(row, lows, highs, start):
-                for j in range(start, start + BLOCK):
-                    if row[j] > low[i] and row[j] <= high[i]:
+        lowest, highest = low[i], high[i]
+        for j in range(len(row)):
+            there[j] = np.uint8(row[j] > lowest) & np.uint8(row[j] <= highest)
+        for w in range(len(words)):
+            if words[w]:
+                for j in range(WORD * w, WORD * (w + 1)):
+                    if there[j]:
                         at[found, 0], at[found, 1] = i, j
                         found += 1
-                        left -= 1
 
 
 @_fast
@@ -146,6 +137,7 @@ def between_columns(s, low, high, counted, first, last, at):  # type: ignore[no-
     """The same with limits of columns; column and row."""
     n, m = s.shape
     room, found = _padded(m), 0
+    there, words = _marks(room)
     every = np.empty(0, np.bool_)
     lows, highs = np.full(len(room), FAR, np.float32), np.full(len(room), FAR, np.float32)
     for j in range(m):
@@ -153,10 +145,12 @@ def between_columns(s, low, high, counted, first, last, at):  # type: ignore[no-
             lows[j], highs[j] = low[j], high[j]
     for i in range(n):
         row = _row(s, i, first, last, every, room)
-        for start in range(0, len(room), BLOCK):
-            if _some_between(row, lows, highs, start):
-                for j in range(start, start + BLOCK):
-                    if row[j] > lows[j] and row[j] <= highs[j]:
+        for j in range(len(row)):
+            there[j] = np.uint8(row[j] > lows[j]) & np.uint8(row[j] <= highs[j])
+        for w in range(len(words)):
+            if words[w]:
+                for j in range(WORD * w, WORD * (w + 1)):
+                    if there[j]:
                         at[found, 0], at[found, 1] = j, i
                         found += 1
 
@@ -211,13 +205,20 @@ def _at_least(values, k):  # type: ignore[no-untyped-def]
 
 @_fast
 def _padded(m):  # type: ignore[no-untyped-def]
-    """Room for a row of m scores and, so that loops have one length, for what fills its last block: out of reach."""
-    return np.full((m + BLOCK - 1) // BLOCK * BLOCK, FAR, np.float32)
+    """Room for a row of m scores and for what fills its last word: out of reach."""
+    return np.full((m + WORD - 1) // WORD * WORD, FAR, np.float32)
+
+
+@_fast
+def _marks(room):  # type: ignore[no-untyped-def]
+    """A byte for each score of such a row, and the same bytes in words."""
+    there = np.zeros(len(room), np.uint8)
+    return there, there.view(np.uint64)
 
 
 @njit(inline="always")
 def _row(s, i, first, last, allowed, room):  # type: ignore[no-untyped-def]
-    """A row of the tile that fills whole blocks; its own item's columns, and those not allowed, out of reach."""
+    """A row of the tile that fills whole words; its own item's columns, and those not allowed, out of reach."""
     own = len(first) > 0 and first[i] < last[i]
     if not own and len(allowed) == 0 and len(room) == s.shape[1]:
         return s[i]
@@ -238,29 +239,21 @@ def best_rows(s, index, allowed, first, last, edge, score, at):  # type: ignore[
     n, m = s.shape
     k = score.shape[1]
     room, lane = _padded(m), np.empty(LANES, np.float32)
-    place = np.empty(len(room), np.int64)
+    there, words = _marks(room)
     for i in range(n):
         row = _row(s, i, first, last, allowed, room)
         if edge[i] <= FAR and k <= LANES and m >= 2 * LANES:
             # the k-th largest of the maxima of disjoint columns is no more than the k-th largest of all
             _most(row, lane)
             edge[i] = _at_least(lane, k)
-        limit, held = edge[i], 0
-        for start in range(0, len(room), BLOCK):
-            left = np.int32(0)
-            for j in range(BLOCK):
-                left += np.int32(row[start + j] >= limit)
-            j = start
-            while left:
-                if row[j] >= limit:
-                    place[held] = j
-                    held += 1
-                    left -= 1
-                j += 1
-        filled = 0
-        for j in place[:held]:
-            if row[j] > FAR:
-                filled = _insert(score, at, i, filled, row[j], index[j])
+        limit, filled = edge[i], 0
+        for j in range(len(row)):
+            there[j] = np.uint8(row[j] >= limit) & np.uint8(row[j] > FAR)
+        for w in range(len(words)):
+            if words[w]:
+                for j in range(WORD * w, WORD * (w + 1)):
+                    if there[j]:
+                        filled = _insert(score, at, i, filled, row[j], index[j])
         if filled == k:
             edge[i] = max(limit, score[i, k - 1])
 
@@ -271,6 +264,7 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
     n, m = s.shape
     k = score.shape[1]
     room, limit, filled = _padded(m), _padded(m), np.zeros(m, np.int64)
+    there, words = _marks(room)
     every = np.empty(0, np.bool_)  # a column has all of the rows that are allowed
     cold = False
     for j in range(m):
@@ -292,19 +286,15 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
         if len(allowed) and not allowed[i]:
             continue
         row = _row(s, i, first, last, every, room)
-        for start in range(0, len(room), BLOCK):
-            left = np.int32(0)
-            for j in range(BLOCK):
-                left += np.int32(row[start + j] >= limit[start + j])
-            j = start
-            while left:
-                if row[j] >= limit[j]:
-                    left -= 1
-                    if row[j] > FAR:
+        for j in range(len(row)):
+            there[j] = np.uint8(row[j] >= limit[j]) & np.uint8(row[j] > FAR)
+        for w in range(len(words)):
+            if words[w]:
+                for j in range(WORD * w, WORD * (w + 1)):
+                    if there[j]:
                         filled[j] = _insert(score, at, j, filled[j], row[j], index[i])
                         if filled[j] == k:
                             limit[j] = max(limit[j], score[j, k - 1])
-                j += 1
     for j in range(m):
         edge[j] = limit[j]
 
@@ -393,3 +383,14 @@ def compiled_before() -> bool:
     """Whether compiled code of these loops lies in the cache, so that the first call takes no time."""
     place = getattr(getattr(potentials, "_cache", None), "cache_path", None)
     return place is not None and any(Path(place).glob("loops.*.nbi"))
+
+
+@_fast
+def dots(x, i, y, j, out):  # type: ignore[no-untyped-def]
+    """Into `out` (n,): float64 inner products of rows `i` of x with rows `j` of y, both float32."""
+    for p in range(len(i)):
+        a, b = x[i[p]], y[j[p]]
+        total = 0.0
+        for k in range(len(a)):
+            total += np.float64(a[k]) * np.float64(b[k])
+        out[p] = total

@@ -18,6 +18,7 @@ from workbench.scan.reductions.own import Own
 
 answers = one_by_one  # what is asked of the sides of a tile
 FAR = -4.0  # below any cosine
+PAIRS = 1 << 11  # chosen pairs whose float64 rows are held together: they should fit the cache
 NONE = torch.iinfo(torch.int64).max  # the index of no key
 _here = threading.local()  # a buffer for each thread that looks at tiles
 
@@ -33,6 +34,13 @@ def potentials(scores: Tensor, scale: float, same: Tensor | None) -> tuple[Tenso
         e[there.to(e.device), same[there].to(e.device)] = 0.0
     # of as many positive numbers as a tile has float32 keeps the sum to 1e-6 of it; float64 adds the tiles
     return e.sum(1).double().cpu(), e.sum(0).double().cpu()
+
+
+def dots(x: Tensor, i: Tensor, y: Tensor, j: Tensor) -> Tensor:
+    """Float64 inner products of rows `i` of x with rows `j` of y, (n,), a bounded number at a time; on the CPU."""
+    parts = zip(i.split(PAIRS), j.split(PAIRS), strict=True)
+    out = [torch.linalg.vecdot(x[a].double(), y[b].double()) for a, b in parts]
+    return torch.cat(out) if out else torch.zeros(0, dtype=torch.float64)
 
 
 def above(scores: Tensor, thresholds: Tensor, own: Own | None) -> Tensor:
