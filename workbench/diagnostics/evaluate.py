@@ -15,7 +15,7 @@ from workbench.diagnostics.registry import Curve, Diagnostic, NotApplicable, sta
 from workbench.diagnostics.scope import Measurement, Scope
 from workbench.diagnostics.scoped_name import ScopedName
 from workbench.scan.statistics import PairStatistic, State
-from workbench.scan.threads import threads
+from workbench.scan.threads import give_back, threads
 
 Columns = dict[str, np.ndarray]  # per-item values by diagnostic and scope, each (N,)
 Arrays = dict[tuple[str, Scope], dict[str, np.ndarray]]  # curves by name and scope
@@ -27,6 +27,7 @@ def answers(asked: Sequence[Measurement], context: Context) -> tuple[list[dict[s
     columns: Columns = {}
     arrays: Arrays = {}
     errors = subsamples.errors(asked, context)
+    give_back()
 
     def answer(one: Measurement) -> tuple[dict[str, Any] | None, Columns, Arrays]:
         if isinstance(one.of, Curve):

@@ -14,7 +14,7 @@ from workbench.report.doctor import Specimen, examine
 from workbench.report.report import Report, provenance
 from workbench.scan.executors import execute
 from workbench.scan.plan import Scan
-from workbench.scan.threads import threads
+from workbench.scan.threads import give_back, threads
 from workbench.sets.formats import as_set
 from workbench.sets.fused import with_fused
 
@@ -60,6 +60,7 @@ def diagnose(
     )
     with threads(scan.device):
         rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler), subsampling))
+        give_back()
         about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
         known = {c: es.items[c] for c in ("id", label) if c is not None}
         report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)

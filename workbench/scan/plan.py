@@ -138,12 +138,10 @@ class Scan:
     def run(self, tasks: Iterable[Task], wave: list[Statistic], earlier: Earlier) -> Parts:
         """Do one group of tasks and fold their states in order, those of the same rows together."""
         out: Parts = {}
-        done = 0
         for task in tasks:
-            done += 1
             for statistic, state in self._fitting(task, wave, earlier):
                 gather(out, statistic, place(state), state)
-        if done > 1:  # of a small set, whose groups are single tasks, there is nothing that would be worth the call
+        if len(self.es) > self.tile:  # of a small set there is nothing that would be worth the call
             give_back()
         return out
 

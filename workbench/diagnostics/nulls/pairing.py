@@ -18,6 +18,7 @@ from workbench.geometry import leading_share, segment_sum, triangle_area, volume
 from workbench.scan.statistics import State
 
 SHUFFLED_TUPLES = 8_192
+TOGETHER = 512  # of them whose vectors are at hand at once
 SAME = 1e-14  # of a squared length: below it rows are the same
 TRADED_ITEMS, TRADES = 1_000, 400  # whose cosines are all at hand, and how often their families trade places
 MEASURED_ITEMS, MEASURED = 400, 40  # the same, where each trade must be measured anew
@@ -100,10 +101,12 @@ def _random_tuples(context: Context, scope: Scope) -> Tensor:
         rows = [torch.as_tensor(draw.integers(0, len(es[m]), SHUFFLED_TUPLES)) for m in scope]
         owner = torch.stack([context.owner[m][i] for m, i in zip(scope, rows, strict=True)], 1)
         apart = (owner.sort(1).values.diff(dim=1) != 0).all(1)
-        x = [es.unit(m, i[apart]) for m, i in zip(scope, rows, strict=True)]
-        gram = torch.stack([torch.stack([torch.linalg.vecdot(a, b) for b in x], 1) for a in x], 1)
-        # tilted as little as rounding needs, where two rows are one
-        context.cache[key] = torch.linalg.cholesky(gram + SAME * torch.eye(len(x), dtype=gram.dtype))
+        grams = []
+        for some in apart.nonzero()[:, 0].split(TOGETHER):
+            x = [es.unit(m, i[some]) for m, i in zip(scope, rows, strict=True)]
+            grams.append(torch.stack([torch.stack([torch.linalg.vecdot(a, b) for b in x], 1) for a in x], 1))
+        tilt = SAME * torch.eye(len(scope), dtype=torch.float64)  # as little as rounding needs, where two rows are one
+        context.cache[key] = torch.linalg.cholesky(torch.cat([tilt[None][:0], *grams]) + tilt)
     return context.cache[key]
 
 

@@ -166,9 +166,10 @@ def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null
         if len(drawn.item) < 4:
             return NAN_BAND
         code = torch.from_numpy(np.unique(drawn.family, return_inverse=True)[1])
-        drawn_rows, of = zip(*((x, code[place]) for x, place in map(drawn.rows, scope)), strict=True)
-        middle = torch.cat(drawn_rows).mean(0)
-        rows = [x - middle for x in drawn_rows]
+        rows, of = zip(*((x, code[place]) for x, place in map(drawn.rows, scope)), strict=True)
+        middle = sum(x.sum(0) for x in rows) / sum(map(len, rows))
+        for x in rows:
+            x -= middle  # ours alone: `unit` made them
         whole = [_sums(x) for x in rows]
         draw, out = np.random.default_rng(0), []
         for _ in range(CLOUDS):
