@@ -25,6 +25,7 @@ TILT = 1e-12  # of the sum of all variances, added to each: what fewer rows than
 ITEMS = 500  # items whose kernel a null of MMD holds in memory
 ROWS = 20_000  # rows from which the law of a swap is taken, where the scan does not give it
 CLOUD, CLOUDS = 1_000, 12  # items of a swapped cloud, where so many do, and how many are compared
+ENOUGH = 5  # items a dimension, from which what is left between clouds of one law falls as 1/n
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ def same_cloud(distance: Callable[..., Tensor], rows_per_dimension: int) -> Null
         d = len(states[0]["mean"])
         if min(float(s["n"]) for s in states) < rows_per_dimension * d:
             return NAN_BAND
-        drawn = Drawn.of(context, scope, max(rows_per_dimension * d, CLOUD))
+        drawn = Drawn.of(context, scope, max(ENOUGH * d, CLOUD))
         if len(drawn.item) < 4:
             return NAN_BAND
         code = torch.from_numpy(np.unique(drawn.family, return_inverse=True)[1])
