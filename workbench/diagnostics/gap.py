@@ -175,12 +175,12 @@ def matched_distance(matched: MatchedState) -> Tensor:
 def modality_separability(a: ProbedState, b: ProbedState) -> tuple[Tensor, Tensor]:
     r"""Share of rows whose modality a linear discriminant knows, fitted on the other half of the families.
 
-    $$w = (S_w + \lambda I)^{-1}(\bar a - \bar b), \quad \lambda = 10^{-3}\,\mathrm{tr}(S_w)/d$$
+    $$w = (S_w + \lambda I)^{-1}(\bar a - \bar b), \quad \lambda = 10^{-3}\,\mathrm{tr}(S_w)/\min(d, n)$$
 
-    0.5: the modalities cannot be told apart along any one direction; 1: they can, as in nearly every trained model:
-    a fact, not a fault. Both modalities weigh alike, however many rows they have. Cost: two passes over rows, d³.
-    Source: Fisher 1936; the use as a gap measure as in Shi et al. 2023 ("Towards understanding the modality gap in
-    CLIP").
+    n: the rows it was fitted on. 0.5: the modalities cannot be told apart along any one direction; 1: they can, as in
+    nearly every trained model: a fact, not a fault. Both modalities weigh alike, however many rows they have. Cost: two
+    passes over rows, d³. Source: Fisher 1936; the use as a gap measure as in Shi et al. 2023 ("Towards understanding
+    the modality gap in CLIP").
 
     >>> import torch, workbench as wb
     >>> x = torch.eye(8) + 0.1

@@ -331,7 +331,7 @@ def linear_probe_accuracy(probed: ProbedState, moments: ClassMomentsState) -> tu
     r"""Share of rows whose class a linear probe names, fitted on the other half of the families.
 
     $$W = (\tilde X^\top\tilde X + \lambda I)^{-1}\tilde X^\top\tilde Y, \quad \lambda = 10^{-3}\,\mathrm{tr}(\tilde
-    X^\top\tilde X)/d$$
+    X^\top\tilde X)/\min(d, n)$$
 
     Ridge regression onto the classes on centred unit rows; both halves are judged. Needs `label=`. Cost: two passes
     over rows, d³. Source: the linear evaluation of self-supervised learning, in closed form.

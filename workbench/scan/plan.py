@@ -16,7 +16,7 @@ from workbench.scan.contracts import Parts, gather, place
 from workbench.scan.device import FITS, has_bfloat16, resolve_device
 from workbench.scan.reductions import reductions_for
 from workbench.scan.statistics import Earlier, PairStatistic, Prepared, RowStatistic, Sample, State, Statistic
-from workbench.scan.threads import give_back
+from workbench.scan.threads import give_back, threads
 from workbench.scan.tile import Rows, Screening, Tile
 from workbench.scan.view import SetView
 from workbench.sets.embeddings import EmbeddingSet
@@ -125,8 +125,9 @@ class Scan:
 
     def prepare(self, wave: list[Statistic], earlier: Earlier) -> Earlier:
         """What the statistics of a wave make of the earlier ones before any of them looks."""
-        made = {Prepared(s): s.prepare(self.view, earlier) for s in wave}
-        return {s: state for s, state in made.items() if state}
+        with threads(self.device) as pool:
+            made = pool.map(lambda s: s.prepare(self.view, earlier), wave)
+            return {Prepared(s): state for s, state in zip(wave, made, strict=True) if state}
 
     def needs(self, wave: list[Statistic]) -> set[Statistic]:
         """The earlier states that a task of this wave may read."""

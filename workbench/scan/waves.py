@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
-from workbench.scan.contracts import Earlier, Parts, Statistic, gather
+from workbench.scan.contracts import Earlier, Parts, State, Statistic, gather
 from workbench.scan.plan import Scan
+from workbench.scan.threads import threads
 
 
 def by_waves(scan: Scan, do: Callable[[list[Statistic], Earlier, int, str], Iterable[Parts]]) -> Earlier:
@@ -19,7 +21,12 @@ def by_waves(scan: Scan, do: Callable[[list[Statistic], Earlier, int, str], Iter
             for statistic, states in done.items():
                 for at, state in states.items():
                     gather(parts, statistic, at, state)
-        for statistic in wave:
-            states = parts[statistic]
-            known[statistic] = statistic.finish(statistic.join([states[at] for at in sorted(states)]), scan.view)
+        with threads(scan.device) as pool:
+            known |= zip(wave, pool.map(partial(_whole, scan, parts), wave), strict=True)
     return known | {s: known[c] for s, c in scan.same_as.items()}
+
+
+def _whole(scan: Scan, parts: Parts, statistic: Statistic) -> State:
+    """The state of a statistic from those of its rows."""
+    states = parts.pop(statistic)
+    return statistic.finish(statistic.join([states[at] for at in sorted(states)]), scan.view)
