@@ -175,7 +175,7 @@ def test_states_merge_in_any_order_and_keep_their_inputs(make):
     from workbench.scan.statistics import Kernel, Matched, Moments, Neighbours, Ranks, Sample
 
     es = make()
-    chosen = [Moments(("image",)), Matched(("image", "text")), Kernel("image", "image"), Ranks("text", "image")]
+    chosen = [Moments("image"), Matched(("image", "text")), Kernel("image", "image"), Ranks("text", "image")]
     chosen += [Neighbours("text", "text"), Neighbours("image", "text")]
     sweep = Scan(es, [*chosen, Sample("text", 5)], tile=7)
     known = {}

@@ -195,7 +195,7 @@ def modality_separability(a: ProbedState, b: ProbedState) -> tuple[Tensor, Tenso
 
 @diagnostic(
     on="pair",
-    reads=lambda a, b: (Moments((a,)), Moments((b,))),
+    reads=lambda a, b: (Moments(a), Moments(b)),
     null=swap.same_cloud(frechet, ROWS_PER_DIMENSION),
     interval=SUBSAMPLING,
     unit="squared length",
@@ -312,7 +312,7 @@ def gap_kurtosis(differences: DifferencesState) -> Tensor:
 
 @diagnostic(
     on="pair",
-    reads=lambda a, b, share: (Moments((a,)), Moments((b,))),
+    reads=lambda a, b, share: (Moments(a), Moments(b)),
     null=sphere.GAUSSIAN_DIMENSIONS,
     interval="none: a count of sorted dimensions",
     unit="dimensions",
@@ -342,7 +342,7 @@ def dimensions_of(squares: Tensor, share: float) -> Tensor:
     return (part < share - 1e-12).sum().double() + 1
 
 
-@curve(on="pair", reads=lambda a, b: (Moments((a,)), Moments((b,))))
+@curve(on="pair", reads=lambda a, b: (Moments(a), Moments(b)))
 def gap_vector(a: MomentsState, b: MomentsState) -> State:
     """Mean unit vector of the first modality minus that of the second, and its dimensions by the share they carry."""
     delta = a["mean"] - b["mean"]
@@ -372,7 +372,7 @@ def label_gap(a: ClassMomentsState, b: ClassMomentsState) -> State:
 
 @curve(
     on="pair",
-    reads=lambda a, b: (Shifted(a, b, DELTAS), Moments((a,)), Moments((b,))),
+    reads=lambda a, b: (Shifted(a, b, DELTAS), Moments(a), Moments(b)),
     see=(
         "Both modalities move along the line between their centroids; the thin line is where they are. A flat "
         "solid line: for retrieval within one modality the gap does not matter. Queries are sampled, the gallery "

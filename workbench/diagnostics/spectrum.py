@@ -94,7 +94,7 @@ def evenness(total: Tensor, norm: Tensor, d: float) -> Tensor:
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Moments((m,)),),
+    reads=lambda m: (Moments(m),),
     null=sphere.isotropic(entropy_rank),
     interval=SUBSAMPLING,
     unit="dimensions",
@@ -121,7 +121,7 @@ def effective_rank(moments: MomentsState) -> Tensor:
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Moments((m,), raw=True),),
+    reads=lambda m: (Moments(m, raw=True),),
     null=sphere.isotropic(rank_me, centred=False, raw=True),
     interval=SUBSAMPLING,
     unit="dimensions",
@@ -148,7 +148,7 @@ def rankme(moments: MomentsState) -> Tensor:
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Moments((m,)),),
+    reads=lambda m: (Moments(m),),
     null=sphere.isotropic(participation),
     interval=SUBSAMPLING,
     unit="dimensions",
@@ -171,7 +171,7 @@ def participation_ratio(moments: MomentsState) -> Tensor:
 
 @diagnostic(
     on="modality",
-    reads=lambda m, share: (Moments((m,)),),
+    reads=lambda m, share: (Moments(m),),
     null=sphere.isotropic(explained),
     interval="none: a whole number of directions, which parts of a set of a few dimensions share",
     unit="dimensions",
@@ -194,7 +194,7 @@ def explained_dimensions(moments: MomentsState, *, share: float = 0.9) -> Tensor
 
 @diagnostic(
     on="modality",
-    reads=lambda m: (Moments((m,), raw=True), Width(m)),
+    reads=lambda m: (Moments(m, raw=True), Width(m)),
     null=sphere.isotropic(iso, raw=True),
     interval=SUBSAMPLING,
     unit="score",
@@ -304,7 +304,7 @@ def two_nn(r: Tensor, tail: float = TAIL) -> Tensor:
 
 @curve(
     on="modality",
-    reads=lambda m: (Moments((m,)),),
+    reads=lambda m: (Moments(m),),
     see="A line that falls off a cliff leaves the directions after it unused.",
 )
 def singular_spectrum(moments: MomentsState) -> State:

@@ -66,14 +66,9 @@ class Chunk:
             self._moments["fold", m, half] = (len(y), y.sum(0), products(y))
         return self._moments["fold", m, half]
 
-    def scatter(self, a: str, b: str, raw: bool = False) -> Tensor:
-        """Σ (x − x̄)(y − ȳ)ᵀ of the rows here, which for two modalities must be in step: (d, d')."""
-        if a == b and not raw:
-            return self.fold(a, 0)[2] + self.fold(a, 1)[2]
-        if ("across", a, b, raw) not in self._moments:
-            x, y = self.centred(a, raw)[1], self.centred(b, raw)[1]
-            self._moments["across", a, b, raw] = products(x) if a == b else x.T @ y
-        return self._moments["across", a, b, raw]
+    def scatter(self, m: str, raw: bool = False) -> Tensor:
+        """Σ (x − x̄)(x − x̄)ᵀ of the rows here, (d, d)."""
+        return products(self.centred(m, raw)[1]) if raw else self.fold(m, 0)[2] + self.fold(m, 1)[2]
 
     def row_index(self, m: str) -> Tensor:
         """Positions of the rows in their modality."""
@@ -135,6 +130,12 @@ class Chunk:
         owners = [self._owner(m) - self.start for m in modalities]
         sums = [segment_sum(self.vectors(m, raw), o, n) for m, o in zip(modalities, owners, strict=True)]
         return torch.stack(sums, 1), torch.stack([torch.bincount(o, minlength=n).double() for o in owners], 1)
+
+    def item_means(self, modalities: tuple[str, ...], raw: bool = False) -> list[Tensor]:
+        """Of items that have all of these modalities, the mean of their rows in each: M times (n, d)."""
+        sums, count = self.item_sums(modalities, raw)
+        there = (count > 0).all(1)
+        return list((sums[there] / count[there][..., None]).unbind(1))
 
     def item_squares(self, modalities: tuple[str, ...], raw: bool = False) -> Tensor:
         """Squared lengths summed by item: (N, M)."""

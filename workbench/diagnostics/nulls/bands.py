@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 from scipy.special import bdtr, bdtrik, stdtrit  # scipy.stats takes a second to import
 
 from workbench.diagnostics.registry import NAN_BAND
-from workbench.scan.statistics import Moments
 
 Band = tuple[float, float, float]
 
@@ -63,8 +61,3 @@ def binomial(n: int, p: float) -> Band:
         return NAN_BAND
     low, high = binomial_quantiles(n, p) / n
     return min(float(low), p), p, max(float(high), p)
-
-
-def pair_moments(a: str, b: str, **params: Any) -> tuple:
-    """Moments of the matched pairs, an item at a time."""
-    return (Moments((a, b), by_item=True),)

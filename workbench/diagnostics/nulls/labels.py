@@ -108,16 +108,19 @@ def _states(context: Context, m: str, by: str, raw: bool, far: Diameter | None) 
     x = x - x.mean(0) if raw else x
     classes = int(dealt.label.max()) + 1
     d = between(x, x) if far else None
+    centre = x.mean(0)
+    around = x - centre
+    total, square = products(around), around.square().sum(1)
     for mixed in dealt.shuffled():
         moments = {"n": torch.bincount(mixed, minlength=classes).double(), "sum": segment_sum(x, mixed, classes)}
-        mu = centroids(moments["sum"], moments["n"])
-        r = x - mu[mixed]
-        length = r.norm(dim=1)
-        score = (mu.square().sum(1) / 2 - x @ mu.T).masked_fill(moments["n"] == 0, torch.inf)
+        mu = centroids(moments["sum"], moments["n"]) - centre
+        inner, own = around @ mu.T, mu.square().sum(1)
+        length = (square - 2 * inner.gather(1, mixed[:, None])[:, 0] + own[mixed]).clamp_min(0).sqrt()
+        score = (own / 2 - inner).masked_fill(moments["n"] == 0, torch.inf)
         spread = {
             "sum": segment_sum(length, mixed, classes),
             "widest": torch.zeros(classes, dtype=torch.float64).scatter_reduce(0, mixed, length, "amax"),
-            "within": products(r),
+            "within": total - products(mu * moments["n"].sqrt()[:, None]),  # what is not between the classes
             "nearest": (score.argmin(1) == mixed).double().sum(),
         }
         known: dict[type, State] = {ClassMoments: moments, ClassSpread: spread}

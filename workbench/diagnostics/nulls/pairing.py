@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, around, normal, pair_moments
+from workbench.diagnostics.nulls.bands import Band, around, normal
 from workbench.diagnostics.nulls.trade import Drawn, trades
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import leading_share, segment_sum, triangle_area, volume
-from workbench.scan.statistics import State
+from workbench.scan.statistics import Moments, State
 
 SHUFFLED_TUPLES = 8_192
 TOGETHER = 512  # of them whose vectors are at hand at once
@@ -28,28 +29,26 @@ def shuffled_distance(context: Context, states: Sequence[State], scope: Scope, *
     """Alignment under random re-pairing: exact mean and variance of the permutation law for alpha = 2."""
     if alpha != 2:
         return shuffled_tuples(context, scope, lambda x: (x[:, 0] - x[:, 1]).square().sum(1).pow(alpha / 2))
-    (joint,) = states
-    n, d = float(joint["n"]), len(joint["mean"]) // 2
+    x, y = states
+    n, centre = float(x["n"]), float(x["mean"] @ y["mean"])
     if n < 2:
         return NAN_BAND
     if not context.single(*scope):
-        low, mid, high = _traded_cosine(context, joint, scope)
+        low, mid, high = _traded_cosine(context, centre, scope)
         return 2 - 2 * high, 2 - 2 * mid, 2 - 2 * low
-    x, y = joint["mean"][:d], joint["mean"][d:]
-    sxx, syy = joint["scatter"][:d, :d], joint["scatter"][d:, d:]
-    variance = 4 / (n * n * (n - 1)) * float((sxx * syy).sum())
-    return normal(2 - 2 * float(x @ y), math.sqrt(max(variance, 0.0)))
+    variance = 4 / (n * n * (n - 1)) * float((x["scatter"] * y["scatter"]).sum())
+    return normal(2 - 2 * centre, math.sqrt(max(variance, 0.0)))
 
 
-def _traded_cosine(context: Context, joint: State, scope: Scope) -> Band:
+def _traded_cosine(context: Context, centre: float, scope: Scope) -> Band:
     """Mean cosine where families trade places, from the inner products of some hundred items' summed rows."""
     key = ("traded cosine", *scope)
     if key not in context.cache:
-        context.cache[key] = _trade_cosines(context, joint, scope)
+        context.cache[key] = _trade_cosines(context, centre, scope)
     return context.cache[key]
 
 
-def _trade_cosines(context: Context, joint: State, scope: Scope) -> Band:
+def _trade_cosines(context: Context, centre: float, scope: Scope) -> Band:
     drawn = Drawn.of(context, scope, TRADED_ITEMS)
     n, sums, count = len(drawn.item), [], []
     for m in scope:
@@ -59,10 +58,8 @@ def _trade_cosines(context: Context, joint: State, scope: Scope) -> Band:
     dots, pairs = (sums[0] @ sums[1].T).numpy(), torch.outer(*count).numpy()
     row = np.arange(n)
     out = np.array([dots[row, to].sum() / pairs[row, to].sum() for to in trades(drawn.family, TRADES)])
-    d = len(joint["mean"]) // 2
     whole = float(dots.sum() / pairs.sum())
-    centre = whole if drawn.share == 1 else float(joint["mean"][:d] @ joint["mean"][d:])
-    return around(centre, out, drawn.share)
+    return around(whole if drawn.share == 1 else centre, out, drawn.share)
 
 
 def shuffled_cosine(context: Context, states: Sequence[State], scope: Scope) -> Band:
@@ -130,10 +127,14 @@ def _traded_deviation(context: Context, scope: Scope, measure: Callable[[Tensor]
     return float(np.std(out, ddof=1)) * math.sqrt(drawn.share)
 
 
-DISTANCE = Null("pairing shuffle", shuffled_distance, pair_moments)
-LENGTH = Null("pairing shuffle", lambda c, s, scope: shuffled_distance(c, s, scope, alpha=1.0), pair_moments)
-COSINE = Null("pairing shuffle", shuffled_cosine, pair_moments)
-MARGIN = Null("pairing shuffle", shuffled_margin, pair_moments)
+def _moments(a: str, b: str, **params: Any) -> tuple:
+    return Moments(a, among=(a, b)), Moments(b, among=(a, b))
+
+
+DISTANCE = Null("pairing shuffle", shuffled_distance, _moments)
+LENGTH = Null("pairing shuffle", lambda c, s, scope: shuffled_distance(c, s, scope, alpha=1.0), _moments)
+COSINE = Null("pairing shuffle", shuffled_cosine, _moments)
+MARGIN = Null("pairing shuffle", shuffled_margin, _moments)
 VOLUME = Null("pairing shuffle", lambda c, s, scope: shuffled_tuples(c, scope, volume))
 AREA = Null("pairing shuffle", lambda c, s, scope: shuffled_tuples(c, scope, triangle_area))
 LEADING = Null("pairing shuffle", lambda c, s, scope: shuffled_tuples(c, scope, leading_share))

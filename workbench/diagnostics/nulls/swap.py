@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from workbench.diagnostics.context import Context
-from workbench.diagnostics.nulls.bands import Band, normal, pair_moments, percentiles, spread
+from workbench.diagnostics.nulls.bands import Band, normal, percentiles, spread
 from workbench.diagnostics.nulls.trade import Drawn, effective, some_families
 from workbench.diagnostics.registry import NAN_BAND, Null
 from workbench.diagnostics.scope import Scope
 from workbench.geometry import factor, products, segment_sum
 from workbench.scan.plan import SAMPLE_ROWS
-from workbench.scan.statistics import Kernel, Moments, State
+from workbench.scan.statistics import Contrast, Kernel, Moments, State
 
 DRAWS = 2_000
 TILT = 1e-12  # of the sum of all variances, added to each: what fewer rows than dimensions leave can be factored
@@ -41,23 +41,19 @@ class Swap:
         return np.sqrt(self.squares)
 
 
-def swap(context: Context, joint: State, scope: Scope, *, raw: bool = False) -> Swap | None:
+def swap(context: Context, contrast: State, scope: Scope, *, raw: bool = False) -> Swap | None:
     """How the difference of two means scatters when families swap: from the scan's moments where each item has its two
     rows and is independent, else from summed rows of families. Made once for all nulls that read it."""
     key = ("swap", *scope, raw)
     if key not in context.cache:
         whole = all(context.es.aligned(m) for m in scope) and context.independent
-        context.cache[key] = _of_moments(joint) if whole else _of_families(context, scope, raw)
+        context.cache[key] = _of_moments(contrast) if whole else _of_families(context, scope, raw)
     return context.cache[key]
 
 
-def _of_moments(joint: State) -> Swap | None:
-    n, d = float(joint["n"]), len(joint["mean"]) // 2
-    if n < 2:
-        return None
-    s, a, b = joint["scatter"], joint["mean"][:d], joint["mean"][d:]
-    second = s[:d, :d] + s[d:, d:] - s[:d, d:] - s[d:, :d] + n * torch.outer(a - b, a - b)
-    return _drawn(second / n**2, a + b)
+def _of_moments(contrast: State) -> Swap | None:
+    n, (a, b) = float(contrast["n"]), contrast["mean"]
+    return _drawn((contrast["scatter"] + n * torch.outer(a - b, a - b)) / n**2, a + b) if n >= 2 else None
 
 
 def _drawn(covariance: Tensor, total: Tensor) -> Swap:
@@ -104,8 +100,8 @@ def swapped_raw_gap(context: Context, states: Sequence[State], scope: Scope) -> 
 
 def swapped_relative_gap(context: Context, states: Sequence[State], scope: Scope) -> Band:
     """The same over the spread of the rows."""
-    (joint,) = states
-    width = math.sqrt(float(joint["scatter"].trace()) / (2 * max(float(joint["n"]), 1.0)))
+    (contrast,) = states
+    width = math.sqrt(float(contrast["squares"]) / (2 * max(float(contrast["n"]), 1.0)))
     low, mid, high = swapped_gap(context, states, scope)
     return (low / width, mid / width, high / width) if width else NAN_BAND
 
@@ -198,17 +194,21 @@ def _mean_and_covariance(n: Tensor, total: Tensor, second: Tensor) -> tuple[Tens
     return mean, second / n - torch.outer(mean, mean)
 
 
-def _raw_moments(a: str, b: str, **params: Any) -> tuple:
-    return (Moments((a, b), True, True),)
+def _contrast(a: str, b: str, **params: Any) -> tuple:
+    return (Contrast(a, b),)
+
+
+def _raw_contrast(a: str, b: str, **params: Any) -> tuple:
+    return (Contrast(a, b, True),)
 
 
 def _own_moments(a: str, b: str, **params: Any) -> tuple:
-    return Moments((a,)), Moments((b,))
+    return Moments(a), Moments(b)
 
 
-GAP = Null("modality swap", swapped_gap, pair_moments)
-RAW_GAP = Null("modality swap", swapped_raw_gap, _raw_moments)
-RELATIVE_GAP = Null("modality swap", swapped_relative_gap, pair_moments)
-COSINE = Null("modality swap", swapped_cosine, pair_moments)
+GAP = Null("modality swap", swapped_gap, _contrast)
+RAW_GAP = Null("modality swap", swapped_raw_gap, _raw_contrast)
+RELATIVE_GAP = Null("modality swap", swapped_relative_gap, _contrast)
+COSINE = Null("modality swap", swapped_cosine, _contrast)
 MMD = Null("modality swap", swapped_mmd)
 COIN = Null("toss of a coin", coin)

@@ -25,18 +25,15 @@ from workbench.scan.statistics.classes import (
     centroids,
 )
 from workbench.scan.statistics.crossfit import FoldMoments, Probed, Separated
+from workbench.scan.statistics.moments import CentroidGram, Contrast, Differences, Moments, Width
 from workbench.scan.statistics.neighbours import Neighbours
 from workbench.scan.statistics.pairs import Histogram, Kernel, Ranks, Shifted
 from workbench.scan.statistics.rows import (
-    CentroidGram,
-    Differences,
     Matched,
-    Moments,
     OwnVolume,
     PerTuple,
     Positive,
     Sample,
-    Width,
     WithinFamilyKernel,
     sample_hash,
 )
@@ -49,6 +46,7 @@ __all__ = [
     "CentroidGram",
     "ClassMoments",
     "ClassSpread",
+    "Contrast",
     "Diameter",
     "Differences",
     "Distances",

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from workbench.geometry import NEAR, products, segment_sum
-from workbench.scan.chunk import Chunk
+from workbench.scan.chunk import Chunk, joined
 from workbench.scan.contracts import Earlier, PairStatistic, RowStatistic, State, Statistic
 from workbench.scan.tile import Rows, Tile, same
 
+LOOP = 12_000  # numbers that are read and subtracted in the time in which a class is looked up
 FINE = 4_096  # bins of the distances within a class, from 0 to twice its radius
 
 
@@ -102,24 +103,35 @@ class Diameter(PairStatistic):
         return ClassMoments(self.query, self.by, True), ClassSpread(self.query, self.by, True)
 
     def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
-        moments, radius = earlier[self.after[0]], earlier[self.after[1]]["widest"]
-        centre = moments["sum"].sum(0) / moments["n"].sum().clamp_min(1)
-        q, k = self._labelled(tile.q, centre), self._labelled(tile.k, centre)
-        d = (q.square[:, None] + k.square[None]).sub_(q.x @ k.x.T, alpha=2).clamp_min_(0)
-        found = tile.reduce.by_class(d, q.label, k.label, same(q.row, k.row), radius, self.bins)
-        # taken again from the vectors where rows are so near that the product form cannot be trusted
-        for value, at in ((found.most, found.most_at), (found.least, found.least_at)):
-            i, j = at.unbind(-1)
-            near = ((i >= 0) & (value < NEAR * (q.square[i] + k.square[j]))).nonzero(as_tuple=True)
-            value[near] = (q.x[i[near]] - k.x[j[near]]).square().sum(1)
-        seen = {"squared": found.most, "histogram": found.spread, "across": found.least}
-        return {name: seen[name] for name in self.totals}
+        q, k = (self._sorted(side, earlier) for side in (tile.q, tile.k))
+        most = torch.zeros(tile.q.view.classes(self.by), dtype=torch.float64)
+        in_q, in_k = (torch.bincount(side.label, minlength=len(most)) for side in (q, k))
+        count = in_q * in_k
+        if int(count.sum()) * q.x.shape[1] < LOOP * int((count > 0).sum()):
+            i, j = joined(q.label, k.label)
+            apart = (q.x[i] - k.x[j]).square().sum(1)
+            return {"squared": most.scatter_reduce(0, q.label[i], apart, "amax")}
+        of_q, of_k = (list(zip(n.cumsum(0) - n, n.cumsum(0), strict=True)) for n in (in_q, in_k))
+        for c in count.nonzero()[:, 0].tolist():
+            (a, b), (first, last) = of_q[c], of_k[c]
+            d = (q.square[a:b, None] + k.square[None, first:last]).sub_(q.x[a:b] @ k.x[first:last].T, alpha=2)
+            row, column = divmod(int(d.argmax()), d.shape[1])
+            most[c], x, y = d[row, column], q.x[a + row], k.x[first + column]
+            if most[c] < NEAR * (x @ x + y @ y):  # so near that the product form cannot be trusted
+                most[c] = (x - y).square().sum()
+        return {"squared": most}
 
-    def _labelled(self, side: Rows, centre: Tensor) -> Labelled:
+    def _sorted(self, side: Rows, earlier: Earlier) -> Labelled:
+        return side.kept((self, "sorted"), lambda: self._labelled(side, earlier).sorted())
+
+    def _labelled(self, side: Rows, earlier: Earlier) -> Labelled:
+        """The rows of a side that have a class, made once."""
+
         def made() -> Labelled:
+            moments = earlier[self.after[0]]
             label = side.labels(self.by)
             at = (label >= 0).nonzero()[:, 0]
-            x = side.raw(at) - centre
+            x = side.raw(at) - moments["sum"].sum(0) / moments["n"].sum().clamp_min(1)
             return Labelled(x, x.square().sum(1), label[at], side.index[at])
 
         return side.kept((self, "labelled"), made)
@@ -135,6 +147,18 @@ class Distances(Diameter):
     totals: ClassVar = {"squared": "max", "histogram": "sum", "across": "min"}
     bins: ClassVar = FINE
 
+    def map(self, tile: Tile, earlier: Earlier, *answers: Any) -> State:
+        q, k = self._labelled(tile.q, earlier), self._labelled(tile.k, earlier)
+        d = (q.square[:, None] + k.square[None]).sub_(q.x @ k.x.T, alpha=2).clamp_min_(0)
+        radius = earlier[self.after[1]]["widest"]
+        found = tile.reduce.by_class(d, q.label, k.label, same(q.row, k.row), radius, self.bins)
+        # taken again from the vectors where rows are so near that the product form cannot be trusted
+        for value, at in ((found.most, found.most_at), (found.least, found.least_at)):
+            i, j = at.unbind(-1)
+            near = ((i >= 0) & (value < NEAR * (q.square[i] + k.square[j]))).nonzero(as_tuple=True)
+            value[near] = (q.x[i[near]] - k.x[j[near]]).square().sum(1)
+        return {"squared": found.most, "histogram": found.spread, "across": found.least}
+
 
 class Labelled(NamedTuple):
     """Rows with a class, around the mean of all such."""
@@ -143,6 +167,11 @@ class Labelled(NamedTuple):
     square: Tensor  # (n,) of their length
     label: Tensor  # (n,)
     row: Tensor  # (n,) ascending positions in the modality
+
+    def sorted(self) -> Labelled:
+        """Those of a class beside each other."""
+        order = self.label.argsort(stable=True)
+        return Labelled(*(x[order] for x in self))
 
 
 @dataclass(frozen=True)

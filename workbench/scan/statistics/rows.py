@@ -1,4 +1,4 @@
-"""Statistics over rows: moments, centroids, matched rows, and the sample of queries."""
+"""Statistics over rows: matched rows and tuples, and the sample of queries."""
 
 from __future__ import annotations
 
@@ -9,108 +9,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from workbench.geometry import leading_share, products, segment_sum, triangle_area, volume, volume_of_pair
+from workbench.geometry import leading_share, segment_sum, triangle_area, volume, volume_of_pair
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, Prepared, RowStatistic, State, Statistic, merge_rows
+from workbench.scan.statistics.moments import Moments
 from workbench.scan.view import SetView
-
-
-@dataclass(frozen=True)
-class Moments(RowStatistic):
-    """Count, mean and centred scatter of the unit (or raw) rows of one modality, or of several joined side by side.
-
-    Joined, each item counts once for every combination of its rows, and only where no modality is missing; `by_item`
-    takes the mean of its rows instead, so that it counts once.
-    """
-
-    modalities: tuple[str, ...]
-    raw: bool = False
-    by_item: bool = False
-
-    def canonical(self, view: SetView) -> Statistic:
-        """With one row an item both are the same."""
-        same = self.by_item and all(view.es.aligned(m) for m in self.modalities)
-        return Moments(self.modalities, self.raw) if same else self
-
-    def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        ms, raw = self.modalities, self.raw
-        # rows that are in step share their products with the other moments of this chunk
-        if (len(ms) == 1 and not self.by_item) or chunk.in_step(ms):
-            mean = torch.cat([chunk.centred(m, raw)[0] for m in ms])
-            n = float(len(chunk.vectors(ms[0])))
-            blocks = {(i, j): chunk.scatter(ms[i], ms[j], raw) for i in range(len(ms)) for j in range(i, len(ms))}
-            scatter = torch.cat(
-                [
-                    torch.cat([blocks[i, j] if i <= j else blocks[j, i].T for j in range(len(ms))], 1)
-                    for i in range(len(ms))
-                ]
-            )
-            return {"n": torch.tensor(n, dtype=torch.float64), "mean": mean, "scatter": scatter}
-        if self.by_item:
-            sums, count = chunk.item_sums(ms, raw)
-            there = (count > 0).all(1)
-            x = (sums[there] / count[there][..., None]).flatten(1)
-        else:
-            rows = chunk.tuples(ms)
-            x = torch.cat([chunk.vectors(m, raw)[i] for m, i in zip(ms, rows.rows, strict=True)], 1)
-        mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
-        return {"n": torch.tensor(float(len(x)), dtype=torch.float64), "mean": mean, "scatter": products(x - mean)}
-
-    def merge(self, a: State, b: State) -> State:
-        """Chan, Golub & LeVeque 1983: no cancellation, however tight the cone of the rows is."""
-        n = a["n"] + b["n"]
-        if float(n) == 0:
-            return a
-        d = b["mean"] - a["mean"]
-        scatter = (a["scatter"] + b["scatter"]).addr_(d, d, alpha=float(a["n"] * b["n"] / n))
-        return {"n": n, "mean": a["mean"] + d * (b["n"] / n), "scatter": scatter}
-
-
-@dataclass(frozen=True)
-class CentroidGram(RowStatistic):
-    """Inner products of each item's summed rows with the sums of all rows, for one or two modalities.
-
-    With S_m the sum of the rows of modality m and s_im that of item i: `cross` (., M, M) holds s_im · S_m', `own` the
-    same with the sum over the item's family, `self` (.) the squared lengths of the item's rows and `matched` (.) the
-    sum of s_ia · s_ib. The Gram matrix of the sums without a family then follows exactly, and with it every function
-    of the centroids: gap, resultant length, mean cosine.
-    """
-
-    modalities: tuple[str, ...]
-    raw: bool = False
-    per_row: ClassVar = {"cross": "sum", "own": "sum", "count": "sum", "squares": "sum", "matched": "sum"}
-
-    @property
-    def after(self) -> tuple[Statistic, ...]:
-        return tuple(Moments((m,), self.raw) for m in self.modalities)
-
-    def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        sums = torch.stack([earlier[s]["mean"] * earlier[s]["n"] for s in self.after])  # (M, d)
-        if chunk.in_step(self.modalities) and chunk.view.families_are_items:
-            return self._in_step(chunk, sums)
-        mine, count = chunk.item_sums(self.modalities, self.raw)  # (N, M, d), (N, M)
-        within_family_pairs = chunk.family_sums(self.modalities, self.raw)
-        return {
-            "row": chunk.items,
-            "cross": mine @ sums.T,
-            "own": mine @ within_family_pairs.mT,
-            "count": count,
-            "squares": chunk.item_squares(self.modalities, self.raw),
-            "matched": (mine[:, 0] * mine[:, -1]).sum(1),
-        }
-
-    def _in_step(self, chunk: Chunk, sums: Tensor) -> State:
-        """The same where a row is all that its item and its family have."""
-        ms = self.modalities
-        own = torch.stack([torch.stack([chunk.inner(a, b, self.raw) for b in ms], 1) for a in ms], 1)
-        return {
-            "row": chunk.items,
-            "cross": torch.stack([chunk.vectors(m, self.raw) @ sums.T for m in ms], 1),
-            "own": own,
-            "count": torch.ones(len(own), len(ms), dtype=torch.float64),
-            "squares": own.diagonal(dim1=1, dim2=2).clone(),
-            "matched": own[:, 0, -1].clone(),
-        }
 
 
 @dataclass(frozen=True)
@@ -165,61 +68,6 @@ class PerTuple(RowStatistic):
 def _by_item(item: Tensor, values: State) -> State:
     row, place = torch.unique(item, return_inverse=True)
     return {"row": row} | {f: segment_sum(v, place, len(row)) for f, v in values.items()}
-
-
-@dataclass(frozen=True)
-class Differences(RowStatistic):
-    """Per dimension: the mean of matched differences, and their second, third and fourth powers around it, summed."""
-
-    a: str
-    b: str
-    axes: ClassVar[bool] = True
-
-    def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        if chunk.in_step((self.a, self.b)):
-            r = chunk.difference(self.a, self.b)
-        else:
-            x = chunk.stacked((self.a, self.b))[1]
-            r = x[:, 0] - x[:, 1]
-        mean = r.mean(0) if len(r) else r.new_zeros(r.shape[1])
-        r = r - mean
-        square = r.square()
-        return {
-            "n": torch.tensor(float(len(r)), dtype=torch.float64),
-            "mean": mean,
-            "second": square.sum(0),
-            "third": torch.linalg.vecdot(square, r, dim=0),
-            "fourth": torch.linalg.vecdot(square, square, dim=0),
-        }
-
-    def merge(self, a: State, b: State) -> State:
-        """Pébay 2008, eq. 2.1 for powers up to the fourth: no cancellation, however far the mean is from nought."""
-        n = a["n"] + b["n"]
-        if float(n) == 0:
-            return a
-        p, q, d = a["n"] / n, b["n"] / n, b["mean"] - a["mean"]
-        w = n * p * q * d.square()
-        third = w * (p - q) * d + 3 * d * (p * b["second"] - q * a["second"])
-        fourth = w * (1 - 3 * p * q) * d.square() + 4 * d * (p * b["third"] - q * a["third"])
-        return {
-            "n": n,
-            "mean": a["mean"] + d * q,
-            "second": a["second"] + b["second"] + w,
-            "third": a["third"] + b["third"] + third,
-            "fourth": a["fourth"] + b["fourth"] + fourth + 6 * d.square() * (p**2 * b["second"] + q**2 * a["second"]),
-        }
-
-
-@dataclass(frozen=True)
-class Width(RowStatistic):
-    """How many dimensions the rows of a modality have."""
-
-    modality: str
-    totals: ClassVar = {"d": "max"}
-    axes: ClassVar[bool] = True
-
-    def map(self, chunk: Chunk, earlier: Earlier) -> State:
-        return {"d": torch.tensor(float(chunk.view.es[self.modality].shape[-1]), dtype=torch.float64)}
 
 
 @dataclass(frozen=True)
@@ -319,7 +167,7 @@ class AlongGap(RowStatistic):
 
     @property
     def after(self) -> tuple[Statistic, ...]:
-        return Moments((self.query,)), Moments((self.key,))
+        return Moments(self.query), Moments(self.key)
 
     def prepare(self, view: SetView, earlier: Earlier) -> State:
         gap = earlier[self.after[0]]["mean"] - earlier[self.after[1]]["mean"]
