@@ -48,5 +48,5 @@ def log_log(lines: dict[str, list[tuple[int, float]]], x_title: str, y_title: st
         )
     middle = (LEFT + WIDTH - RIGHT) / 2
     out.append(f'<text x="{middle}" y="{HEIGHT - 10}" text-anchor="middle" fill="#444">{escape(x_title)}</text>')
-    out.append(f'<text x="16" y="{TOP + 4}" fill="#444">{escape(y_title)}</text></svg>')
+    out.append(f'<text x="{LEFT}" y="{TOP - 7}" fill="#444">{escape(y_title)}</text></svg>')
     return "\n".join(out) + "\n"
