@@ -94,3 +94,13 @@ def test_a_run_that_is_begun_anew_is_read_anew(tmp_path):
     os.utime(tmp_path / "run" / "config.yaml", ns=(1, 1))
     assert library.entries()["run"] is not first
     library.close()
+
+
+def test_a_run_that_was_begun_at_the_start_of_time_is_a_run(tmp_path):
+    """As files are that came out of some archives."""
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.yaml").write_text("recipe: infonce")
+    os.utime(tmp_path / "one" / "config.yaml", (0, 0))
+    library = Library([tmp_path])
+    assert library.entries()["one"].is_run
+    library.close()

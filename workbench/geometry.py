@@ -204,6 +204,12 @@ def segment_sum(values: Tensor, place: Tensor, size: int) -> Tensor:
     return torch.zeros(size, *values.shape[1:], dtype=torch.float64).index_add(0, place, values.double())
 
 
+def centred(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean of rows, (d,), noughts where there are none; and the rows around it."""
+    mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
+    return mean, x - mean
+
+
 def products(x: Tensor) -> Tensor:
     r"""All columns times each other, $X^\top X$: (n, d) → (d, d); by symmetry only half of them are computed."""
     d = x.shape[1]

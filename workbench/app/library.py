@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -17,7 +16,7 @@ from workbench.errors import InputError
 from workbench.explorer.inspection import Inspection, inspection
 from workbench.report.report import Report
 from workbench.sets.formats import is_set, sets_in
-from workbench.sets.run_folder import CONFIG, LOG
+from workbench.sets.run_folder import LOG, begun
 from workbench.training.run import Run
 from workbench.workspace.visit import Visit
 
@@ -92,7 +91,7 @@ class Library:
         self.paths = [p.absolute() for p in paths]
         self._background, self._visits = ThreadPoolExecutor(1), ThreadPoolExecutor(2)
         self._asked: dict[tuple[str, Path], tuple[State, Future[Any]]] = {}
-        self._served: dict[tuple[str, Path, int], Served] = {}
+        self._served: dict[tuple[str, Path, int | None], Served] = {}
         self._lock = threading.Lock()
         if not self.entries():
             said = ", ".join(map(str, paths))
@@ -102,13 +101,14 @@ class Library:
         """What can be served now, by name; names that occur twice are told apart by their folder."""
         found: dict[str, Served] = {}
         for path in self.paths:
-            for p, begun in _runs_and_sets(path):
-                name = p.name if begun else p.stem
+            for p, when in _runs_and_sets(path):
+                run = when is not None
+                name = p.name if run else p.stem
                 while name in found and found[name].path != p:
                     name += "'"
                 # the same one each time, for it knows what it has read of its log; not after a run was begun anew
-                if (known := self._served.get((name, p, begun))) is None:
-                    known = self._served[name, p, begun] = Served(name, p, bool(begun), self.split)
+                if (known := self._served.get((name, p, when))) is None:
+                    known = self._served[name, p, when] = Served(name, p, run, self.split)
                 found[name] = known
         return found
 
@@ -148,25 +148,19 @@ class Library:
         return future.result() if future is not None and future.done() and of == (state or entry.state) else None
 
 
-def _runs_and_sets(path: Path) -> list[tuple[Path, int]]:
-    """What is at a path, a run or a set, or those in a folder of them; with when each run was begun, 0 of a set.
+def _runs_and_sets(path: Path) -> list[tuple[Path, int | None]]:
+    """What is at a path, a run or a set, or those in a folder of them; with when each run was begun, nothing of a set.
 
     One look at a file for each: where a list of hundreds is drawn every two seconds, looks are what it costs.
     """
-    if begun := _begun(str(path)):
-        return [(path, begun)]
+    if (when := begun(path)) is not None:
+        return [(path, when)]
     inside = sorted(os.listdir(path)) if path.is_dir() else []
-    runs = {name: begun for name in inside if (begun := _begun(f"{path}/{name}"))}
+    runs = {name: when for name in inside if (when := begun(f"{path}/{name}")) is not None}
     if not runs:
-        return [(p, 0) for p in sets_in(path)] if path.exists() else []
+        return [(p, None) for p in sets_in(path)] if path.exists() else []
     shown = [n for n in inside if n in runs or (not n.startswith(".") and is_set(path / n, by_name=False))]
-    return [(path / name, runs.get(name, 0)) for name in shown]
-
-
-def _begun(path: str) -> int:
-    """When the run in a folder was begun, in nanoseconds; 0 where there is none."""
-    seen = _looked(f"{path}/{CONFIG}")
-    return seen.st_mtime_ns if seen is not None and stat.S_ISREG(seen.st_mode) else 0
+    return [(path / name, runs.get(name)) for name in shown]
 
 
 def _looked(path: str) -> os.stat_result | None:

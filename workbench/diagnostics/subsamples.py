@@ -88,6 +88,8 @@ def _values(
     found: dict[int, float] = {}
     for alone in (True, False):
         some = [one for one in wanted if (len(one.scope) == 1) is alone]
+        if not some:
+            continue
         read = dict.fromkeys(s for one in some for s in statistics_of(one.reads))
         fused = [m for one in some for m in one.scope]
         known: Earlier = {}

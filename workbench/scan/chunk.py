@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from workbench.geometry import products, segment_sum
+from workbench.geometry import centred, products, segment_sum
 from workbench.scan.view import SetView
 
 
@@ -54,9 +54,7 @@ class Chunk:
     def centred(self, m: str, raw: bool = False) -> tuple[Tensor, Tensor]:
         """The mean of the rows here, (d,), and the rows around it."""
         if (m, raw) not in self._moments:
-            x = self.vectors(m, raw)
-            mean = x.mean(0) if len(x) else x.new_zeros(x.shape[1])
-            self._moments[m, raw] = (mean, x - mean)
+            self._moments[m, raw] = centred(self.vectors(m, raw))
         return self._moments[m, raw]
 
     def fold(self, m: str, half: int) -> tuple[int, Tensor, Tensor]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,16 @@ VERDICTS = WRONG, FALSE_NEGATIVE, DUPLICATE = "wrong", "false negative", "duplic
 
 def is_run(path: str | os.PathLike[str]) -> bool:
     """Whether a path is the folder of a run."""
-    return (Path(path) / CONFIG).is_file()
+    return begun(path) is not None
+
+
+def begun(path: str | os.PathLike[str]) -> int | None:
+    """When the run in a folder was begun, in nanoseconds; nothing where there is none. One look at a file."""
+    try:
+        seen = os.stat(os.path.join(path, CONFIG))
+    except (OSError, ValueError):  # a name that no file can have is not there either
+        return None
+    return seen.st_mtime_ns if stat.S_ISREG(seen.st_mode) else None
 
 
 class RunFolder:

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from workbench.geometry import products
+from workbench.geometry import centred, products
 from workbench.scan.chunk import Chunk
 from workbench.scan.contracts import Earlier, RowStatistic, State, Statistic
 from workbench.scan.view import SetView
@@ -31,13 +31,12 @@ class Moments(RowStatistic):
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         if not self.among:
-            x, mean = chunk.vectors(self.modality, self.raw), chunk.centred(self.modality, self.raw)[0]
+            mean, around = chunk.centred(self.modality, self.raw)
             scatter = chunk.scatter(self.modality, self.raw)
         else:
-            x = chunk.item_means(self.among, self.raw)[self.among.index(self.modality)]
-            mean = mean_of(x)
-            scatter = products(x - mean)
-        return {"n": torch.tensor(float(len(x)), dtype=torch.float64), "mean": mean, "scatter": scatter}
+            mean, around = centred(chunk.item_means(self.among, self.raw)[self.among.index(self.modality)])
+            scatter = products(around)
+        return {"n": torch.tensor(float(len(around)), dtype=torch.float64), "mean": mean, "scatter": scatter}
 
     def merge(self, a: State, b: State) -> State:
         """Chan, Golub & LeVeque 1983: no cancellation, however tight the cone of the rows is."""
@@ -61,14 +60,13 @@ class Contrast(RowStatistic):
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         pair = self.a, self.b
         if chunk.in_step(pair):
-            sides = [chunk.vectors(m, self.raw) for m in pair]
-            around = [chunk.centred(m, self.raw)[1] for m in pair]
+            sides = [chunk.centred(m, self.raw) for m in pair]
         else:
-            sides = chunk.item_means(pair, self.raw)
-            around = [x - mean_of(x) for x in sides]
+            sides = [centred(x) for x in chunk.item_means(pair, self.raw)]
+        means, around = zip(*sides, strict=True)
         return {
-            "n": torch.tensor(float(len(sides[0])), dtype=torch.float64),
-            "mean": torch.stack([mean_of(x) for x in sides]),
+            "n": torch.tensor(float(len(around[0])), dtype=torch.float64),
+            "mean": torch.stack(means),
             "squares": sum((x.square().sum() for x in around), torch.zeros((), dtype=torch.float64)),
             "scatter": products(around[0] - around[1]),
         }
@@ -149,8 +147,7 @@ class Differences(RowStatistic):
         else:
             x = chunk.stacked((self.a, self.b))[1]
             r = x[:, 0] - x[:, 1]
-        mean = mean_of(r)
-        r = r - mean
+        mean, r = centred(r)
         square = r.square()
         return {
             "n": torch.tensor(float(len(r)), dtype=torch.float64),
@@ -188,8 +185,3 @@ class Width(RowStatistic):
 
     def map(self, chunk: Chunk, earlier: Earlier) -> State:
         return {"d": torch.tensor(float(chunk.view.es[self.modality].shape[-1]), dtype=torch.float64)}
-
-
-def mean_of(x: Tensor) -> Tensor:
-    """The mean of rows, (d,); noughts where there are none."""
-    return x.mean(0) if len(x) else x.new_zeros(x.shape[1])
