@@ -115,7 +115,7 @@ def between_rows(s, low, high, counted, first, last, at):  # type: ignore[no-unt
     """Into `at` (N, 2): row and column of scores above `low` and not above `high`, `counted` (n,) of a row."""
     n, m = s.shape
     room, found = _padded(m), 0
-    there, words = _marks(room)
+    there, words, place = _marks(room)
     every = np.empty(0, np.bool_)
     for i in range(n):
         if counted[i] == 0:
@@ -124,12 +124,9 @@ def between_rows(s, low, high, counted, first, last, at):  # type: ignore[no-unt
         lowest, highest = low[i], high[i]
         for j in range(len(row)):
             there[j] = np.uint8(row[j] > lowest) & np.uint8(row[j] <= highest)
-        for w in range(len(words)):
-            if words[w]:
-                for j in range(WORD * w, WORD * (w + 1)):
-                    if there[j]:
-                        at[found, 0], at[found, 1] = i, j
-                        found += 1
+        for j in place[: _held(there, words, place)]:
+            at[found, 0], at[found, 1] = i, j
+            found += 1
 
 
 @_fast
@@ -137,7 +134,7 @@ def between_columns(s, low, high, counted, first, last, at):  # type: ignore[no-
     """The same with limits of columns; column and row."""
     n, m = s.shape
     room, found = _padded(m), 0
-    there, words = _marks(room)
+    there, words, place = _marks(room)
     every = np.empty(0, np.bool_)
     lows, highs = np.full(len(room), FAR, np.float32), np.full(len(room), FAR, np.float32)
     for j in range(m):
@@ -147,12 +144,9 @@ def between_columns(s, low, high, counted, first, last, at):  # type: ignore[no-
         row = _row(s, i, first, last, every, room)
         for j in range(len(row)):
             there[j] = np.uint8(row[j] > lows[j]) & np.uint8(row[j] <= highs[j])
-        for w in range(len(words)):
-            if words[w]:
-                for j in range(WORD * w, WORD * (w + 1)):
-                    if there[j]:
-                        at[found, 0], at[found, 1] = j, i
-                        found += 1
+        for j in place[: _held(there, words, place)]:
+            at[found, 0], at[found, 1] = j, i
+            found += 1
 
 
 @njit(inline="always")
@@ -211,9 +205,22 @@ def _padded(m):  # type: ignore[no-untyped-def]
 
 @_fast
 def _marks(room):  # type: ignore[no-untyped-def]
-    """A byte for each score of such a row, and the same bytes in words."""
+    """A byte for each score of such a row, the same bytes in words, and room for the places of those that are set."""
     there = np.zeros(len(room), np.uint8)
-    return there, there.view(np.uint64)
+    return there, there.view(np.uint64), np.empty(len(room), np.int64)
+
+
+@njit(inline="always")
+def _held(there, words, place):  # type: ignore[no-untyped-def]
+    """Into `place`, ascending, where a byte is set; how many are."""
+    held = 0
+    for w in range(len(words)):
+        if words[w]:
+            for j in range(WORD * w, WORD * (w + 1)):
+                if there[j]:
+                    place[held] = j
+                    held += 1
+    return held
 
 
 @njit(inline="always")
@@ -239,7 +246,7 @@ def best_rows(s, index, allowed, first, last, edge, score, at):  # type: ignore[
     n, m = s.shape
     k = score.shape[1]
     room, lane = _padded(m), np.empty(LANES, np.float32)
-    there, words = _marks(room)
+    there, words, place = _marks(room)
     for i in range(n):
         row = _row(s, i, first, last, allowed, room)
         if edge[i] <= FAR and k <= LANES and m >= 2 * LANES:
@@ -249,11 +256,8 @@ def best_rows(s, index, allowed, first, last, edge, score, at):  # type: ignore[
         limit, filled = edge[i], 0
         for j in range(len(row)):
             there[j] = np.uint8(row[j] >= limit) & np.uint8(row[j] > FAR)
-        for w in range(len(words)):
-            if words[w]:
-                for j in range(WORD * w, WORD * (w + 1)):
-                    if there[j]:
-                        filled = _insert(score, at, i, filled, row[j], index[j])
+        for j in place[: _held(there, words, place)]:
+            filled = _insert(score, at, i, filled, row[j], index[j])
         if filled == k:
             edge[i] = max(limit, score[i, k - 1])
 
@@ -264,7 +268,7 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
     n, m = s.shape
     k = score.shape[1]
     room, limit, filled = _padded(m), _padded(m), np.zeros(m, np.int64)
-    there, words = _marks(room)
+    there, words, place = _marks(room)
     every = np.empty(0, np.bool_)  # a column has all of the rows that are allowed
     cold = False
     for j in range(m):
@@ -288,13 +292,10 @@ def best_columns(s, index, allowed, first, last, edge, score, at):  # type: igno
         row = _row(s, i, first, last, every, room)
         for j in range(len(row)):
             there[j] = np.uint8(row[j] >= limit[j]) & np.uint8(row[j] > FAR)
-        for w in range(len(words)):
-            if words[w]:
-                for j in range(WORD * w, WORD * (w + 1)):
-                    if there[j]:
-                        filled[j] = _insert(score, at, j, filled[j], row[j], index[i])
-                        if filled[j] == k:
-                            limit[j] = max(limit[j], score[j, k - 1])
+        for j in place[: _held(there, words, place)]:
+            filled[j] = _insert(score, at, j, filled[j], row[j], index[i])
+            if filled[j] == k:
+                limit[j] = max(limit[j], score[j, k - 1])
     for j in range(m):
         edge[j] = limit[j]
 
