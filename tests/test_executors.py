@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ import torch
 
 import workbench as wb
 from tests.conftest import planted, ragged
+from workbench.scan.plan import FEW_ROWS
+from workbench.scan.threads import threads
 from workbench.sets.planted import planted as exact
 
 ROOT = Path(__file__).parent.parent
@@ -22,6 +25,54 @@ def same(a, b, rel=1e-9):
     for x, y in zip(a.frame.to_dict("records"), b.frame.to_dict("records"), strict=True):
         for field in ("value", "low", "high", "null_low", "null_high"):
             assert x[field] == pytest.approx(y[field], rel=rel, abs=1e-12, nan_ok=True), (x["name"], field)
+
+
+@pytest.fixture
+def on_threads():
+    """Set how many threads torch has; as many as before, afterwards."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_any_number_of_threads_gives_the_same_bits(on_threads):
+    es = planted(n=FEW_ROWS + 44, modalities=("image", "text"))
+    reports = []
+    for count in (1, 2, 3):
+        on_threads(count)
+        reports.append(wb.diagnose(es))
+        assert f"{count} thread" in reports[-1].about["machine"]
+        assert torch.get_num_threads() == count
+    for other in reports[1:]:
+        same(reports[0], other, rel=0.0)
+        assert [str(f) for f in reports[0].findings] == [str(f) for f in other.findings]
+
+
+def test_little_work_is_done_by_who_asks(on_threads):
+    """And who waits for threads shares them with what he asks on the way; a thread works alone."""
+    on_threads(2)
+    with threads(torch.device("cpu"), worthwhile=False) as team:
+        assert set(team.map(lambda _: threading.get_ident(), range(8))) == {threading.get_ident()}
+    with threads(torch.device("cpu")) as team:
+
+        def inside(_):
+            with threads(torch.device("cpu")) as mine:
+                return threading.get_ident(), *mine.map(lambda _: threading.get_ident(), range(2))
+
+        for found in team.map(inside, range(8)):
+            assert len(set(found)) == 1
+            assert found[0] != threading.get_ident()
+        with threads(torch.device("cpu")) as again:
+            assert again is team
+    assert torch.get_num_threads() == 2
+
+
+def test_what_fails_on_a_thread_fails_here_and_gives_the_threads_back(on_threads):
+    on_threads(2)
+    for worthwhile in (True, False):
+        with pytest.raises(ZeroDivisionError), threads(torch.device("cpu"), worthwhile=worthwhile) as team:
+            list(team.map(lambda x: 1 / x, [1, 0]))
+        assert torch.get_num_threads() == 2
 
 
 def ranks(tmp_path, count, body):

@@ -58,10 +58,10 @@ def diagnose(
         device=device,
         exact=exact,
     )
-    with threads(scan.device):
+    about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
+    with threads(scan.device, worthwhile=scan.worthwhile):
         rows, columns, arrays = answers(asked, Context(scan, execute(scan, executor, scheduler), subsampling))
         give_back()
-        about = provenance(es.describe(), device=str(scan.device), executor=executor, label=label, classes=classes)
         known = {c: es.items[c] for c in ("id", label) if c is not None}
         report = Report(pd.DataFrame(rows), pd.DataFrame(known | columns), arrays, about)
         report.findings = examine(report, Specimen.of(es, report, labels.get("label")) if only is None else None)

@@ -249,12 +249,23 @@ def _rich(row: Mapping[str, Any]) -> dict[str, Any]:
     return out
 
 
+def versions() -> dict[str, str]:
+    """Of what makes the numbers."""
+    return {"workbench": __version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def machine() -> str:
+    """What this runs on, in words."""
+    count = torch.get_num_threads()
+    return f"{platform.system()} {platform.machine()}, {count} thread{'s' * (count > 1)}"
+
+
 def provenance(of_set: Mapping[str, Any], **settings: Any) -> dict[str, Any]:
     """What was read (`EmbeddingSet.describe`), with what, where and when."""
     return {
         **of_set,
-        "versions": {"workbench": __version__, "torch": torch.__version__, "python": platform.python_version()},
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": versions(),
+        "machine": machine(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         **settings,
     }

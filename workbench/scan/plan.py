@@ -24,6 +24,7 @@ from workbench.sets.embeddings import EmbeddingSet
 EXACT_ROWS = 20_000  # above this many rows in a modality, pair statistics sample their queries …
 SAMPLE_ROWS = 2_000  # … down to this many, against the whole gallery: R@k depends on the gallery, never sample that
 SMALLEST_TILE = 64  # a device that cannot hold even this is too small
+FEW_ROWS = 256  # up to which threads would hand the interpreter on more than they work
 GROUPS = 64  # tasks fold into this many groups whatever the workers, so the sums are the same bits on any number
 STRIP = 8  # tiles of rows that stay at hand while the keys pass by
 
@@ -82,6 +83,11 @@ class Scan:
         if s.sampled:
             return n > SAMPLE_ROWS and not self.exact
         return not self.exact and n > EXACT_ROWS
+
+    @property
+    def worthwhile(self) -> bool:
+        """Whether there is work for several threads."""
+        return max(len(self.es[m]) for m in self.es.modalities) > FEW_ROWS
 
     def _pairs(self) -> int:
         """How many pairs of rows the largest of the statistics meets."""

@@ -10,6 +10,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from workbench.report.comparison import HIT, SAME, Comparison
+from workbench.report.report import machine, versions
 from workbench.views import figures
 from workbench.views.document import drawn, number
 from workbench.views.theme import FAINT, HUES, dressed, style
@@ -128,20 +129,14 @@ def settings(run: Any) -> str:
 
 def about(found: Comparison) -> str:
     """What was compared, with what and where."""
-    import platform
-
-    import torch
-
-    from workbench.version import __version__
-
     a = found.about
     rows = {
         "A": f"{a['a']}   data {a['fingerprints'][0]}",
         "B": f"{a['b']}   data {a['fingerprints'][1]}",
         "items in both": f"{a['items']:,}; left out of A {a['left_out'][0]:,}, of B {a['left_out'][1]:,}",
         "further seeds of A": f"{a['seeds']}" + ("" if a["seeds"] else ", so there is no floor for a difference"),
-        "versions": f"workbench {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-        "machine": f"{platform.system()} {platform.machine()}, {torch.get_num_threads()} threads",
+        "versions": ", ".join(f"{what} {version}" for what, version in versions().items()),
+        "machine": machine(),
     }
     body = "".join(f"<tr><td>{escape(k)}</td><td class='num'>{escape(v)}</td></tr>" for k, v in rows.items())
     return f"<table>{body}</table>"

@@ -15,7 +15,7 @@ from torch import Tensor
 from workbench.geometry import segment_sum
 from workbench.report.doctor.pairing_rules import pairs
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen, first_rows, named, squared
+from workbench.report.doctor.specimen import Specimen, first_rows, named, twin
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import columns, planted_columns
 
@@ -234,8 +234,8 @@ def leaked_split(specimen: Specimen) -> Iterable[Said]:
     for other in (found[1], found[0]):
         apart = family[found[0]][:, None] != family[other]
         for m in es.modalities:
-            d, twin = squared(first_rows(es, m, found[0]), first_rows(es, m, other))
-            apart &= d < twin
+            x, y = (first_rows(es, m, i) for i in (found[0], other))
+            apart &= x @ y.T > twin(y)
         both.append(apart)
     leaked, inside = (float(t.any(1).double().mean()) for t in both)
     if leaked < LEAKED or int(both[0].any(1).sum()) < 3 or inside > leaked / 2:
@@ -262,15 +262,14 @@ def dependent_items(specimen: Specimen) -> Iterable[Said]:
     items = specimen.items(*es.modalities)
     if len(torch.unique(specimen.family)) < len(es) or len(items) < 20:
         return
-    twin = ~torch.eye(len(items), dtype=torch.bool)
+    near = ~torch.eye(len(items), dtype=torch.bool)
     for m in es.modalities:
-        x = specimen.unit(m, items)
-        d, near = squared(x, x)
-        twin &= d < near
-    share = float(twin.any(1).double().mean())
-    if share < VARIANTS or float(twin.double().mean()) > 0.25:  # a collapsed set is another matter
+        at = torch.searchsorted(specimen.items(m), items)
+        near &= (specimen.cosines(m, m) > twin(specimen.unit(m, items)))[at][:, at]
+    share = float(near.any(1).double().mean())
+    if share < VARIANTS or float(near.double().mean()) > 0.25:  # a collapsed set is another matter
         return
-    ids = specimen.named(items[twin.any(1)])
+    ids = specimen.named(items[near.any(1)])
     yield (
         f"{share:.0%} of the items nearly duplicate another one in every modality, and no column 'family' groups them: "
         "the intervals here are too narrow.",

@@ -62,8 +62,12 @@ def pairs(specimen: Specimen) -> Iterator[tuple[str, str]]:
 def centred(specimen: Specimen, a: str, b: str) -> Tensor:
     """The cosines (n, n) of the items that have both, with what each row and each column has in common taken off."""
     s = specimen.cosines(a, b)
-    r = s - s.mean(1, keepdim=True) - s.mean(0) + s.mean()
-    return r / (r.square().mean(1, keepdim=True) * r.square().mean(0)).clamp_min(1e-300).pow(0.25)
+    r = s - s.mean(1, keepdim=True)
+    r -= s.mean(0) - s.mean()
+    square = r.square()
+    for side in (square.mean(1, keepdim=True), square.mean(0)):
+        r /= side.clamp_min(1e-150).pow(0.25)
+    return r
 
 
 def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:

@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -30,10 +31,9 @@ def first_rows(es: EmbeddingSet, m: str, items: Tensor) -> Tensor:
     return es.unit(m, es.first_row(m, items)).double()
 
 
-def squared(x: Tensor, y: Tensor) -> tuple[Tensor, float]:
-    """The squared distances of unit rows (n, m), and below which of them two are one thing seen twice: as near as two
-    rows of y taken at random hardly ever are."""
-    return 2 - 2 * (x @ y.T), TWIN * float(2 - 2 * y.mean(0).square().sum())
+def twin(x: Tensor) -> float:
+    """The cosine above which unit rows are one thing seen twice: two of x taken at random hardly ever are so near."""
+    return 1 - TWIN * (1 - float(x.mean(0).square().sum()))
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,7 @@ class Specimen:
     all: EmbeddingSet
     label: Tensor | None = None
     _cache: dict[Any, Tensor] = field(default_factory=dict, repr=False)
+    _making: dict[Any, Lock] = field(default_factory=dict, repr=False)
 
     @classmethod
     def of(cls, es: EmbeddingSet, report: Report, label: Tensor | None = None) -> Specimen:
@@ -73,8 +74,15 @@ class Specimen:
         """The ids of items, no more than a finding can hold."""
         return named(self.es, items)
 
+    def raw(self, m: str) -> Tensor:
+        """The first row, as it was given, of each item that has this modality, float64: (n, d)."""
+        at = self.es.first_row(m, self.items(m))
+        return self.known(("raw", m), lambda: self.es[m][at].double())
+
     def unit(self, m: str, items: Tensor) -> Tensor:
         """The first row of each of these items, unit length, float64: (n, d)."""
+        if torch.equal(items, self.items(m)):
+            return self.known(("unit", m), lambda: first_rows(self.es, m, items))
         return first_rows(self.es, m, items)
 
     def cosines(self, a: str, b: str) -> Tensor:
@@ -83,7 +91,8 @@ class Specimen:
         return self.known(("cosines", a, b), lambda: self.unit(a, both) @ self.unit(b, both).T)
 
     def known(self, what: tuple[str, ...], make: Callable[[], Tensor]) -> Tensor:
-        """What several rules ask, made once."""
-        if what not in self._cache:
-            self._cache[what] = make()
-        return self._cache[what]
+        """What several rules ask, on whichever thread: made once, and changed by none."""
+        with self._making.setdefault(what, Lock()):
+            if what not in self._cache:
+                self._cache[what] = make()
+            return self._cache[what]

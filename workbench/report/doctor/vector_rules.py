@@ -11,7 +11,7 @@ from torch import Tensor
 
 from workbench.geometry import main_axis
 from workbench.report.doctor.rules import Fault, Said, evidence, set_rule
-from workbench.report.doctor.specimen import Specimen, squared
+from workbench.report.doctor.specimen import Specimen, twin
 from workbench.report.finding import FAULT, WARNING
 from workbench.sets import planted
 
@@ -30,6 +30,7 @@ LENGTHS = 0.7  # deviation of the logarithm of the lengths: the tenth and the ni
 STANDS_OUT = 5.0  # times as long, or as short, as the middle row, and six deviations of the others beyond it
 FEW = 3  # rows
 MOST = 0.2  # of the rows: of more it is the spread of all
+SAME = 1 - 5e-10  # cosine of two rows that are one: duplicates, of which another rule speaks
 CROWD = 4  # twins of other families: the row stands at a point with them
 CLASS = 10  # rows a point, where all modalities have such points: fewer are variants of one thing
 GATHERED = 0.05  # share of the rows at such points
@@ -42,8 +43,7 @@ def modalities(specimen: Specimen) -> Iterator[tuple[str, Tensor, Tensor]]:
     for m in specimen.es.modalities:
         items = specimen.items(m)
         if len(items) >= LEAST_ROWS and specimen.es.layout.widths[m] >= LEAST_WIDTH:
-            at = specimen.es.first_row(m, items)
-            yield m, items, specimen.es[m][at].double()
+            yield m, items, specimen.raw(m)
 
 
 @set_rule(
@@ -250,10 +250,9 @@ def odd_lengths(specimen: Specimen) -> Iterable[Said]:
 
 def crowds(specimen: Specimen, m: str, items: Tensor) -> Tensor:
     """The point at which each row stands with others of other families, (n,), numbered; -1 for those that do not."""
-    x, family = specimen.unit(m, items), specimen.family[items]
-    d, twin = squared(x, x)
-    near = d < twin
-    crowded = (near & (d > 1e-9) & (family[:, None] != family)).sum(1) >= CROWD  # the same row is a duplicate
+    family, s = specimen.family[items], specimen.cosines(m, m)
+    near = s > twin(specimen.unit(m, items))
+    crowded = (near & (s < SAME) & (family[:, None] != family)).sum(1) >= CROWD
     first = (near & crowded).to(torch.uint8).argmax(1)  # the first row near each, and of that, and of that
     for _ in range(8):
         first = torch.minimum(first, first[first])

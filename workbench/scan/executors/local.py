@@ -18,7 +18,7 @@ from workbench.scan.waves import by_waves
 def local(scan: Scan, scheduler: str | None = None) -> Earlier:
     """Groups on as many threads as torch has, merged in their order: the same bits on any number of them."""
     stop = threading.Event()
-    with threads(scan.device) as pool:
+    with threads(scan.device, worthwhile=scan.worthwhile) as pool:
 
         def do(wave: list[Statistic], earlier: Earlier, count: int, title: str) -> Iterable[Parts]:
             def run(group: list[Task]) -> Parts:
