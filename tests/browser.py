@@ -107,10 +107,18 @@ def stage(page, k=0):
     return found
 
 
+def at_rest(page, element):
+    """Where an element is, once the page around it has stopped to grow."""
+    box = None
+    while box != (box := element.bounding_box()):
+        page.wait_for_timeout(200)
+    return box
+
+
 def lasso(page, map_, left=0.25, top=0.2, right=0.75, bottom=0.8):
     """Draw around a part of the map, given in shares of its size."""
-    box = map_.bounding_box()
     map_.locator("xpath=..").get_by_role("button", name="select points (S)").click()
+    box = at_rest(page, map_)  # the click may have scrolled to its button
     corners = [(left, top), (right, top), (right, bottom), (left, bottom), (left, top + 0.02)]
     at = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in corners]
     page.mouse.move(*at[0])

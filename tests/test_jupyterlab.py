@@ -62,6 +62,8 @@ def lab(tmp_path_factory):
         port = s.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", f"--port={port}", "--ServerApp.port_retries=0"]
     command += ["--LabApp.expose_app_in_browser=True", f"--IdentityProvider.token={TOKEN}", "--allow-root"]
+    own = tmp_path_factory.mktemp("settings")  # what is open and which theme: not those of whoever runs the tests
+    command += [f"--LabApp.workspaces_dir={own / 'workspaces'}", f"--LabApp.user_settings_dir={own / 'settings'}"]
     process = subprocess.Popen(
         [*command, f"--ServerApp.root_dir={root}"], cwd=root, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -72,7 +74,8 @@ def lab(tmp_path_factory):
             break
         except OSError:
             time.sleep(0.3)
-    yield lambda name: f"http://127.0.0.1:{port}/lab/tree/{name}?token={TOKEN}", root
+    # each notebook in a workspace of its own, where no other is opened again
+    yield lambda name: f"http://127.0.0.1:{port}/lab/workspaces/{name.split('.')[0]}/tree/{name}?token={TOKEN}", root
     process.terminate()
     process.wait(20)
 
