@@ -77,8 +77,8 @@ def test_a_missing_modality_and_items_that_share_none():
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_extremes_of_narrow_types(dtype):
-    top = torch.finfo(dtype).max if dtype != torch.float64 else 1e300
-    tiny = torch.finfo(dtype).tiny if dtype != torch.float64 else 1e-300
+    top = torch.finfo(dtype).max if dtype != torch.float64 else 1e60
+    tiny = torch.finfo(dtype).tiny if dtype != torch.float64 else 1e-60
     x = planted(n=20, d=4, modalities=("a",))["a"]
     x = torch.nn.functional.normalize(x, dim=1)
     big, small = (x.double() * top * 0.5).to(dtype), (x.double() * tiny * 64).to(dtype)
@@ -141,3 +141,33 @@ def test_a_class_that_a_modality_lacks_altogether_has_not_collapsed(lacks):
     made = wb.EmbeddingSet(vectors, es.items.assign(kind=kinds), rows={"image": rows})
     alarms = {f.rule for f in wb.diagnose(made).findings if f.alarm}
     assert alarms == ({"missing_by_class"} if lacks.startswith("k") else set())
+
+
+@pytest.mark.parametrize("scale", [1e-56, 1e58])
+def test_nothing_but_lengths_knows_a_scale(scale):
+    """Near the ends of the range that is read: every number that has no unit of length, and the doctor."""
+    es = testing.of_odd_lengths(testing.planted(items=120, gap=0.3), "text", 0.03, 1e-3)
+    plain = wb.EmbeddingSet({m: es[m].double() / es[m].abs().max() for m in es.modalities}, es.items)
+    scaled = wb.EmbeddingSet({m: plain[m] * scale for m in es.modalities}, es.items)
+    one, two = (wb.diagnose(x) for x in (plain, scaled))
+    assert ("odd_lengths", "warning") in [(f.rule, f.severity) for f in one.findings]
+    assert [f.rule for f in one.findings] == [f.rule for f in two.findings]
+    for a, b in zip(one.frame.to_dict("records"), two.frame.to_dict("records"), strict=True):
+        by = scale if a["unit"] == "raw length" else 1
+        for field in ("value", "low", "high", "null_low", "null_high"):
+            assert b[field] == pytest.approx(a[field] * by, rel=1e-6, abs=1e-9 * by, nan_ok=True), (a["name"], field)
+
+
+@pytest.mark.parametrize(("number", "said"), [(1e200, "1e+200"), (1e-200, "1e-200"), (1e-310, "1e-310")])
+def test_numbers_whose_powers_leave_the_range_are_refused(number, said):
+    x = np.eye(4) + 0.1
+    x[2] *= number
+    with pytest.raises(wb.InputError, match=re.escape("modality 'b' at row 2 is " + said)):
+        wb.diagnose({"a": np.eye(4), "b": x})
+
+
+def test_items_of_one_family_have_no_wrong_signs():
+    """No two items are strangers then, so none is compared with strangers."""
+    es = testing.planted(items=120)
+    one = wb.EmbeddingSet({m: es[m] for m in es.modalities}, es.items.assign(family="x"))
+    assert not [f for f in wb.diagnose(one).findings if f.alarm]

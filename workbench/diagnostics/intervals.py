@@ -22,9 +22,12 @@ def scatter(deviations: Tensor) -> tuple[float, float]:
 
     As many as families less one where they are as even as Gaussian ones; fewer where a few of them carry the sum.
     """
-    f, v = len(deviations), deviations.double().square()
-    even = 3 * float(v.sum().square() / v.square().sum().clamp_min(1e-300))
-    return float((v.sum() * f / max(f - 1, 1)).sqrt()), max(min(f - 1.0, even), 1.0) if float(v.sum()) else f - 1.0
+    f, largest = len(deviations), float(deviations.abs().max()) if len(deviations) else 0.0
+    if not largest:
+        return 0.0, f - 1.0
+    v = (deviations.double() / largest).square()  # of size one, whatever unit they have
+    even = 3 * float(v.sum().square() / v.square().sum())
+    return largest * math.sqrt(float(v.sum()) * f / max(f - 1, 1)), max(min(f - 1.0, even), 1.0)
 
 
 def _left_out(without: Tensor) -> tuple[float, float]:

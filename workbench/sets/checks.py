@@ -17,6 +17,7 @@ from workbench.sets import columns
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.\-]*")
 SPLITS = ("train", "validation", "test")
+FAR = 1e60  # the largest number of a row, and one over the smallest such: fourth powers can be summed in float64
 
 
 def some(modalities: Collection[str], source: str) -> None:
@@ -70,7 +71,8 @@ def _plain(x: np.ndarray) -> np.ndarray:
 
 
 def check_rows(name: str, x: Tensor, source: str, item: Tensor | None = None) -> None:
-    """Every number finite, no row of zeros; the first offender is named, by its `item` where rows are not the items."""
+    """Every number finite, no row of zeros, none out of the range in which fourth powers can be summed; the first
+    offender is named, by its `item` where rows are not the items."""
 
     def place(row: int) -> str:
         if item is None:
@@ -91,12 +93,19 @@ def check_rows(name: str, x: Tensor, source: str, item: Tensor | None = None) ->
                     f"({len(bad)} such entries among {len(part):,} rows); "
                     "mend those rows, or leave them out (--drop-missing)"
                 )
-        zero = (part.abs().amax(-1) == 0).nonzero()
+        largest = part.abs().amax(-1)
+        zero = (largest == 0).nonzero()
         if len(zero):
             raise InputError(
                 f"{source}: modality {name!r} has a zero vector at {place(int(zero[0, 0]) + start)}, which has no "
                 "direction; leave the row out (--drop-missing): the modality is then missing for that item"
                 + (f"; zeros that fill up captions: --captions {name} too" if x.ndim == 3 else "")
+            )
+        if part.dtype == torch.float64 and len(far := ((largest > FAR) | (largest < 1 / FAR)).nonzero()):
+            raise InputError(
+                f"{source}: the largest number of modality {name!r} at {place(int(far[0, 0]) + start)} is "
+                f"{float(largest[tuple(far[0])]):.0e}, and powers of such leave the range of numbers; such rows are "
+                "often memory that was never written: embed them again, or divide all rows by one number"
             )
 
 

@@ -71,10 +71,13 @@ def centred(specimen: Specimen, a: str, b: str) -> Tensor:
 
 
 def percentiles(specimen: Specimen, a: str, b: str) -> Tensor:
-    """Where each pair stands among the pairs of different families, (n,), from 0 to 1."""
+    """Where each pair stands among the pairs of different families, (n,), from 0 to 1; of different items where all
+    are of one family."""
 
     def made() -> Tensor:
         r, family = centred(specimen, a, b), specimen.family[specimen.items(a, b)]
+        if bool((family == family[0]).all()):
+            family = torch.arange(len(family))
         others = r[family[:, None] != family[None]]
         others = others[:: max(len(others) // STRANGERS, 1)].sort().values
         return torch.searchsorted(others, r.diagonal().contiguous()).double() / max(len(others), 1)

@@ -76,8 +76,7 @@ class Specimen:
 
     def raw(self, m: str) -> Tensor:
         """The first row, as it was given, of each item that has this modality, float64: (n, d)."""
-        at = self.es.first_row(m, self.items(m))
-        return self.known(("raw", m), lambda: self.es[m][at].double())
+        return self.known(("raw", m), lambda: self.es[m][self.es.first_row(m, self.items(m))].double())
 
     def unit(self, m: str, items: Tensor) -> Tensor:
         """The first row of each of these items, unit length, float64: (n, d)."""

@@ -317,8 +317,8 @@ def gathered_rows(specimen: Specimen) -> Iterable[Said]:
 def fallback_vector(specimen: Specimen) -> Iterable[Said]:
     """One vector stands for many items of different families. Quiet where many vectors are shared, as prompts of
     classes are: those are duplicates; and below 1 % of the items, or four."""
-    for m, items, x in modalities(specimen):
-        rounded = torch.nn.functional.normalize(x, dim=1).mul(1e5).round().to(torch.int32).numpy()
+    for m, items, _ in modalities(specimen):
+        rounded = specimen.unit(m, items).mul(1e5).round().to(torch.int32).numpy()
         _, group, count = np.unique(rounded, axis=0, return_inverse=True, return_counts=True)
         group = group.reshape(-1)
         largest = int(count.argmax())
